@@ -1,0 +1,53 @@
+// What the API asks of the agent. agent/agent.h implements it; tests of the API have a small one of their own.
+//
+// Everything here is called on the core thread and returns at once; answers come later, on the same thread, never from
+// within the call.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "agent/core/core.h"
+
+namespace limpet::api {
+
+// Facts about this run of the agent that the core does not know.
+struct ProcessInfo {
+  std::string version;
+  std::int32_t pid = 0;
+  WallMs started_at = 0;
+  std::uint64_t storage_bytes = 0;
+};
+
+class Service {
+ public:
+  using ChangeResult = std::variant<std::vector<core::AcceptedChange>, core::Problem>;
+  using ChangeDone = std::function<void(ChangeResult)>;
+  using WaitDone = std::function<void(bool settled)>;
+
+  virtual ~Service() = default;
+
+  // Submits changes, all or none; `done` is called once, when they are on stable storage or were refused.
+  virtual void submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) = 0;
+
+  // Deregisters everything that this host holds, in order. `done` as for submit.
+  virtual void leave(core::Caller caller, ChangeDone done) = 0;
+
+  // Calls `done` once: with true as soon as Core::settled() holds for all of `what`, with false after `timeout`.
+  virtual void wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
+                            WaitDone done) = 0;
+
+  // For reads. Valid until the next return to the event loop.
+  virtual const core::Core& core() const = 0;
+  virtual core::Now now() const = 0;
+  virtual ProcessInfo process_info() const = 0;
+
+  // False once the agent is shutting down: changes are then refused with `shutting_down`.
+  virtual bool accepting() const = 0;
+};
+
+}  // namespace limpet::api

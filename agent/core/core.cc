@@ -1,0 +1,608 @@
+#include "agent/core/core.h"
+
+#include <algorithm>
+#include <deque>
+
+#include "agent/core/registry.h"
+#include "agent/core/replay.h"
+#include "agent/core/session.h"
+
+namespace limpet::core {
+
+namespace {
+
+// Outcomes wait this long for a batch to go along with, then go by themselves, without a sync: losing them costs a
+// read of each znode after the next start, no more.
+constexpr std::int64_t kLazyMs = 1'000;
+constexpr std::int64_t kFirstReopenMs = 100;
+constexpr std::int64_t kMaxReopenMs = 5'000;
+
+}  // namespace
+
+class Core::Impl {
+ public:
+  Impl(Options options, StoredState stored);
+
+  void step(Event event, Now now, Actions& actions);
+
+  Options options_;
+  Registry registry_;
+  SessionMachine session_;
+  Replay replay_;
+
+  bool storage_healthy_ = true;
+  Status storage_status_;
+  Seq committed_;  // highest seq on disk
+
+  State state_of(const Registration& registration) const;
+  std::optional<Reason> reason_of(const std::string& path, State state) const;
+  RegistrationView view(const Registration& registration) const;
+  RegistrationView view(const Removal& removal) const;
+
+ private:
+  struct InFlight {
+    std::uint64_t ticket = 0;
+    Batch batch;
+    std::vector<std::pair<Token, std::vector<AcceptedChange>>> replies;
+  };
+
+  void on(Started, Now now, Actions& actions);
+  void on(Submit event, Now now, Actions& actions);
+  void on(Leave event, Now now, Actions& actions);
+  void on(Persisted event, Now now, Actions& actions);
+  void on(StoreReopened event, Now now, Actions& actions);
+  void on(const ZkConnected& event, Now now, Actions& actions);
+  void on(const ZkDisconnected& event, Now now, Actions& actions);
+  void on(const ZkExpired& event, Now now, Actions& actions);
+  void on(const ZkAuthFailed& event, Now now, Actions& actions);
+  void on(const ZkTrouble& event, Now now, Actions& actions);
+  void on(const ZkReplied& event, Now now, Actions& actions);
+  void on(const ZkWatchFired& event, Now now, Actions& actions);
+  void on(Tick, Now now, Actions& actions);
+  void on(ServersChanged, Now now, Actions& actions);
+
+  void accept(Token token, const Caller& caller, const std::vector<ChangeRequest>& changes, Now now, Actions& actions);
+  void persist(Batch batch, Actions& actions, bool sync);
+  void persist_session(Actions& actions);
+  void flush_lazy(Now now, Actions& actions);
+  void take_effect(const std::vector<Change>& changes, bool known, Replay::Effects& effects);
+  void absorb(Replay::Effects& effects, Now now);
+  void storage_failed(const Status& status, Actions& actions);
+  void session_turned(SessionMachine::Turn turn, Now now, Actions& actions);
+  void resume(Now now, Actions& actions);
+  void set_timer(Actions& actions);
+
+  std::deque<InFlight> in_flight_;
+  std::uint64_t next_ticket_ = 1;
+  std::vector<Change> lazy_;
+  std::optional<std::int64_t> lazy_at_ms_;
+  std::int64_t reopen_delay_ms_ = kFirstReopenMs;
+  bool fresh_session_ = false;  // the session's predecessors have surely ended
+  bool nothing_of_ours_ = false;
+  std::optional<std::int64_t> timer_ms_;
+};
+
+Core::Impl::Impl(Options options, StoredState stored)
+    : options_(std::move(options)),
+      registry_(options_, stored),
+      session_(options_, stored.session, stored.former),
+      replay_(options_, registry_, session_),
+      committed_(stored.last_seq),
+      nothing_of_ours_(!session_.has_history()) {
+  Actions none;
+  Replay::Effects effects{none, {}, {}};
+  // Without any session so far nothing of ours can stand anywhere.
+  const bool known = nothing_of_ours_;
+  for (const auto& [id, registration] : registry_.live()) {
+    replay_.want_present(registration, known);
+  }
+  for (const auto& [id, outcome] : stored.outcomes) {
+    replay_.remember(id, outcome);
+  }
+  const std::vector<Removal> removals = [&] {
+    std::vector<Removal> copy;
+    for (const auto& [seq, removal] : registry_.removals()) {
+      copy.push_back(removal);
+    }
+    return copy;
+  }();
+  for (const Removal& removal : removals) {
+    replay_.want_absent(removal, known, effects);
+  }
+  absorb(effects, Now{});
+}
+
+// ---- Events
+
+void Core::Impl::step(Event event, Now now, Actions& actions) {
+  std::visit([&](auto&& one) { on(std::move(one), now, actions); }, std::move(event));
+  replay_.pump(now, actions);
+  set_timer(actions);
+}
+
+void Core::Impl::on(Started, Now now, Actions& actions) {
+  if (!lazy_.empty()) {
+    lazy_at_ms_ = now.steady_ms + kLazyMs;
+  }
+  session_.start(now, actions);
+}
+
+void Core::Impl::on(Submit event, Now now, Actions& actions) {
+  accept(event.token, event.caller, event.changes, now, actions);
+}
+
+void Core::Impl::on(Leave event, Now now, Actions& actions) {
+  if (!event.caller.privileged) {
+    actions.push_back(Reply{event.token, Problem{ProblemCode::not_owner,
+                                                 "only root and the agent's own user may deregister all that this "
+                                                 "host holds.",
+                                                 "", 0}});
+    return;
+  }
+  accept(event.token, event.caller, registry_.everything_deregistered(), now, actions);
+}
+
+void Core::Impl::accept(Token token, const Caller& caller, const std::vector<ChangeRequest>& changes, Now now,
+                        Actions& actions) {
+  if (!storage_healthy_) {
+    const bool full = storage_status_.code() == Errc::full;
+    actions.push_back(Reply{token, Problem{full ? ProblemCode::storage_full : ProblemCode::storage_failed,
+                                           "nothing can be kept on disk now: " + storage_status_.message() +
+                                               ". Nothing of this change was accepted; try again.",
+                                           "", 0}});
+    return;
+  }
+  auto planned = registry_.plan(changes, caller, now.wall_ms, replay_.depth() + in_flight_.size());
+  if (auto* problem = std::get_if<Problem>(&planned)) {
+    actions.push_back(Reply{token, std::move(*problem)});
+    return;
+  }
+  Plan plan = std::get<Plan>(std::move(planned));
+  if (!plan.batch.changes.empty()) {
+    persist(std::move(plan.batch), actions, true);
+    in_flight_.back().replies.emplace_back(token, std::move(plan.answers));
+  } else if (!in_flight_.empty()) {
+    // It repeats what stands, or what is just being written: it is durable no later than the last on its way.
+    in_flight_.back().replies.emplace_back(token, std::move(plan.answers));
+  } else {
+    actions.push_back(Reply{token, std::move(plan.answers)});
+  }
+}
+
+void Core::Impl::persist(Batch batch, Actions& actions, bool sync) {
+  if (!lazy_.empty()) {
+    // Outcomes of what is meanwhile deregistered would stay on disk for ever.
+    std::erase_if(lazy_, [&](const Change& change) {
+      const auto* outcome = std::get_if<PutOutcome>(&change);
+      return outcome != nullptr && !registry_.planned_live(outcome->id) &&
+             std::none_of(batch.changes.begin(), batch.changes.end(), [&](const Change& other) {
+               const auto* erase = std::get_if<EraseRegistration>(&other);
+               return erase != nullptr && erase->id == outcome->id;
+             });
+    });
+    lazy_.insert(lazy_.end(), std::make_move_iterator(batch.changes.begin()),
+                 std::make_move_iterator(batch.changes.end()));
+    batch.changes = std::exchange(lazy_, {});
+    lazy_at_ms_.reset();
+  }
+  const std::uint64_t ticket = next_ticket_++;
+  in_flight_.push_back(InFlight{ticket, batch, {}});
+  actions.push_back(Persist{ticket, std::move(batch), sync});
+}
+
+void Core::Impl::persist_session(Actions& actions) {
+  if (storage_healthy_ && session_.needs_record()) {
+    Batch batch;
+    batch.changes.push_back(session_.record());
+    persist(std::move(batch), actions, true);
+  }
+}
+
+void Core::Impl::flush_lazy(Now now, Actions& actions) {
+  if (lazy_at_ms_ && now.steady_ms >= *lazy_at_ms_ && storage_healthy_) {
+    persist(Batch{}, actions, false);
+  }
+}
+
+// Makes committed changes what is wanted. `known`: nothing of these was sent by an earlier run.
+void Core::Impl::take_effect(const std::vector<Change>& changes, bool known, Replay::Effects& effects) {
+  for (const Change& change : changes) {
+    if (const auto* erased = std::get_if<EraseRemoval>(&change)) {
+      // Superseded by a registration at its path, which comes next in this batch; or done long ago.
+      if (const auto it = registry_.removals().find(erased->seq); it != registry_.removals().end()) {
+        effects.actions.push_back(Changed{it->second.id});
+      }
+    }
+    registry_.committed(change);
+    if (const auto* put = std::get_if<PutRegistration>(&change)) {
+      replay_.want_present(put->registration, known);
+      effects.actions.push_back(Changed{put->registration.id});
+    } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
+      replay_.want_absent(removal->removal, known, effects);
+      effects.actions.push_back(Changed{removal->removal.id});
+    }
+  }
+}
+
+// Passes on what the replay settled.
+void Core::Impl::absorb(Replay::Effects& effects, Now now) {
+  for (const Removal& done : effects.removals_done) {
+    registry_.removal_done(done.seq);
+    lazy_.push_back(EraseRemoval{done.seq});
+  }
+  for (PutOutcome& outcome : effects.outcomes) {
+    lazy_.push_back(std::move(outcome));
+  }
+  effects.removals_done.clear();
+  effects.outcomes.clear();
+  if (!lazy_.empty() && !lazy_at_ms_) {
+    lazy_at_ms_ = now.steady_ms + kLazyMs;
+  }
+}
+
+void Core::Impl::on(Persisted event, Now now, Actions& actions) {
+  Actions later;  // callers hear of their change after it took effect
+  while (!in_flight_.empty() && in_flight_.front().ticket <= event.ticket) {
+    InFlight done = std::move(in_flight_.front());
+    in_flight_.pop_front();
+    if (event.status.ok()) {
+      Replay::Effects effects{actions, {}, {}};
+      take_effect(done.batch.changes, true, effects);
+      absorb(effects, now);
+      for (const Change& change : done.batch.changes) {
+        if (const auto* put = std::get_if<PutSession>(&change)) {
+          session_.durable(put->session.id);
+          if (session_.usable()) {
+            resume(now, actions);
+          }
+        }
+      }
+      if (done.batch.last_seq > committed_) {
+        committed_ = done.batch.last_seq;
+        registry_.committed_through(committed_);
+      }
+    }
+    for (auto& [token, answers] : done.replies) {
+      if (event.status.ok()) {
+        later.push_back(Reply{token, std::move(answers)});
+      } else {
+        const bool full = event.status.code() == Errc::full;
+        later.push_back(Reply{token, Problem{full ? ProblemCode::storage_full : ProblemCode::storage_failed,
+                                             "the change could not be kept on disk: " + event.status.message() +
+                                                 ". Whether it stands is known when the disk works again; sending the "
+                                                 "same change again is safe.",
+                                             "", 0}});
+      }
+    }
+  }
+  if (!event.status.ok()) {
+    storage_failed(event.status, actions);
+  }
+  actions.insert(actions.end(), std::make_move_iterator(later.begin()), std::make_move_iterator(later.end()));
+}
+
+void Core::Impl::storage_failed(const Status& status, Actions& actions) {
+  storage_status_ = status;
+  if (storage_healthy_) {
+    storage_healthy_ = false;
+    reopen_delay_ms_ = kFirstReopenMs;
+    actions.push_back(Note{Note::Level::error, "storage_failed",
+                           "error=\"" + status.message() +
+                               "\" meaning=\"changes are refused until it works; what is in ZooKeeper stays\""});
+    actions.push_back(ReopenStore{reopen_delay_ms_});
+  }
+}
+
+void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
+  if (!event.status.ok()) {
+    storage_status_ = event.status;
+    reopen_delay_ms_ = std::min(reopen_delay_ms_ * 2, kMaxReopenMs);
+    actions.push_back(ReopenStore{reopen_delay_ms_});
+    return;
+  }
+  // What of the changes on their way made it to the disk has happened after all, in its order.
+  std::vector<Change> erased;
+  std::vector<std::pair<std::pair<Seq, bool>, Change>> put;
+  std::map<RegistrationId, const Registration*> stored_live;
+  for (const Registration& registration : event.state.registrations) {
+    stored_live.emplace(registration.id, &registration);
+    const Registration* had = registry_.find(registration.id);
+    if (had == nullptr || had->seq != registration.seq) {
+      put.emplace_back(std::make_pair(registration.seq, true), PutRegistration{registration});
+    }
+  }
+  for (const auto& [id, registration] : registry_.live()) {
+    if (!stored_live.contains(id)) {
+      erased.push_back(EraseRegistration{id});
+    }
+  }
+  for (const Removal& removal : event.state.removals) {
+    if (!registry_.removals().contains(removal.seq)) {
+      put.emplace_back(std::make_pair(removal.seq, false), PutRemoval{removal});
+    }
+  }
+  std::sort(put.begin(), put.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+  for (auto& [key, change] : put) {
+    erased.push_back(std::move(change));
+  }
+  registry_.reset(event.state);
+  Replay::Effects effects{actions, {}, {}};
+  take_effect(erased, false, effects);
+  absorb(effects, now);
+  committed_ = std::max(committed_, event.state.last_seq);
+  storage_healthy_ = true;
+  storage_status_ = Status();
+  actions.push_back(Note{Note::Level::info, "storage_recovered", "meaning=\"changes are accepted again\""});
+  persist_session(actions);
+}
+
+// ---- The session
+
+void Core::Impl::resume(Now now, Actions& actions) {
+  Replay::Effects effects{actions, {}, {}};
+  replay_.resume(fresh_session_, effects);
+  fresh_session_ = false;
+  absorb(effects, now);
+}
+
+void Core::Impl::session_turned(SessionMachine::Turn turn, Now now, Actions& actions) {
+  switch (turn) {
+    case SessionMachine::Turn::none:
+      return;
+    case SessionMachine::Turn::same_session:
+      if (session_.usable()) {
+        resume(now, actions);
+      } else {
+        persist_session(actions);  // the connection was lost before the new session was on disk
+      }
+      break;
+    case SessionMachine::Turn::new_session:
+      if (nothing_of_ours_) {
+        fresh_session_ = true;
+        nothing_of_ours_ = false;
+      }
+      persist_session(actions);
+      break;
+    case SessionMachine::Turn::lost:
+      replay_.lost();
+      break;
+    case SessionMachine::Turn::gone:
+      replay_.lost();
+      fresh_session_ = true;
+      break;
+  }
+  actions.push_back(Changed{});
+}
+
+void Core::Impl::on(const ZkConnected& event, Now now, Actions& actions) {
+  session_turned(session_.connected(event, now, actions), now, actions);
+}
+void Core::Impl::on(const ZkDisconnected& event, Now now, Actions& actions) {
+  session_turned(session_.disconnected(event.epoch, now, actions), now, actions);
+}
+void Core::Impl::on(const ZkExpired& event, Now now, Actions& actions) {
+  session_turned(session_.expired(event.epoch, now, actions), now, actions);
+}
+void Core::Impl::on(const ZkAuthFailed& event, Now now, Actions& actions) {
+  session_turned(session_.auth_failed(event.epoch, now, actions), now, actions);
+}
+void Core::Impl::on(const ZkTrouble& event, Now now, Actions&) {
+  session_.trouble(event, now);
+}
+void Core::Impl::on(ServersChanged, Now now, Actions& actions) {
+  session_turned(session_.servers_changed(now, actions), now, actions);
+}
+
+void Core::Impl::on(const ZkReplied& event, Now now, Actions& actions) {
+  if (event.epoch != session_.epoch()) {
+    return;
+  }
+  Replay::Effects effects{actions, {}, {}};
+  replay_.replied(event.op, event.reply, now, effects);
+  absorb(effects, now);
+}
+
+void Core::Impl::on(const ZkWatchFired& event, Now, Actions&) {
+  if (event.epoch == session_.epoch()) {
+    replay_.watch_fired(event.path);
+  }
+}
+
+void Core::Impl::on(Tick, Now now, Actions& actions) {
+  timer_ms_.reset();
+  session_turned(session_.tick(now, actions), now, actions);
+  flush_lazy(now, actions);
+}
+
+void Core::Impl::set_timer(Actions& actions) {
+  std::optional<std::int64_t> at = session_.deadline();
+  const auto sooner = [&](std::optional<std::int64_t> other) {
+    if (other && (!at || *other < *at)) {
+      at = other;
+    }
+  };
+  sooner(replay_.deadline());
+  if (storage_healthy_) {
+    sooner(lazy_at_ms_);
+  }
+  if (at && at != timer_ms_) {
+    timer_ms_ = at;
+    actions.push_back(SetTimer{*at});
+  }
+}
+
+// ---- For the API
+
+State Core::Impl::state_of(const Registration& registration) const {
+  switch (replay_.phase(registration.path)) {
+    case Replay::Phase::confirmed:
+      return session_.usable() ? State::registered : State::suspended;
+    case Replay::Phase::conflict:
+      return State::conflict;
+    case Replay::Phase::blocked:
+      return State::blocked;
+    case Replay::Phase::pending:
+    case Replay::Phase::removing:
+      break;
+  }
+  return State::pending;
+}
+
+std::optional<Reason> Core::Impl::reason_of(const std::string& path, State state) const {
+  if (state == State::conflict || state == State::blocked) {
+    return *replay_.set_aside_reason(path);
+  }
+  if (state != State::registered && !session_.usable()) {
+    return session_.reason();
+  }
+  if (state == State::removing && replay_.set_aside_reason(path) != nullptr) {
+    return *replay_.set_aside_reason(path);
+  }
+  return std::nullopt;
+}
+
+RegistrationView Core::Impl::view(const Registration& registration) const {
+  const State state = state_of(registration);
+  return RegistrationView{registration, state, reason_of(registration.path, state), replay_.znode(registration.path)};
+}
+
+RegistrationView Core::Impl::view(const Removal& removal) const {
+  Registration registration;
+  registration.id = removal.id;
+  registration.path = removal.path;
+  registration.owner = removal.owner;
+  registration.seq = removal.seq;
+  registration.accepted_at = removal.accepted_at;
+  return RegistrationView{std::move(registration), State::removing, reason_of(removal.path, State::removing),
+                          replay_.znode(removal.path)};
+}
+
+Core::Core(Options options, StoredState stored)
+    : impl_(std::make_unique<Impl>(std::move(options), std::move(stored))) {}
+Core::~Core() = default;
+
+void Core::step(Event event, Now now, Actions& actions) {
+  impl_->step(std::move(event), now, actions);
+}
+
+std::optional<RegistrationView> Core::find(const RegistrationId& id) const {
+  if (const Registration* registration = impl_->registry_.find(id)) {
+    return impl_->view(*registration);
+  }
+  if (const auto* seqs = impl_->registry_.removals_of(id)) {
+    return impl_->view(impl_->registry_.removals().at(*seqs->rbegin()));
+  }
+  return std::nullopt;
+}
+
+std::vector<RegistrationView> Core::list(const std::optional<std::string>& service, std::optional<State> state,
+                                         const std::optional<RegistrationId>& after, std::size_t limit,
+                                         bool& more) const {
+  const auto& live = impl_->registry_.live();
+  const auto& removing = impl_->registry_.removals_by_id();
+  auto a = after ? live.upper_bound(*after) : live.begin();
+  auto b = after ? removing.upper_bound(*after) : removing.begin();
+  std::vector<RegistrationView> found;
+  more = false;
+  while (a != live.end() || b != removing.end()) {
+    const bool live_first = b == removing.end() || (a != live.end() && a->first <= b->first);
+    const RegistrationId& id = live_first ? a->first : b->first;
+    const Registration* registration = live_first ? &a->second : nullptr;
+    const Removal* removal = live_first ? nullptr : &impl_->registry_.removals().at(*b->second.rbegin());
+    if (b != removing.end() && b->first == id) {
+      ++b;  // shown as live where it is both
+    }
+    if (live_first) {
+      ++a;
+    }
+    const std::string& of = registration != nullptr ? registration->id.service : removal->id.service;
+    if (service && of != *service) {
+      continue;
+    }
+    RegistrationView view = registration != nullptr ? impl_->view(*registration) : impl_->view(*removal);
+    if (state && view.state != *state) {
+      continue;
+    }
+    if (found.size() == limit) {
+      more = true;
+      break;
+    }
+    found.push_back(std::move(view));
+  }
+  return found;
+}
+
+std::vector<QueuedOperation> Core::queue(Seq after, std::size_t limit, bool& more) const {
+  const auto& open = impl_->replay_.open();
+  std::vector<QueuedOperation> found;
+  more = false;
+  for (auto it = open.upper_bound({after, true}); it != open.end(); ++it) {
+    if (found.size() == limit) {
+      more = true;
+      break;
+    }
+    const auto& [key, node] = *it;
+    const std::string& path = Replay::path_of(*node);
+    QueuedOperation operation;
+    operation.seq = key.first;
+    operation.deregister = !key.second;
+    operation.path = path;
+    if (key.second) {
+      const Registration& registration = impl_->registry_.live().at(Replay::id_of(*node));
+      operation.id = registration.id;
+      operation.state = impl_->state_of(registration);
+      operation.accepted_at = registration.accepted_at;
+    } else {
+      const Removal& removal = impl_->registry_.removals().at(key.first);
+      operation.id = removal.id;
+      operation.state = State::removing;
+      operation.accepted_at = removal.accepted_at;
+    }
+    operation.reason = impl_->reason_of(path, operation.state);
+    found.push_back(std::move(operation));
+  }
+  return found;
+}
+
+StatusView Core::status(Now now) const {
+  StatusView status;
+  impl_->session_.show(status);
+  const Replay& replay = impl_->replay_;
+  status.queue_depth = replay.depth();
+  status.queue_bytes = replay.bytes();
+  status.last_seq = impl_->committed_;
+  status.applied_seq = impl_->committed_;
+  status.max_operations = impl_->options_.max_operations;
+  if (!replay.open().empty()) {
+    const auto& [key, node] = *replay.open().begin();
+    status.applied_seq = Seq{key.first.value - 1};
+    const WallMs accepted_at = key.second ? impl_->registry_.live().at(Replay::id_of(*node)).accepted_at
+                                          : impl_->registry_.removals().at(key.first).accepted_at;
+    status.oldest_age_ms = std::max<std::int64_t>(0, now.wall_ms - accepted_at);
+  }
+  const auto count = [&](State state) -> std::uint64_t& { return status.by_state[static_cast<std::size_t>(state)]; };
+  count(impl_->session_.usable() ? State::registered : State::suspended) = replay.count(Replay::Phase::confirmed);
+  count(State::pending) = replay.count(Replay::Phase::pending);
+  count(State::conflict) = replay.count(Replay::Phase::conflict);
+  count(State::blocked) = replay.count(Replay::Phase::blocked);
+  count(State::removing) = replay.count(Replay::Phase::removing);
+  for (const std::uint64_t n : status.by_state) {
+    status.total += n;
+  }
+  status.storage_healthy = impl_->storage_healthy_;
+  status.storage_error = impl_->storage_healthy_ ? "" : impl_->storage_status_.message();
+  return status;
+}
+
+bool Core::settled(const RegistrationId& id, Seq seq) const {
+  if (const auto* seqs = impl_->registry_.removals_of(id); seqs != nullptr && *seqs->begin() <= seq) {
+    return false;
+  }
+  const Registration* registration = impl_->registry_.find(id);
+  if (registration == nullptr) {
+    return true;
+  }
+  return impl_->session_.usable() && impl_->replay_.confirmed(registration->path, registration->seq);
+}
+
+}  // namespace limpet::core

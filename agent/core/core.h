@@ -1,0 +1,55 @@
+// The core: everything that the agent decides, and nothing that it does.
+//
+// A pure state machine, the sum of Registry (what is wanted), SessionMachine (the ZooKeeper session) and Replay (what
+// goes to ZooKeeper next). It has no clock, no thread, no I/O: step() takes one event and appends what is to be done.
+// The driver owns it and calls it on one thread. Given the same seed and the same events at the same times it does the
+// same things, which is what the simulator in tests/sim relies on.
+#pragma once
+
+#include <memory>
+
+#include "agent/core/event.h"
+
+namespace limpet::core {
+
+struct Options {
+  std::string root = "/services";
+  std::vector<std::string> paths;  // further places where a registration's own `path` may lie
+  std::uint32_t max_registrations = 10'000;
+  std::uint32_t max_path_bytes = 512 * 1024;  // the server ends a session in one packet that names every ephemeral
+  std::uint64_t max_operations = 1'000'000;
+  std::uint32_t window = 256;                // requests in flight
+  std::int32_t session_timeout_ms = 10'000;  // as asked for; the server may grant another
+  std::uint64_t seed = 0;                    // of the jitter
+};
+
+class Core {
+ public:
+  // `stored` is what Store::load() gave.
+  Core(Options options, StoredState stored);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  // Takes one event and appends to `actions` what is to be done about it, in order. Never re-entered.
+  void step(Event event, Now now, Actions& actions);
+
+  // ---- What the API shows. From memory, at once; durable changes only.
+  std::optional<RegistrationView> find(const RegistrationId& id) const;
+  // By id, those after `after` (exclusive), at most `limit`; `more` tells whether there are others.
+  std::vector<RegistrationView> list(const std::optional<std::string>& service, std::optional<State> state,
+                                     const std::optional<RegistrationId>& after, std::size_t limit, bool& more) const;
+  // What is not yet in ZooKeeper, by seq, those after `after` (exclusive), at most `limit`.
+  std::vector<QueuedOperation> queue(Seq after, std::size_t limit, bool& more) const;
+  StatusView status(Now now) const;
+
+  // True when everything accepted up to `seq` for this registration is settled in ZooKeeper: it is registered there
+  // with that or a newer content, or it is gone.
+  bool settled(const RegistrationId& id, Seq seq) const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace limpet::core

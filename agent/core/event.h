@@ -1,0 +1,148 @@
+// What happens to the core (Event) and what it wants done (Action): the whole of its traffic with the world.
+//
+// The driver (agent/agent.cc, or the simulator in tests/sim) calls Core::step with one Event at a time and carries
+// out the Actions in their order. The shape is that of etcd-io/raft: Step in, Ready out.
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "agent/core/types.h"
+#include "storage/error.h"
+#include "storage/record.h"
+
+namespace limpet::core {
+
+// ---- Events
+
+// First event of a run, once.
+struct Started {};
+
+// A caller's changes: all or none, with consecutive seq. Answered by one Reply with the same token, after the changes
+// are on stable storage or were refused.
+struct Submit {
+  Token token;
+  Caller caller;
+  std::vector<ChangeRequest> changes;
+};
+
+// Deregisters everything, in order of seq. Answered like a Submit.
+struct Leave {
+  Token token;
+  Caller caller;
+};
+
+// Every Persist action up to and with `ticket` was carried out with this result.
+struct Persisted {
+  std::uint64_t ticket = 0;
+  Status status;
+};
+
+// After ReopenStore: what the store holds now, or why it could not be opened.
+struct StoreReopened {
+  Status status;
+  StoredState state;  // where status.ok()
+};
+
+// The handle of `epoch` has a session: new, or the one it was started with.
+struct ZkConnected {
+  Epoch epoch;
+  Session session;
+  std::string server;  // "ip:port"
+};
+// The connection is lost; the library looks for another server with the same session.
+struct ZkDisconnected {
+  Epoch epoch;
+};
+// The server said that the session is gone, or refused to know it. The handle is dead.
+struct ZkExpired {
+  Epoch epoch;
+};
+// The server refused our credentials. The handle is dead.
+struct ZkAuthFailed {
+  Epoch epoch;
+};
+// While there is no connection: what was found out about why. `no_quorum`: a server can be reached but has no quorum.
+struct ZkTrouble {
+  Epoch epoch;
+  bool no_quorum = false;
+  std::string message;  // for a human, one sentence
+};
+struct ZkReplied {
+  Epoch epoch;
+  OpId op;
+  ZkReply reply;
+};
+// A znode on which a read or watch left a watch was created, changed or deleted. Fires once per watch.
+struct ZkWatchFired {
+  Epoch epoch;
+  std::string path;
+};
+
+// The time that the last SetTimer asked for has come. May come early or late; harmless.
+struct Tick {};
+
+// The list of servers, their order or their addresses changed: open a new handle with the same session.
+struct ServersChanged {};
+
+using Event = std::variant<Started, Submit, Leave, Persisted, StoreReopened, ZkConnected, ZkDisconnected, ZkExpired,
+                           ZkAuthFailed, ZkTrouble, ZkReplied, ZkWatchFired, Tick, ServersChanged>;
+
+// ---- Actions
+
+// Write `batch` after those before it; report by Persisted. Tickets count up by one.
+struct Persist {
+  std::uint64_t ticket = 0;
+  Batch batch;
+  bool sync = true;
+};
+
+// Close and open the store again, load it, report by StoreReopened. `delay_ms`: not before.
+struct ReopenStore {
+  std::int64_t delay_ms = 0;
+};
+
+struct Reply {
+  Token token;
+  std::variant<std::vector<AcceptedChange>, Problem> result;
+};
+
+// Open a handle of this epoch, re-attaching to `session` where there is one. Closes no session. Any handle before it
+// has been given a ZkStop.
+struct ZkStart {
+  Epoch epoch;
+  std::optional<Session> session;
+};
+// Let go of the handle, without ending its session. What it still reports is dropped by its epoch.
+struct ZkStop {
+  Epoch epoch;
+};
+struct ZkSend {
+  Epoch epoch;
+  OpId op;
+  ZkRequest request;
+};
+
+// Send a Tick at this time; replaces the one asked for before.
+struct SetTimer {
+  std::int64_t at_steady_ms = 0;
+};
+
+// Something that a person would want in the log or the history: `what` is a stable word, the rest says it.
+struct Note {
+  enum class Level { debug, info, warn, error } level = Level::info;
+  std::string what;
+  std::string detail;  // key=value pairs, ready to be logged
+};
+
+// The state of this registration, or its being there, changed: those who wait for it should look again. An empty id:
+// any of them may have changed.
+struct Changed {
+  RegistrationId id;
+};
+
+using Action = std::variant<Persist, ReopenStore, Reply, ZkStart, ZkStop, ZkSend, SetTimer, Note, Changed>;
+using Actions = std::vector<Action>;
+
+}  // namespace limpet::core

@@ -1,0 +1,108 @@
+// What is wanted: the live registrations and the znodes that must still go, as they are on disk.
+//
+// A change is first planned against what stands plus what is on its way to the disk (the draft of the future), and
+// takes effect only when its batch is committed. So what the API shows is always durable, while a caller's second
+// change can build on a first one that is still being written.
+// Owned by Core; no clock, no I/O.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "agent/core/types.h"
+
+namespace limpet::core {
+
+struct Options;
+
+// Who wants what at the znode of `path`; handed on to Replay as changes are committed.
+struct Plan {
+  Batch batch;                          // empty where nothing changes
+  std::vector<AcceptedChange> answers;  // one for each request
+};
+
+class Registry {
+ public:
+  Registry(const Options& options, const StoredState& stored);
+
+  // Plans `requests`, all or none, each with the next seq. `open_operations`: how many changes are queued now.
+  std::variant<Plan, Problem> plan(const std::vector<ChangeRequest>& requests, const Caller& caller, WallMs wall_ms,
+                                   std::uint64_t open_operations);
+
+  // Requests that deregister everything that is wanted, in order of seq.
+  std::vector<ChangeRequest> everything_deregistered() const;
+
+  // One planned change is on disk. Called in the order of planning.
+  void committed(const Change& change);
+  // The batch that ended with `through` is on disk: what was drafted up to it now stands.
+  void committed_through(Seq through);
+
+  // The store could not write: what it holds now is what stands, and nothing is on its way any more.
+  void reset(const StoredState& stored);
+
+  // Durable state.
+  const std::map<RegistrationId, Registration>& live() const { return live_; }
+  const std::map<Seq, Removal>& removals() const { return removals_; }
+  const Registration* find(const RegistrationId& id) const;
+  // The removals of this name that are not done, by seq.
+  const std::set<Seq>* removals_of(const RegistrationId& id) const;
+  const std::map<RegistrationId, std::set<Seq>>& removals_by_id() const { return removals_by_id_; }
+  void removal_done(Seq seq);
+
+  // True where the newest planned change leaves this registration alive.
+  bool planned_live(const RegistrationId& id) const;
+  Seq last_seq() const { return last_seq_; }
+
+ private:
+  // The changes of one plan, on top of the drafted state, until the plan is known to be accepted as a whole.
+  struct Draft {
+    std::map<RegistrationId, std::optional<Registration>> registrations;
+    std::map<std::string, std::optional<RegistrationId>> paths;
+    std::map<std::string, std::optional<Seq>> removals;  // by path
+    std::int64_t count = 0;                              // change of the number of live registrations
+    std::int64_t path_bytes = 0;
+    std::int64_t operations = 0;
+    Seq next;
+    Plan plan;
+  };
+  struct Drafted {
+    std::optional<Registration> registration;
+    Seq seq;
+  };
+
+  std::optional<Problem> plan_register(Draft& draft, const RegisterRequest& request, const Caller& caller,
+                                       WallMs wall_ms) const;
+  std::optional<Problem> plan_deregister(Draft& draft, const DeregisterRequest& request, const Caller& caller,
+                                         WallMs wall_ms) const;
+  std::optional<Problem> check_path(const Draft& draft, const std::string& path, const RegistrationId& id) const;
+  std::optional<Problem> check_bounds(const Draft& draft, bool adds_path, std::uint64_t open_operations) const;
+  void add_removal(Draft& draft, const Registration& of, Seq seq, WallMs wall_ms, Owner who) const;
+  void adopt(Draft& draft);
+  void rebuild_indexes();
+
+  const Registration* drafted(const Draft& draft, const RegistrationId& id) const;
+  std::optional<RegistrationId> path_owner(const Draft& draft, const std::string& path) const;
+  std::optional<Seq> removal_at(const Draft& draft, const std::string& path) const;
+
+  const Options& options_;
+  Seq last_seq_;  // highest ever planned
+
+  // Durable.
+  std::map<RegistrationId, Registration> live_;
+  std::map<Seq, Removal> removals_;
+  std::map<RegistrationId, std::set<Seq>> removals_by_id_;
+
+  // Drafted: durable and what is on its way.
+  std::unordered_map<RegistrationId, Drafted> drafted_;  // only what differs from live_
+  std::map<std::string, RegistrationId> paths_;
+  std::unordered_map<std::string, Seq> removal_at_;
+  std::uint64_t count_ = 0;
+  std::uint64_t path_bytes_ = 0;
+};
+
+}  // namespace limpet::core

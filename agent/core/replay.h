@@ -1,0 +1,151 @@
+// What goes to ZooKeeper next, and in which order.
+//
+// For each znode path that concerns us there is one Node: what is wanted there (a registration's content, or nothing),
+// what is known to stand there, and how far we are. Whatever differs is open, in the order of its seq, and is brought
+// into line through a window of requests in flight on the one session, which keeps their order (FIFO).
+//
+// Order (P2): a write leaves only when nothing before it still has to be read, so every surprise is known before
+// anything behind it is created. An unknown outcome makes its node unread again, and so holds back what follows. A
+// refusal sets its node aside (conflict, blocked) and holds up nothing.
+// Owned by Core; no clock, no I/O.
+#pragma once
+
+#include <deque>
+#include <map>
+#include <random>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "agent/core/event.h"
+#include "agent/core/registry.h"
+#include "agent/core/session.h"
+
+namespace limpet::core {
+
+class Replay {
+ public:
+  // What a step of the replay brought about, for Core to pass on.
+  struct Effects {
+    Actions& actions;
+    std::vector<PutOutcome> outcomes;    // confirmed
+    std::vector<Removal> removals_done;  // by seq and id
+  };
+
+  // How far a node is, as people are told.
+  enum class Phase { pending, confirmed, conflict, blocked, removing };
+  static constexpr std::size_t kPhaseCount = 5;
+
+  Replay(const Options& options, const Registry& registry, const SessionMachine& session);
+
+  // Whether the znode may stand there is `known`: false after a restart, when requests of the last run may have gone
+  // unrecorded.
+  void want_present(const Registration& registration, bool known);
+  void want_absent(const Removal& removal, bool known, Effects& effects);
+  // What the last run recorded as confirmed. After want_present of the same registration.
+  void remember(const RegistrationId& id, const Outcome& outcome);
+
+  // The session is usable (again); `fresh` where it is a new one, and all earlier ones have surely ended.
+  void resume(bool fresh, Effects& effects);
+  // No connection: requests in flight have an unknown outcome, also those that are never answered.
+  void lost();
+
+  void replied(OpId op, const ZkReply& reply, Now now, Effects& effects);
+  void watch_fired(const std::string& path);
+  // Sends what may be sent now.
+  void pump(Now now, Actions& actions);
+  // When pump() wants to be called next though nothing happens.
+  std::optional<std::int64_t> deadline() const;
+
+  // ---- For the API
+  Phase phase(const std::string& path) const;
+  // True where the content of change `seq` is confirmed at `path`.
+  bool confirmed(const std::string& path, Seq seq) const;
+  const Reason* set_aside_reason(const std::string& path) const;
+  std::optional<Outcome> znode(const std::string& path) const;
+  std::uint64_t depth() const { return open_.size(); }
+  std::uint64_t bytes() const { return open_bytes_; }
+  std::uint64_t count(Phase phase) const { return counts_[static_cast<std::size_t>(phase)]; }
+  // The open nodes in order: (seq, wanted there?) -> path.
+  struct Node;
+  using Key = std::pair<Seq, bool>;  // of one change, the removal comes first
+  const std::map<Key, Node*>& open() const { return open_; }
+  static const std::string& path_of(const Node& node);
+  static const RegistrationId& id_of(const Node& node);
+
+  ~Replay();
+  Replay(const Replay&) = delete;
+  Replay& operator=(const Replay&) = delete;
+
+ private:
+  enum class Remote { unknown, absent, ours, former, foreign };
+  enum class Place { none, read_ready, write_ready, in_flight };
+  struct Flight {
+    std::string path;
+    ZkVerb verb;
+    Seq seq;  // whose content was sent
+    Key key;  // of a read: what it holds back
+    bool audit = false;
+  };
+
+  Node& node_at(const std::string& path);
+  void want(Node& node, Seq seq, bool present, const RegistrationId& id, std::uint64_t bytes);
+  void set_phase(Node& node, Phase phase);
+  void open_node(Node& node);
+  void close_node(Node& node);
+  void take_out(Node& node);
+  void enqueue(Node& node);
+  void queue_audit(Node& node);
+  bool in_line(const Node& node) const;
+  void confirm(Node& node, Now now, Effects& effects);
+  void finish_removal(Node& node, Effects& effects);
+  void settle(Node& node, Now now, Effects& effects);
+  void set_aside(Node& node, Phase phase, ReasonCode code, std::string message, Now now, Effects& effects);
+  void refused(Node& node, const ZkReply& reply, Now now, Effects& effects);
+
+  void send(Node& node, ZkRequest request, bool audit, Actions& actions);
+  void send_parents(const std::string& path, Actions& actions);
+  void send_write(Node& node, Actions& actions);
+  void send_sync(Actions& actions);
+  bool may_write(const Key& key) const;
+  void forget_parents(const std::string& path);
+  const ZkReply* parent_error(const std::string& path) const;
+
+  void parent_replied(const Flight& flight, const ZkReply& reply);
+  void read_replied(Node& node, const ZkReply& reply, Now now, Effects& effects);
+  void audit_replied(Node& node, const ZkReply& reply, Effects& effects);
+  void write_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
+  void retry_due(Now now);
+
+  const Options& options_;
+  const Registry& registry_;
+  const SessionMachine& session_;
+  std::mt19937_64 random_;
+
+  std::unordered_map<std::string, Node> nodes_;
+  std::map<Key, Node*> open_;        // everything that is not as wanted
+  std::map<Key, Node*> read_ready_;  // what stands there must be read first
+  std::multiset<Key> read_flying_;
+  std::map<Key, Node*> write_ready_;
+  std::optional<Key> barrier_;      // its znode was removed to be created anew; nothing behind goes before that
+  std::deque<std::string> audits_;  // confirmed nodes to be looked at, and watched
+  std::multimap<std::int64_t, std::string> retries_;  // steady ms -> set aside
+
+  std::unordered_map<std::uint64_t, Flight> flights_;
+  std::uint64_t next_op_ = 1;
+  std::uint32_t audits_flying_ = 0;
+  std::uint32_t reads_and_writes_flying_ = 0;
+  bool running_ = false;  // the session is usable
+  bool synced_ = false;   // reads on this connection are not older than its beginning
+  bool sync_flying_ = false;
+
+  std::unordered_set<std::string> known_parents_;
+  std::unordered_map<std::string, ZkReply> parent_errors_;
+
+  std::uint64_t open_bytes_ = 0;
+  std::uint64_t counts_[kPhaseCount] = {};
+};
+
+}  // namespace limpet::core

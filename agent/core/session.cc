@@ -1,0 +1,274 @@
+#include "agent/core/session.h"
+
+#include <algorithm>
+#include <cstdio>
+
+#include "agent/core/core.h"
+
+namespace limpet::core {
+
+namespace {
+
+// How many earlier sessions are remembered. Their znodes go with them within a time-out or so; a ghost that a server's
+// bug leaves behind may stay longer, but not over this many sessions.
+constexpr std::size_t kMaxFormer = 64;
+// A handle that lost its connection and does not find back within this many time-outs is replaced. The library's handle
+// remembers the last zxid it saw, and an ensemble that was wiped or restored refuses it for ever without saying
+// "expired"; a fresh handle with the same session has seen nothing, and gets an answer.
+constexpr std::int64_t kReopenAfterTimeouts = 3;
+constexpr std::int64_t kMaxReopenDelayMs = 300'000;
+constexpr std::int64_t kAuthRetryMs = 30'000;
+
+std::string hex(SessionId id) {
+  char text[32];
+  std::snprintf(text, sizeof text, "0x%llx", static_cast<unsigned long long>(id.value));
+  return text;
+}
+
+}  // namespace
+
+const char* to_string(SessionState state) {
+  switch (state) {
+    case SessionState::connecting:
+      return "connecting";
+    case SessionState::connected:
+      return "connected";
+    case SessionState::suspended:
+      return "suspended";
+    case SessionState::expired:
+      return "expired";
+    case SessionState::auth_failed:
+      return "auth_failed";
+  }
+  return "";
+}
+
+SessionMachine::SessionMachine(const Options& options, std::optional<Session> stored, FormerSessions former)
+    : options_(options),
+      session_(std::move(stored)),
+      former_(std::move(former)),
+      from_earlier_run_(session_.has_value()) {}
+
+void SessionMachine::enter(SessionState state, Now now) {
+  if (state != state_) {
+    state_ = state;
+    since_ = now;
+  }
+}
+
+void SessionMachine::start(Now now, Actions& actions) {
+  since_ = now;
+  durable_ = session_.has_value();
+  epoch_ = Epoch{1};
+  actions.push_back(ZkStart{epoch_, session_});
+}
+
+void SessionMachine::reopen(Now now, Actions& actions, std::optional<Session> with) {
+  (void)now;
+  connected_ = false;
+  server_.clear();
+  reopen_at_ms_.reset();
+  actions.push_back(ZkStop{epoch_});
+  ++epoch_.value;
+  actions.push_back(ZkStart{epoch_, std::move(with)});
+}
+
+SessionMachine::Turn SessionMachine::connected(const ZkConnected& event, Now now, Actions& actions) {
+  if (event.epoch != epoch_) {
+    return Turn::none;
+  }
+  const bool same = session_ && session_->id == event.session.id;
+  connected_ = true;
+  server_ = event.server;
+  no_quorum_ = false;
+  trouble_.clear();
+  presume_at_ms_.reset();
+  reopen_at_ms_.reset();
+  reopen_delay_ms_ = 0;
+  if (!same) {
+    if (session_) {
+      former_.push_back(session_->id);
+    }
+    durable_ = false;
+    reattached_ = false;
+    from_earlier_run_ = false;
+    if (former_.size() > kMaxFormer) {
+      former_.erase(former_.begin(), former_.end() - kMaxFormer);
+    }
+  } else if (from_earlier_run_ && !ever_connected_) {
+    reattached_ = true;
+  }
+  if (!same || !ever_connected_) {
+    ++sessions_;
+  }
+  ever_connected_ = true;
+  session_ = event.session;
+  enter(SessionState::connected, now);
+  actions.push_back(Note{Note::Level::info, "zookeeper_connected",
+                         "session=" + hex(session_->id) + " server=" + server_ +
+                             " timeout_ms=" + std::to_string(session_->timeout_ms) + " session_is=" +
+                             (!same         ? "new"
+                              : reattached_ ? "reattached"
+                                            : "the_same")});
+  return same ? Turn::same_session : Turn::new_session;
+}
+
+SessionMachine::Turn SessionMachine::disconnected(Epoch epoch, Now now, Actions& actions) {
+  if (epoch != epoch_ || !connected_) {
+    return Turn::none;
+  }
+  connected_ = false;
+  lost_at_ms_ = now.steady_ms;
+  const std::int64_t timeout_ms = session_->timeout_ms > 0 ? session_->timeout_ms : options_.session_timeout_ms;
+  presume_at_ms_ = now.steady_ms + timeout_ms;
+  reopen_delay_ms_ = kReopenAfterTimeouts * timeout_ms;
+  reopen_at_ms_ = now.steady_ms + reopen_delay_ms_;
+  enter(SessionState::suspended, now);
+  actions.push_back(Note{Note::Level::warn, "zookeeper_connection_lost",
+                         "session=" + hex(session_->id) + " server=" + server_ +
+                             " meaning=\"the session may live; registrations are accepted and kept on disk\""});
+  server_.clear();
+  return Turn::lost;
+}
+
+SessionMachine::Turn SessionMachine::expired(Epoch epoch, Now now, Actions& actions) {
+  if (epoch != epoch_) {
+    return Turn::none;
+  }
+  if (session_) {
+    actions.push_back(Note{Note::Level::warn, "zookeeper_session_expired",
+                           "session=" + hex(session_->id) +
+                               " meaning=\"its znodes are gone; a new session is made and all are registered again\""});
+    former_.push_back(session_->id);
+    if (former_.size() > kMaxFormer) {
+      former_.erase(former_.begin());
+    }
+    session_.reset();
+  }
+  durable_ = false;
+  from_earlier_run_ = false;
+  presume_at_ms_.reset();
+  enter(SessionState::expired, now);
+  reopen(now, actions, std::nullopt);
+  return Turn::gone;
+}
+
+SessionMachine::Turn SessionMachine::auth_failed(Epoch epoch, Now now, Actions& actions) {
+  if (epoch != epoch_) {
+    return Turn::none;
+  }
+  connected_ = false;
+  server_.clear();
+  presume_at_ms_.reset();
+  enter(SessionState::auth_failed, now);
+  reopen_at_ms_ = now.steady_ms + kAuthRetryMs;
+  reopen_delay_ms_ = kAuthRetryMs;
+  actions.push_back(Note{Note::Level::error, "zookeeper_auth_failed",
+                         "retry_ms=" + std::to_string(kAuthRetryMs) +
+                             " meaning=\"the servers refuse the agent's credentials; correct them and reload\""});
+  return Turn::lost;
+}
+
+void SessionMachine::trouble(const ZkTrouble& event, Now) {
+  if (event.epoch == epoch_ && !connected_) {
+    no_quorum_ = event.no_quorum;
+    trouble_ = event.message;
+  }
+}
+
+SessionMachine::Turn SessionMachine::servers_changed(Now now, Actions& actions) {
+  const bool was_connected = connected_;
+  if (was_connected) {
+    lost_at_ms_ = now.steady_ms;
+    presume_at_ms_ = now.steady_ms + session_->timeout_ms;
+    enter(SessionState::suspended, now);
+  }
+  reopen(now, actions, session_);
+  return Turn::lost;
+}
+
+SessionMachine::Turn SessionMachine::tick(Now now, Actions& actions) {
+  if (presume_at_ms_ && now.steady_ms >= *presume_at_ms_) {
+    presume_at_ms_.reset();
+    enter(SessionState::expired, now);
+    actions.push_back(Note{Note::Level::warn, "zookeeper_session_presumed_expired",
+                           "session=" + hex(current()) +
+                               " meaning=\"no server was reached for a whole session time-out; the session is tried "
+                               "again first, and replaced if it has ended\""});
+  }
+  if (reopen_at_ms_ && now.steady_ms >= *reopen_at_ms_) {
+    const std::int64_t delay_ms = std::min(reopen_delay_ms_ * 2, kMaxReopenDelayMs);
+    reopen(now, actions, session_);
+    reopen_delay_ms_ = delay_ms;
+    reopen_at_ms_ = now.steady_ms + delay_ms;
+    return Turn::lost;
+  }
+  return Turn::none;
+}
+
+PutSession SessionMachine::record() const {
+  return PutSession{*session_, former_};
+}
+
+void SessionMachine::durable(SessionId id) {
+  if (session_ && session_->id == id) {
+    durable_ = true;
+  }
+}
+
+bool SessionMachine::held_before(SessionId id) const {
+  return std::find(former_.begin(), former_.end(), id) != former_.end();
+}
+
+std::optional<std::int64_t> SessionMachine::deadline() const {
+  if (presume_at_ms_ && reopen_at_ms_) {
+    return std::min(*presume_at_ms_, *reopen_at_ms_);
+  }
+  return presume_at_ms_ ? presume_at_ms_ : reopen_at_ms_;
+}
+
+Reason SessionMachine::reason() const {
+  Reason reason;
+  reason.since = since_.wall_ms;
+  const std::string why = trouble_.empty() ? "" : " (" + trouble_ + ")";
+  switch (state_) {
+    case SessionState::connecting:
+      reason.code = no_quorum_ ? ReasonCode::no_quorum : ReasonCode::connecting;
+      reason.message = "not connected to ZooKeeper yet" + why + "; it is kept on disk and goes out as soon as it is";
+      break;
+    case SessionState::connected:
+      reason.code = ReasonCode::storage;
+      reason.message = "connected, but the new session is not on disk yet; nothing is created before it is";
+      break;
+    case SessionState::suspended:
+      reason.code = no_quorum_ ? ReasonCode::no_quorum : ReasonCode::connecting;
+      reason.message = "the connection to ZooKeeper is lost" + why + "; the session may live, and is tried again";
+      break;
+    case SessionState::expired:
+      reason.code = no_quorum_ ? ReasonCode::no_quorum : ReasonCode::session_expired;
+      reason.message = session_ ? "no ZooKeeper server was reached for longer than the session time-out" + why +
+                                      "; the session is tried again first, and replaced if it has ended"
+                                : "the ZooKeeper session has ended; a new one is being made" + why;
+      break;
+    case SessionState::auth_failed:
+      reason.code = ReasonCode::no_auth;
+      reason.message = "the ZooKeeper servers refuse the agent's credentials; correct them and reload the agent";
+      break;
+  }
+  return reason;
+}
+
+void SessionMachine::show(StatusView& view) const {
+  view.session_state = state_;
+  if (session_) {
+    view.session = session_->id;
+  }
+  view.server = server_;
+  view.session_timeout_ms = session_ ? session_->timeout_ms : options_.session_timeout_ms;
+  view.session_since = since_.wall_ms;
+  view.session_message = usable() ? "" : reason().message;
+  view.reattached = reattached_;
+  view.sessions = sessions_;
+}
+
+}  // namespace limpet::core

@@ -1,0 +1,192 @@
+// The words of the core: what a change is, what state a registration is in, why, and what ZooKeeper can be asked.
+// Plain values without behaviour; any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "storage/record.h"
+
+namespace limpet::core {
+
+// Both clocks, read once by the driver for each step: the core has none of its own.
+struct Now {
+  std::int64_t steady_ms = 0;  // monotonic; time-outs are reckoned in it
+  WallMs wall_ms = 0;          // for people
+};
+
+// Counts the handles on ZooKeeper that this process opened; what comes back with an older one is dropped.
+using Epoch = Strong<struct EpochTag, std::uint64_t>;
+// Names one request to ZooKeeper.
+using OpId = Strong<struct OpIdTag, std::uint64_t>;
+// Names one call of the API that waits for its answer.
+using Token = Strong<struct TokenTag, std::uint64_t>;
+
+// ---- What callers ask for
+
+struct RegisterRequest {
+  RegistrationId id;
+  std::optional<std::string> path;  // instead of <root>/<service>/<instance>
+  Format format = Format::raw;
+  std::string data;
+};
+struct DeregisterRequest {
+  RegistrationId id;
+};
+using ChangeRequest = std::variant<RegisterRequest, DeregisterRequest>;
+
+// Whose request it is. `privileged`: root or the agent's own uid, which may change anybody's registration.
+struct Caller {
+  Owner owner;
+  bool privileged = false;
+};
+
+// Why a change was refused; each is one `code` of the API.
+enum class ProblemCode {
+  invalid,         // 422: a field is wrong
+  not_found,       // 404
+  not_owner,       // 403: somebody else's registration
+  not_allowed,     // 403: the path is not under root or one of `paths`
+  path_taken,      // 409: another registration of this agent has the path
+  quota,           // 429: too many registrations, or too many bytes of paths
+  queue_full,      // 507
+  storage_failed,  // 503: the outcome is unknown; repeating the same change is safe
+  storage_full,    // 507
+  shutting_down,   // 503
+};
+struct Problem {
+  ProblemCode code = ProblemCode::invalid;
+  std::string detail;     // for a human: what, to what, why, what next
+  std::string pointer;    // RFC 6901 pointer of the field at fault, or empty
+  std::size_t index = 0;  // of the operation at fault in a batch
+};
+
+struct AcceptedChange {
+  RegistrationId id;
+  Seq seq;
+  bool changed = true;  // false: repeating what stands; nothing was written, `seq` is the old one
+};
+
+// ---- What is shown of a registration
+
+enum class State { pending, registered, suspended, conflict, blocked, unhealthy, maintenance, removing };
+inline constexpr std::size_t kStateCount = 8;
+
+enum class ReasonCode {
+  connecting,
+  no_quorum,
+  session_expired,
+  foreign_owner,
+  persistent_znode,
+  no_auth,
+  too_large,
+  invalid_path,
+  parent_ephemeral,
+  quota,
+  refused,  // any other refusal by ZooKeeper; the message has its words
+  check_failed,
+  storage,
+};
+struct Reason {
+  ReasonCode code = ReasonCode::connecting;
+  std::string message;
+  WallMs since = 0;
+  std::uint32_t attempts = 0;
+};
+
+struct RegistrationView {
+  Registration registration;  // of a removal: id, path, owner, seq and accepted_at only
+  State state = State::pending;
+  std::optional<Reason> reason;
+  std::optional<Outcome> znode;  // what ZooKeeper confirmed last; of this content where znode->seq == registration.seq
+};
+
+struct QueuedOperation {
+  Seq seq;
+  bool deregister = false;
+  RegistrationId id;
+  std::string path;
+  State state = State::pending;
+  std::optional<Reason> reason;
+  WallMs accepted_at = 0;
+};
+
+enum class SessionState { connecting, connected, suspended, expired, auth_failed };
+
+struct StatusView {
+  SessionState session_state = SessionState::connecting;
+  std::optional<SessionId> session;
+  std::string server;  // "ip:port" while connected, else empty
+  std::int32_t session_timeout_ms = 0;
+  WallMs session_since = 0;     // when session_state was entered
+  std::string session_message;  // plain words for people: what holds, what waits and why; empty while connected
+  bool reattached = false;      // the present session was taken over from an earlier run of the agent
+  std::uint64_t sessions = 0;   // sessions that this run has held
+
+  std::uint64_t queue_depth = 0;
+  std::uint64_t queue_bytes = 0;
+  std::int64_t oldest_age_ms = 0;  // of the oldest queued change
+  Seq last_seq;
+  Seq applied_seq;  // every change up to this one is settled in ZooKeeper or superseded
+  std::uint64_t max_operations = 0;
+
+  std::uint64_t total = 0;  // live registrations and removals
+  std::uint64_t by_state[kStateCount] = {};
+
+  bool storage_healthy = true;
+  std::string storage_error;
+};
+
+// ---- What ZooKeeper is asked and answers
+
+// The part of ZooKeeper's Stat that we use. (zookeeper.jute: class Stat)
+struct ZkStat {
+  Zxid czxid;
+  Zxid mzxid;
+  std::int32_t version = 0;
+  SessionId ephemeral_owner;  // 0: a persistent znode
+};
+
+enum class ZkVerb {
+  create,         // ephemeral, with `data`; answers its stat
+  create_parent,  // persistent and empty
+  set,            // `data` where the znode has `version`; answers its stat
+  remove,         // where the znode has `version`
+  read,           // data and stat, and leaves a watch on an existing znode
+  watch,          // stat only, and leaves a watch (also where there is no znode)
+  sync,           // what this server answers from here on is not older than now
+};
+struct ZkRequest {
+  ZkVerb verb = ZkVerb::sync;
+  std::string path;
+  std::string data;
+  std::int32_t version = -1;
+};
+
+// What a request came to, as far as the core has to tell apart. See agent/zk/zk_error.cc for the mapping.
+enum class ZkCode {
+  ok,
+  no_node,
+  node_exists,
+  bad_version,
+  not_empty,         // a znode with children cannot be deleted
+  parent_ephemeral,  // ephemerals have no children
+  no_auth,           // the ACL forbids it, or the ACL asked for is not valid
+  invalid_path,      // refused as malformed
+  quota_exceeded,
+  throttled,        // not executed; try again
+  refused,          // any other definite refusal; `message` names it
+  unknown_outcome,  // the connection went away: it may have happened or not
+  not_sent,         // it certainly did not happen: not connected
+};
+struct ZkReply {
+  ZkCode code = ZkCode::ok;
+  ZkStat stat;          // create, set, read, watch
+  std::string data;     // read
+  std::string message;  // of a refusal: the library's own words
+};
+
+}  // namespace limpet::core

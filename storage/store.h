@@ -1,0 +1,31 @@
+// The durable store as the rest of limpet sees it. RocksStore (rocks_store.h) is the real one; the simulator has a
+// fake that forgets what was not synced.
+#pragma once
+
+#include "storage/error.h"
+#include "storage/record.h"
+
+namespace limpet {
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Everything that is stored. Blocks. Called before the first append, or after reopen().
+  virtual Result<StoredState> load() = 0;
+
+  // Writes `batch` atomically, after everything appended before. With `sync`, returns only when it is on stable
+  // storage; without, it may be lost by a power cut (never by a crash of the process), and is made durable by the
+  // next synced append. Blocks for the disk; one thread at a time.
+  // On an error the outcome is unknown: the batch is there wholly or not at all, and the store refuses further
+  // appends until reopen() succeeds and load() has told which. Errc::full: no space; Errc::io: anything else.
+  virtual Status append(const Batch& batch, bool sync) = 0;
+
+  // Closes and opens again after a failed append. Blocks. May be called again after it failed.
+  virtual Status reopen() = 0;
+
+  // Bytes on disk, roughly. Any thread.
+  virtual std::uint64_t bytes_on_disk() const = 0;
+};
+
+}  // namespace limpet
