@@ -1,11 +1,10 @@
+// Core: what each event changes, and what is to be done about it.
 #include "agent/core/core.h"
 
 #include <algorithm>
-#include <deque>
+#include <map>
 
-#include "agent/core/registry.h"
-#include "agent/core/replay.h"
-#include "agent/core/session.h"
+#include "agent/core/core_impl.h"
 
 namespace limpet::core {
 
@@ -18,69 +17,6 @@ constexpr std::int64_t kFirstReopenMs = 100;
 constexpr std::int64_t kMaxReopenMs = 5'000;
 
 }  // namespace
-
-class Core::Impl {
- public:
-  Impl(Options options, StoredState stored);
-
-  void step(Event event, Now now, Actions& actions);
-
-  Options options_;
-  Registry registry_;
-  SessionMachine session_;
-  Replay replay_;
-
-  bool storage_healthy_ = true;
-  Status storage_status_;
-  Seq committed_;  // highest seq on disk
-
-  State state_of(const Registration& registration) const;
-  std::optional<Reason> reason_of(const std::string& path, State state) const;
-  RegistrationView view(const Registration& registration) const;
-  RegistrationView view(const Removal& removal) const;
-
- private:
-  struct InFlight {
-    std::uint64_t ticket = 0;
-    Batch batch;
-    std::vector<std::pair<Token, std::vector<AcceptedChange>>> replies;
-  };
-
-  void on(Started, Now now, Actions& actions);
-  void on(Submit event, Now now, Actions& actions);
-  void on(Leave event, Now now, Actions& actions);
-  void on(Persisted event, Now now, Actions& actions);
-  void on(StoreReopened event, Now now, Actions& actions);
-  void on(const ZkConnected& event, Now now, Actions& actions);
-  void on(const ZkDisconnected& event, Now now, Actions& actions);
-  void on(const ZkExpired& event, Now now, Actions& actions);
-  void on(const ZkAuthFailed& event, Now now, Actions& actions);
-  void on(const ZkTrouble& event, Now now, Actions& actions);
-  void on(const ZkReplied& event, Now now, Actions& actions);
-  void on(const ZkWatchFired& event, Now now, Actions& actions);
-  void on(Tick, Now now, Actions& actions);
-  void on(ServersChanged, Now now, Actions& actions);
-
-  void accept(Token token, const Caller& caller, const std::vector<ChangeRequest>& changes, Now now, Actions& actions);
-  void persist(Batch batch, Actions& actions, bool sync);
-  void persist_session(Actions& actions);
-  void flush_lazy(Now now, Actions& actions);
-  void take_effect(const std::vector<Change>& changes, bool known, Replay::Effects& effects);
-  void absorb(Replay::Effects& effects, Now now);
-  void storage_failed(const Status& status, Actions& actions);
-  void session_turned(SessionMachine::Turn turn, Now now, Actions& actions);
-  void resume(Now now, Actions& actions);
-  void set_timer(Actions& actions);
-
-  std::deque<InFlight> in_flight_;
-  std::uint64_t next_ticket_ = 1;
-  std::vector<Change> lazy_;
-  std::optional<std::int64_t> lazy_at_ms_;
-  std::int64_t reopen_delay_ms_ = kFirstReopenMs;
-  bool fresh_session_ = false;  // the session's predecessors have surely ended
-  bool nothing_of_ours_ = false;
-  std::optional<std::int64_t> timer_ms_;
-};
 
 Core::Impl::Impl(Options options, StoredState stored)
     : options_(std::move(options)),
@@ -431,178 +367,12 @@ void Core::Impl::set_timer(Actions& actions) {
   }
 }
 
-// ---- For the API
-
-State Core::Impl::state_of(const Registration& registration) const {
-  switch (replay_.phase(registration.path)) {
-    case Replay::Phase::confirmed:
-      return session_.usable() ? State::registered : State::suspended;
-    case Replay::Phase::conflict:
-      return State::conflict;
-    case Replay::Phase::blocked:
-      return State::blocked;
-    case Replay::Phase::pending:
-    case Replay::Phase::removing:
-      break;
-  }
-  return State::pending;
-}
-
-std::optional<Reason> Core::Impl::reason_of(const std::string& path, State state) const {
-  if (state == State::conflict || state == State::blocked) {
-    return *replay_.set_aside_reason(path);
-  }
-  if (state != State::registered && !session_.usable()) {
-    return session_.reason();
-  }
-  if (state == State::removing && replay_.set_aside_reason(path) != nullptr) {
-    return *replay_.set_aside_reason(path);
-  }
-  return std::nullopt;
-}
-
-RegistrationView Core::Impl::view(const Registration& registration) const {
-  const State state = state_of(registration);
-  return RegistrationView{registration, state, reason_of(registration.path, state), replay_.znode(registration.path)};
-}
-
-RegistrationView Core::Impl::view(const Removal& removal) const {
-  Registration registration;
-  registration.id = removal.id;
-  registration.path = removal.path;
-  registration.owner = removal.owner;
-  registration.seq = removal.seq;
-  registration.accepted_at = removal.accepted_at;
-  return RegistrationView{std::move(registration), State::removing, reason_of(removal.path, State::removing),
-                          replay_.znode(removal.path)};
-}
-
 Core::Core(Options options, StoredState stored)
     : impl_(std::make_unique<Impl>(std::move(options), std::move(stored))) {}
 Core::~Core() = default;
 
 void Core::step(Event event, Now now, Actions& actions) {
   impl_->step(std::move(event), now, actions);
-}
-
-std::optional<RegistrationView> Core::find(const RegistrationId& id) const {
-  if (const Registration* registration = impl_->registry_.find(id)) {
-    return impl_->view(*registration);
-  }
-  if (const auto* seqs = impl_->registry_.removals_of(id)) {
-    return impl_->view(impl_->registry_.removals().at(*seqs->rbegin()));
-  }
-  return std::nullopt;
-}
-
-std::vector<RegistrationView> Core::list(const std::optional<std::string>& service, std::optional<State> state,
-                                         const std::optional<RegistrationId>& after, std::size_t limit,
-                                         bool& more) const {
-  const auto& live = impl_->registry_.live();
-  const auto& removing = impl_->registry_.removals_by_id();
-  auto a = after ? live.upper_bound(*after) : live.begin();
-  auto b = after ? removing.upper_bound(*after) : removing.begin();
-  std::vector<RegistrationView> found;
-  more = false;
-  while (a != live.end() || b != removing.end()) {
-    const bool live_first = b == removing.end() || (a != live.end() && a->first <= b->first);
-    const RegistrationId& id = live_first ? a->first : b->first;
-    const Registration* registration = live_first ? &a->second : nullptr;
-    const Removal* removal = live_first ? nullptr : &impl_->registry_.removals().at(*b->second.rbegin());
-    if (b != removing.end() && b->first == id) {
-      ++b;  // shown as live where it is both
-    }
-    if (live_first) {
-      ++a;
-    }
-    const std::string& of = registration != nullptr ? registration->id.service : removal->id.service;
-    if (service && of != *service) {
-      continue;
-    }
-    RegistrationView view = registration != nullptr ? impl_->view(*registration) : impl_->view(*removal);
-    if (state && view.state != *state) {
-      continue;
-    }
-    if (found.size() == limit) {
-      more = true;
-      break;
-    }
-    found.push_back(std::move(view));
-  }
-  return found;
-}
-
-std::vector<QueuedOperation> Core::queue(Seq after, std::size_t limit, bool& more) const {
-  const auto& open = impl_->replay_.open();
-  std::vector<QueuedOperation> found;
-  more = false;
-  for (auto it = open.upper_bound({after, true}); it != open.end(); ++it) {
-    if (found.size() == limit) {
-      more = true;
-      break;
-    }
-    const auto& [key, node] = *it;
-    const std::string& path = Replay::path_of(*node);
-    QueuedOperation operation;
-    operation.seq = key.first;
-    operation.deregister = !key.second;
-    operation.path = path;
-    if (key.second) {
-      const Registration& registration = impl_->registry_.live().at(Replay::id_of(*node));
-      operation.id = registration.id;
-      operation.state = impl_->state_of(registration);
-      operation.accepted_at = registration.accepted_at;
-    } else {
-      const Removal& removal = impl_->registry_.removals().at(key.first);
-      operation.id = removal.id;
-      operation.state = State::removing;
-      operation.accepted_at = removal.accepted_at;
-    }
-    operation.reason = impl_->reason_of(path, operation.state);
-    found.push_back(std::move(operation));
-  }
-  return found;
-}
-
-StatusView Core::status(Now now) const {
-  StatusView status;
-  impl_->session_.show(status);
-  const Replay& replay = impl_->replay_;
-  status.queue_depth = replay.depth();
-  status.queue_bytes = replay.bytes();
-  status.last_seq = impl_->committed_;
-  status.applied_seq = impl_->committed_;
-  status.max_operations = impl_->options_.max_operations;
-  if (!replay.open().empty()) {
-    const auto& [key, node] = *replay.open().begin();
-    status.applied_seq = Seq{key.first.value - 1};
-    const WallMs accepted_at = key.second ? impl_->registry_.live().at(Replay::id_of(*node)).accepted_at
-                                          : impl_->registry_.removals().at(key.first).accepted_at;
-    status.oldest_age_ms = std::max<std::int64_t>(0, now.wall_ms - accepted_at);
-  }
-  const auto count = [&](State state) -> std::uint64_t& { return status.by_state[static_cast<std::size_t>(state)]; };
-  count(impl_->session_.usable() ? State::registered : State::suspended) = replay.count(Replay::Phase::confirmed);
-  count(State::pending) = replay.count(Replay::Phase::pending);
-  count(State::conflict) = replay.count(Replay::Phase::conflict);
-  count(State::blocked) = replay.count(Replay::Phase::blocked);
-  count(State::removing) = replay.count(Replay::Phase::removing);
-  for (const std::uint64_t n : status.by_state) {
-    status.total += n;
-  }
-  status.storage_healthy = impl_->storage_healthy_;
-  status.storage_error = impl_->storage_healthy_ ? "" : impl_->storage_status_.message();
-  return status;
-}
-
-bool Core::settled(const RegistrationId& id, Seq seq) const {
-  if (const auto* seqs = impl_->registry_.removals_of(id); seqs != nullptr && *seqs->begin() <= seq) {
-    return false;
-  }
-  const Registration* registration = impl_->registry_.find(id);
-  if (registration == nullptr) {
-    return true;
-  }
-  return impl_->session_.usable() && impl_->replay_.confirmed(registration->path, registration->seq);
 }
 
 }  // namespace limpet::core

@@ -1,0 +1,268 @@
+#include "agent/agent.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <chrono>
+#include <random>
+#include <utility>
+
+#include "agent/log.h"
+
+namespace limpet {
+
+namespace {
+
+WallMs wall_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::int64_t steady_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+std::uint64_t host_seed() {
+  return (static_cast<std::uint64_t>(std::random_device{}()) << 32) | std::random_device{}();
+}
+
+core::Options core_options(const Config& config) {
+  core::Options options;
+  options.root = config.root;
+  options.paths = config.paths;
+  options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
+  options.seed = host_seed();
+  return options;
+}
+
+zk::ZkClient::Options zookeeper_options(const Config& config) {
+  zk::ZkClient::Options options;
+  options.hosts = config.zookeeper;
+  options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
+  options.seed = host_seed();
+  options.log = [](std::string_view line) { log(LogLevel::debug, "zookeeper_library", "says=" + quoted(line)); };
+  return options;
+}
+
+LogLevel level_of(core::Note::Level level) {
+  switch (level) {
+    case core::Note::Level::debug:
+      return LogLevel::debug;
+    case core::Note::Level::info:
+      return LogLevel::info;
+    case core::Note::Level::warn:
+      return LogLevel::warn;
+    case core::Note::Level::error:
+      return LogLevel::error;
+  }
+  return LogLevel::info;
+}
+
+template <typename... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+
+}  // namespace
+
+Agent::Agent(boost::asio::io_context& io, const Config& config, std::unique_ptr<RocksStore> store, StoredState stored)
+    : io_(io),
+      config_(config),
+      started_at_(wall_ms()),
+      store_(std::move(store)),
+      core_(core_options(config), std::move(stored)),
+      zookeeper_(io, zookeeper_options(config), [this](core::Event event) { feed(std::move(event)); }),
+      tick_(io),
+      reopen_timer_(io) {}
+
+Agent::~Agent() = default;
+
+Status Agent::start() {
+  api::ServerOptions options;
+  options.socket_path = config_.socket;
+  server_ = std::make_unique<api::Server>(io_, *this, options);
+  if (Status status = server_->start(); !status.ok()) {
+    return status;
+  }
+  commit_ = std::make_unique<GroupCommit>(*store_, [this](std::uint64_t through, Status status) {
+    boost::asio::post(io_, [this, through, status = std::move(status)]() mutable {
+      feed(core::Persisted{through, std::move(status)});
+    });
+  });
+  feed(core::Started{});
+  return Status();
+}
+
+void Agent::stop(std::function<void()> stopped) {
+  accepting_ = false;
+  while (!waiters_.empty()) {
+    finish_waiter(waiters_.begin()->first, false);
+  }
+  server_->stop([this, stopped = std::move(stopped)] {
+    // Joins the commit thread: what was accepted meanwhile is on disk when this returns.
+    commit_.reset();
+    stopped();
+  });
+}
+
+// ---- The loop of events and actions
+
+void Agent::feed(core::Event event) {
+  if (commit_ == nullptr) {
+    return;  // stopped: what still comes changes nothing
+  }
+  if (stepping_) {
+    backlog_.push_back(std::move(event));
+    return;
+  }
+  stepping_ = true;
+  core::Actions actions;
+  core_.step(std::move(event), now(), actions);
+  carry_out(actions);
+  while (!backlog_.empty()) {
+    event = std::move(backlog_.front());
+    backlog_.pop_front();
+    core_.step(std::move(event), now(), actions);
+    carry_out(actions);
+  }
+  stepping_ = false;
+  if (std::exchange(something_changed_, false) && !waiters_.empty()) {
+    check_waiters();
+  }
+}
+
+void Agent::carry_out(core::Actions& actions) {
+  for (core::Action& action : actions) {
+    carry_out(action);
+  }
+  actions.clear();
+}
+
+void Agent::carry_out(core::Action& action) {
+  std::visit(
+      Overloaded{
+          [&](core::Persist& persist) { commit_->submit(persist.ticket, std::move(persist.batch), persist.sync); },
+          [&](core::ReopenStore& reopen) { reopen_store(reopen.delay_ms); },
+          [&](core::Reply& reply) {
+            const auto it = replies_.find(reply.token.value);
+            ChangeDone done = std::move(it->second);
+            replies_.erase(it);
+            if (from_service_) {
+              boost::asio::post(io_, [done = std::move(done), result = std::move(reply.result)]() mutable {
+                done(std::move(result));
+              });
+            } else {
+              done(std::move(reply.result));
+            }
+          },
+          [&](core::ZkStart& start) { zookeeper_.start(start); },
+          [&](core::ZkStop& stop) { zookeeper_.stop(stop); },
+          [&](core::ZkSend& send) { zookeeper_.send(std::move(send)); },
+          [&](core::SetTimer& timer) { set_timer(timer.at_steady_ms); },
+          [&](core::Note& note) { log(level_of(note.level), note.what, note.detail); },
+          [&](core::Changed&) { something_changed_ = true; },
+      },
+      action);
+}
+
+void Agent::reopen_store(std::int64_t delay_ms) {
+  reopen_timer_.expires_after(std::chrono::milliseconds(delay_ms));
+  reopen_timer_.async_wait([this](boost::system::error_code error) {
+    if (error || commit_ == nullptr) {
+      return;
+    }
+    commit_->reopen([this](Result<StoredState> loaded) {
+      boost::asio::post(io_, [this, loaded = std::move(loaded)]() mutable {
+        if (loaded.ok()) {
+          feed(core::StoreReopened{Status(), std::move(*loaded)});
+        } else {
+          feed(core::StoreReopened{loaded.status(), {}});
+        }
+      });
+    });
+  });
+}
+
+void Agent::set_timer(std::int64_t at_steady_ms) {
+  tick_.expires_at(std::chrono::steady_clock::time_point(std::chrono::milliseconds(at_steady_ms)));
+  tick_.async_wait([this](boost::system::error_code error) {
+    if (!error) {
+      feed(core::Tick{});
+    }
+  });
+}
+
+// ---- api::Service
+
+core::Token Agent::expect_reply(ChangeDone done) {
+  const core::Token token{next_token_++};
+  replies_.emplace(token.value, std::move(done));
+  return token;
+}
+
+void Agent::submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) {
+  const core::Token token = expect_reply(std::move(done));
+  const bool before = std::exchange(from_service_, true);
+  feed(core::Submit{token, caller, std::move(changes)});
+  from_service_ = before;
+}
+
+void Agent::leave(core::Caller caller, ChangeDone done) {
+  const core::Token token = expect_reply(std::move(done));
+  const bool before = std::exchange(from_service_, true);
+  feed(core::Leave{token, caller});
+  from_service_ = before;
+}
+
+core::Now Agent::now() const {
+  return core::Now{steady_ms(), wall_ms()};
+}
+
+api::ProcessInfo Agent::process_info() const {
+  return api::ProcessInfo{LIMPET_VERSION, ::getpid(), started_at_, store_->bytes_on_disk()};
+}
+
+void Agent::wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
+                         WaitDone done) {
+  const std::uint64_t id = next_waiter_++;
+  auto waiter =
+      std::make_unique<Waiter>(Waiter{std::move(what), std::move(done), boost::asio::steady_timer(io_, timeout)});
+  waiter->timer.async_wait([this, id](boost::system::error_code error) {
+    if (!error) {
+      finish_waiter(id, false);
+    }
+  });
+  waiters_.emplace(id, std::move(waiter));
+  boost::asio::post(io_, [this] { check_waiters(); });
+}
+
+void Agent::check_waiters() {
+  std::vector<std::uint64_t> settled;
+  for (auto& [id, waiter] : waiters_) {
+    auto& what = waiter->what;
+    while (!what.empty() && core_.settled(what.back().first, what.back().second)) {
+      what.pop_back();
+    }
+    if (what.empty()) {
+      settled.push_back(id);
+    }
+  }
+  for (const std::uint64_t id : settled) {
+    finish_waiter(id, true);
+  }
+}
+
+void Agent::finish_waiter(std::uint64_t id, bool settled) {
+  const auto it = waiters_.find(id);
+  if (it == waiters_.end()) {
+    return;
+  }
+  const std::unique_ptr<Waiter> waiter = std::move(it->second);
+  waiters_.erase(it);
+  waiter->timer.cancel();
+  waiter->done(settled);
+}
+
+}  // namespace limpet

@@ -1,0 +1,87 @@
+// The driver: feeds events to the core and carries out what it decides. It decides nothing itself.
+//
+// Lives on the core thread (the one that runs `io`), and so does everything that it calls but the commit thread of
+// GroupCommit and the threads of the ZooKeeper client, whose results are posted here.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <unordered_map>
+
+#include "agent/api/server.h"
+#include "agent/api/service.h"
+#include "agent/config.h"
+#include "agent/core/core.h"
+#include "agent/zk/zk_client.h"
+#include "storage/group_commit.h"
+#include "storage/rocks_store.h"
+
+namespace limpet {
+
+class Agent : public api::Service {
+ public:
+  // `store` is open, and `stored` is what it loaded. `io` must outlive the agent.
+  Agent(boost::asio::io_context& io, const Config& config, std::unique_ptr<RocksStore> store, StoredState stored);
+  ~Agent() override;
+
+  // Binds the socket and starts to look for ZooKeeper. An error is one sentence for a human.
+  Status start();
+
+  // Stops without leaving: refuses new changes, answers what is in progress, makes everything durable, and keeps the
+  // ZooKeeper session. Calls `stopped` when all that is done, on the core thread, within a few seconds.
+  void stop(std::function<void()> stopped);
+
+  // api::Service.
+  void submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) override;
+  void leave(core::Caller caller, ChangeDone done) override;
+  void wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
+                    WaitDone done) override;
+  const core::Core& core() const override { return core_; }
+  core::Now now() const override;
+  api::ProcessInfo process_info() const override;
+  bool accepting() const override { return accepting_; }
+
+ private:
+  struct Waiter {
+    std::vector<std::pair<RegistrationId, Seq>> what;  // those not yet known to be settled
+    WaitDone done;
+    boost::asio::steady_timer timer;
+  };
+
+  void feed(core::Event event);
+  void carry_out(core::Actions& actions);
+  void carry_out(core::Action& action);
+  void reopen_store(std::int64_t delay_ms);
+  void set_timer(std::int64_t at_steady_ms);
+  void check_waiters();
+  void finish_waiter(std::uint64_t id, bool settled);
+  core::Token expect_reply(ChangeDone done);
+
+  // Constant after construction.
+  boost::asio::io_context& io_;
+  const Config config_;
+  const WallMs started_at_;
+
+  // Core thread only. GroupCommit is declared after the store it uses, so that it is joined first.
+  std::unique_ptr<RocksStore> store_;
+  core::Core core_;
+  zk::ZkClient zookeeper_;
+  std::unique_ptr<api::Server> server_;
+  std::unique_ptr<GroupCommit> commit_;
+  boost::asio::steady_timer tick_;
+  boost::asio::steady_timer reopen_timer_;
+  std::unordered_map<std::uint64_t, ChangeDone> replies_;
+  std::unordered_map<std::uint64_t, std::unique_ptr<Waiter>> waiters_;
+  std::uint64_t next_token_ = 1;
+  std::uint64_t next_waiter_ = 1;
+  std::deque<core::Event> backlog_;  // arrived while a step was under way
+  bool stepping_ = false;
+  bool from_service_ = false;  // replies must not come from within the caller's own call
+  bool something_changed_ = false;
+  bool accepting_ = true;
+};
+
+}  // namespace limpet

@@ -1,0 +1,62 @@
+// A request and its answer, as they pass between a connection (session.h) and the routes (routes.h).
+//
+// All on the core thread.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "agent/api/problem.h"
+#include "agent/core/types.h"
+
+namespace limpet::api {
+
+enum class Method { get, head, put, post, delete_, other };
+
+// One complete request. Its strings are the connection's and keep their capacity from one request to the next.
+struct Request {
+  Method method = Method::other;
+  std::string target;        // as it was sent
+  std::string content_type;  // empty: none was given
+  std::string body;
+  bool keep_alive = true;
+  core::Caller caller;
+};
+
+struct Response {
+  int status = 200;
+  std::string_view content_type = "application/json";  // static text
+  std::string allow;                                   // of a 405
+  int retry_after_s = 0;                               // 0: no such header
+  std::string body;
+
+  // Back to an empty 200; keeps the body's capacity.
+  void reset();
+  // Makes it the answer that says so.
+  void set_problem(const Problem& problem);
+};
+
+// The answering side of one request. Held by shared_ptr; whoever answers later keeps a weak_ptr, because the caller may
+// hang up in between.
+class Exchange {
+ public:
+  virtual ~Exchange() = default;
+  // Empty until filled.
+  virtual Response& response() = 0;
+  // Sends response(). Once for each request.
+  virtual void finish() = 0;
+};
+
+// Makes the head of answers. Keeps the text of the Date header for as long as its second lasts.
+class ResponseHead {
+ public:
+  // Appends status line and headers, up to the empty line. `close`: say that the connection ends with this answer.
+  void append(std::string& out, const Response& response, bool close, WallMs now);
+
+ private:
+  std::int64_t date_s_ = -1;
+  std::string date_;
+};
+
+}  // namespace limpet::api

@@ -1,0 +1,71 @@
+// JSON bodies <-> typed requests and answers: the edge of the agent. Pure functions; any thread.
+//
+// Reading is strict: an unknown field, a wrong type, a number out of range is refused with the place where it stands,
+// never coerced. Writing appends to a string.
+//
+// How a registration's `data` is shown: as a string where the bytes are valid UTF-8; otherwise `data` is null and
+// `data_base64` holds them. Of a registration that is being removed neither format nor data is known: both are null.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/api/problem.h"
+#include "agent/api/service.h"
+
+namespace limpet::api {
+
+inline constexpr std::size_t kMaxDataBytes = 1'000'000;
+inline constexpr std::size_t kMaxBatchOperations = 10'000;
+
+// ---- Requests
+
+// The body of a PUT. No bytes at all mean {}. Refusals: bad_json, invalid (with `errors`), too_large.
+//
+// The znode's bytes: with format "raw" (the default where data is given) those of `data` or `data_base64`, or none; the
+// fields address, port and metadata are then of no effect. With "json" (the default otherwise) an object of service,
+// instance and what is given of address, port and metadata, in this order.
+Parsed<core::RegisterRequest> parse_registration(const RegistrationId& id, std::string_view body);
+
+// {"operations":[{"op":"register","service":…,"instance":…,…},{"op":"deregister",…}]}, up to kMaxBatchOperations. A
+// refusal of one operation names its index, and its fields by their pointer into the whole body.
+Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body);
+
+// A body of which nothing is expected: no bytes, or {}.
+std::optional<Problem> parse_empty(std::string_view body);
+
+// ---- Answers; each appends one JSON object to `out`.
+
+void render_registration(std::string& out, const core::RegistrationView& view);
+
+// In place of a registration that is gone: {"id","service","instance","seq","state":"removed"}.
+void render_removed(std::string& out, const RegistrationId& id, Seq seq);
+
+// {"registrations":[…],"next":id or null}
+class RegistrationListWriter {
+ public:
+  explicit RegistrationListWriter(std::string& out);
+  void add(const core::RegistrationView& view);
+  // `more`: there are others after the last one added.
+  void finish(bool more);
+
+ private:
+  std::string& out_;
+  std::string last_id_;
+};
+
+// {"operations":[…],"next":seq or null}
+void render_queue(std::string& out, const std::vector<core::QueuedOperation>& operations, bool more);
+
+void render_status(std::string& out, const core::StatusView& status, const ProcessInfo& process);
+
+// One result of a batch or of leave. `state` is that of the registration now, "removed" where there is none.
+struct ChangeOutcome {
+  core::AcceptedChange change;
+  std::string_view state;
+};
+// {"results":[{"id","service","instance","seq","changed","state"},…]}
+void render_results(std::string& out, const std::vector<ChangeOutcome>& results);
+
+}  // namespace limpet::api

@@ -1,0 +1,219 @@
+// Writing of answers.
+#include "agent/api/json.h"
+#include "agent/api/json_writer.h"
+#include "agent/api/names.h"
+
+namespace limpet::api {
+namespace {
+
+void write_id(JsonWriter& json, const RegistrationId& id) {
+  json.key("id").string(id.str());
+  json.key("service").string(id.service);
+  json.key("instance").string(id.instance);
+}
+
+void write_reason(JsonWriter& json, const std::optional<core::Reason>& reason) {
+  json.key("reason");
+  if (!reason) {
+    return json.null();
+  }
+  json.begin_object();
+  json.key("code").string(reason_name(reason->code));
+  json.key("message").string(reason->message);
+  json.key("since").time(reason->since);
+  json.key("attempts").number(reason->attempts);
+  json.end_object();
+}
+
+void write_content(JsonWriter& json, const core::RegistrationView& view) {
+  if (view.state == core::State::removing) {
+    json.key("format").null();
+    json.key("data").null();
+    return;
+  }
+  const Registration& registration = view.registration;
+  json.key("format").string(format_name(registration.format));
+  if (is_utf8(registration.data)) {
+    json.key("data").string(registration.data);
+  } else {
+    json.key("data").null();
+    json.key("data_base64").base64(registration.data);
+  }
+}
+
+void write_znode(JsonWriter& json, const std::optional<Outcome>& znode) {
+  json.key("znode");
+  if (!znode) {
+    return json.null();
+  }
+  json.begin_object();
+  json.key("session").hex(znode->session.value);
+  json.key("czxid").hex(znode->czxid.value);
+  json.key("mzxid").hex(znode->mzxid.value);
+  json.key("version").number(znode->version);
+  json.end_object();
+}
+
+void write_registration(JsonWriter& json, const core::RegistrationView& view) {
+  const Registration& registration = view.registration;
+  json.begin_object();
+  write_id(json, registration.id);
+  json.key("path").string(registration.path);
+  write_content(json, view);
+  json.key("state").string(state_name(view.state));
+  write_reason(json, view.reason);
+  json.key("seq").number(registration.seq.value);
+  json.key("accepted_at").time(registration.accepted_at);
+  json.key("registered_at");
+  if (view.znode && view.znode->seq == registration.seq) {
+    json.time(view.znode->registered_at);
+  } else {
+    json.null();
+  }
+  json.key("owner").begin_object();
+  json.key("uid").number(registration.owner.uid);
+  json.key("pid").number(registration.owner.pid);
+  json.end_object();
+  json.key("bind").string("none");
+  json.key("ttl").null();
+  json.key("expires_at").null();
+  write_znode(json, view.znode);
+  json.end_object();
+}
+
+void write_text_or_null(JsonWriter& json, std::string_view text) {
+  if (text.empty()) {
+    json.null();
+  } else {
+    json.string(text);
+  }
+}
+
+}  // namespace
+
+void render_registration(std::string& out, const core::RegistrationView& view) {
+  JsonWriter json(out);
+  write_registration(json, view);
+}
+
+void render_removed(std::string& out, const RegistrationId& id, Seq seq) {
+  JsonWriter json(out);
+  json.begin_object();
+  write_id(json, id);
+  json.key("seq").number(seq.value);
+  json.key("state").string("removed");
+  json.end_object();
+}
+
+RegistrationListWriter::RegistrationListWriter(std::string& out) : out_(out) { out_ += R"({"registrations":[)"; }
+
+void RegistrationListWriter::add(const core::RegistrationView& view) {
+  if (!last_id_.empty()) {
+    out_ += ',';
+  }
+  render_registration(out_, view);
+  last_id_ = view.registration.id.str();
+}
+
+void RegistrationListWriter::finish(bool more) {
+  out_ += R"(],"next":)";
+  JsonWriter json(out_);
+  if (more) {
+    json.string(last_id_);
+  } else {
+    json.null();
+  }
+  out_ += '}';
+}
+
+void render_queue(std::string& out, const std::vector<core::QueuedOperation>& operations, bool more) {
+  JsonWriter json(out);
+  json.begin_object();
+  json.key("operations").begin_array();
+  for (const core::QueuedOperation& operation : operations) {
+    json.begin_object();
+    json.key("seq").number(operation.seq.value);
+    json.key("op").string(operation.deregister ? "deregister" : "register");
+    write_id(json, operation.id);
+    json.key("path").string(operation.path);
+    json.key("state").string(state_name(operation.state));
+    write_reason(json, operation.reason);
+    json.key("accepted_at").time(operation.accepted_at);
+    json.end_object();
+  }
+  json.end_array();
+  json.key("next");
+  if (more && !operations.empty()) {
+    json.number(operations.back().seq.value);
+  } else {
+    json.null();
+  }
+  json.end_object();
+}
+
+void render_status(std::string& out, const core::StatusView& status, const ProcessInfo& process) {
+  JsonWriter json(out);
+  json.begin_object();
+  json.key("version").string(process.version);
+  json.key("pid").number(process.pid);
+  json.key("started_at").time(process.started_at);
+  json.key("zookeeper").begin_object();
+  json.key("state").string(session_state_name(status.session_state));
+  json.key("session");
+  if (status.session) {
+    json.hex(status.session->value);
+  } else {
+    json.null();
+  }
+  json.key("server");
+  write_text_or_null(json, status.server);
+  json.key("session_timeout_ms").number(status.session_timeout_ms);
+  json.key("since").time(status.session_since);
+  json.key("reattached").boolean(status.reattached);
+  json.key("sessions").number(status.sessions);
+  json.key("message");
+  write_text_or_null(json, status.session_message);
+  json.end_object();
+  json.key("queue").begin_object();
+  json.key("depth").number(status.queue_depth);
+  json.key("bytes").number(status.queue_bytes);
+  json.key("oldest_age_ms").number(status.oldest_age_ms);
+  json.key("last_seq").number(status.last_seq.value);
+  json.key("applied_seq").number(status.applied_seq.value);
+  json.key("max_operations").number(status.max_operations);
+  json.end_object();
+  json.key("registrations").begin_object();
+  json.key("total").number(status.total);
+  // The order in which the interface shows them.
+  using core::State;
+  for (const State state : {State::registered, State::pending, State::suspended, State::conflict, State::blocked,
+                            State::unhealthy, State::maintenance, State::removing}) {
+    json.key(state_name(state)).number(status.by_state[static_cast<std::size_t>(state)]);
+  }
+  json.end_object();
+  json.key("storage").begin_object();
+  json.key("healthy").boolean(status.storage_healthy);
+  json.key("error");
+  write_text_or_null(json, status.storage_error);
+  json.key("bytes").number(process.storage_bytes);
+  json.end_object();
+  json.end_object();
+}
+
+void render_results(std::string& out, const std::vector<ChangeOutcome>& results) {
+  JsonWriter json(out);
+  json.begin_object();
+  json.key("results").begin_array();
+  for (const ChangeOutcome& result : results) {
+    json.begin_object();
+    write_id(json, result.change.id);
+    json.key("seq").number(result.change.seq.value);
+    json.key("changed").boolean(result.change.changed);
+    json.key("state").string(result.state);
+    json.end_object();
+  }
+  json.end_array();
+  json.end_object();
+}
+
+}  // namespace limpet::api

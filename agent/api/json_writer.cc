@@ -1,0 +1,173 @@
+#include "agent/api/json_writer.h"
+
+#include <array>
+#include <chrono>
+
+namespace limpet::api {
+namespace {
+
+constexpr char kHexDigits[] = "0123456789abcdef";
+constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
+
+bool is_continuation(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
+
+bool is_plain(unsigned char byte) { return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\'; }
+
+void append_escape(std::string& out, unsigned char byte) {
+  switch (byte) {
+    case '"':
+      out += "\\\"";
+      return;
+    case '\\':
+      out += "\\\\";
+      return;
+    case '\n':
+      out += "\\n";
+      return;
+    case '\r':
+      out += "\\r";
+      return;
+    case '\t':
+      out += "\\t";
+      return;
+    default:
+      out += "\\u00";
+      out += kHexDigits[byte >> 4];
+      out += kHexDigits[byte & 15];
+      return;
+  }
+}
+
+// Decimal with leading zeros.
+void append_padded(std::string& out, unsigned value, std::size_t width) {
+  std::array<char, 10> digits;
+  for (std::size_t i = width; i-- > 0; value /= 10) {
+    digits[i] = static_cast<char>('0' + value % 10);
+  }
+  out.append(digits.data(), width);
+}
+
+}  // namespace
+
+std::size_t utf8_sequence(const char* begin, const char* end) {
+  const auto lead = static_cast<unsigned char>(*begin);
+  if (lead < 0x80) {
+    return 1;
+  }
+  const std::size_t length = lead >= 0xC2 && lead <= 0xDF ? 2 : (lead & 0xF0) == 0xE0 ? 3 : lead >= 0xF0 && lead <= 0xF4 ? 4 : 0;
+  if (length == 0 || static_cast<std::size_t>(end - begin) < length) {
+    return 0;
+  }
+  for (std::size_t i = 1; i < length; ++i) {
+    if (!is_continuation(begin[i])) {
+      return 0;
+    }
+  }
+  const auto second = static_cast<unsigned char>(begin[1]);
+  const bool overlong = (lead == 0xE0 && second < 0xA0) || (lead == 0xF0 && second < 0x90);
+  const bool surrogate = lead == 0xED && second > 0x9F;
+  const bool too_high = lead == 0xF4 && second > 0x8F;
+  return overlong || surrogate || too_high ? 0 : length;
+}
+
+bool is_utf8(std::string_view text) {
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end) {
+    const std::size_t length = utf8_sequence(at, end);
+    if (length == 0) {
+      return false;
+    }
+    at += length;
+  }
+  return true;
+}
+
+void append_base64(std::string& out, std::string_view bytes) {
+  constexpr char kAlphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  const auto byte = [bytes](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[i])); };
+  out.reserve(out.size() + (bytes.size() + 2) / 3 * 4);
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    const std::size_t left = bytes.size() - i;
+    const std::uint32_t group = byte(i) << 16 | (left > 1 ? byte(i + 1) << 8 : 0) | (left > 2 ? byte(i + 2) : 0);
+    out += kAlphabet[group >> 18];
+    out += kAlphabet[group >> 12 & 63];
+    out += left > 1 ? kAlphabet[group >> 6 & 63] : '=';
+    out += left > 2 ? kAlphabet[group & 63] : '=';
+  }
+}
+
+void JsonWriter::string(std::string_view text) {
+  separate();
+  need_comma_ = true;
+  out_ += '"';
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end) {
+    const char* run = at;
+    while (run != end && is_plain(static_cast<unsigned char>(*run))) {
+      ++run;
+    }
+    out_.append(at, run);
+    at = run;
+    if (at == end) {
+      break;
+    }
+    if (static_cast<unsigned char>(*at) < 0x80) {
+      append_escape(out_, static_cast<unsigned char>(*at));
+      ++at;
+    } else if (const std::size_t length = utf8_sequence(at, end); length != 0) {
+      out_.append(at, length);
+      at += length;
+    } else {
+      out_ += kReplacement;
+      ++at;
+    }
+  }
+  out_ += '"';
+}
+
+void JsonWriter::hex(std::int64_t value) {
+  char digits[16];
+  const auto end = std::to_chars(digits, digits + sizeof digits, static_cast<std::uint64_t>(value), 16).ptr;
+  separate();
+  need_comma_ = true;
+  out_ += "\"0x";
+  out_.append(digits, end);
+  out_ += '"';
+}
+
+void JsonWriter::time(WallMs at) {
+  using namespace std::chrono;
+  const sys_time<milliseconds> instant{milliseconds(at)};
+  const auto day = floor<days>(instant);
+  const year_month_day date{day};
+  const hh_mm_ss clock{instant - day};
+  separate();
+  need_comma_ = true;
+  out_ += '"';
+  append_padded(out_, static_cast<unsigned>(static_cast<int>(date.year())), 4);
+  out_ += '-';
+  append_padded(out_, static_cast<unsigned>(date.month()), 2);
+  out_ += '-';
+  append_padded(out_, static_cast<unsigned>(date.day()), 2);
+  out_ += 'T';
+  append_padded(out_, static_cast<unsigned>(clock.hours().count()), 2);
+  out_ += ':';
+  append_padded(out_, static_cast<unsigned>(clock.minutes().count()), 2);
+  out_ += ':';
+  append_padded(out_, static_cast<unsigned>(clock.seconds().count()), 2);
+  out_ += '.';
+  append_padded(out_, static_cast<unsigned>(clock.subseconds().count()), 3);
+  out_ += "Z\"";
+}
+
+void JsonWriter::base64(std::string_view bytes) {
+  separate();
+  need_comma_ = true;
+  out_ += '"';
+  append_base64(out_, bytes);
+  out_ += '"';
+}
+
+}  // namespace limpet::api

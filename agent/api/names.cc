@@ -1,0 +1,194 @@
+#include "agent/api/names.h"
+
+#include <algorithm>
+#include <array>
+#include <cassert>
+#include <charconv>
+#include <numeric>
+#include <vector>
+
+namespace limpet::api {
+namespace {
+
+constexpr auto kNameCharacters = [] {
+  std::array<bool, 256> allowed{};
+  for (const char c : std::string_view("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:@+=~%,-")) {
+    allowed[static_cast<unsigned char>(c)] = true;
+  }
+  return allowed;
+}();
+
+constexpr std::array<std::string_view, core::kStateCount> kStateNames = {
+    "pending", "registered", "suspended", "conflict", "blocked", "unhealthy", "maintenance", "removing"};
+
+}  // namespace
+
+std::optional<std::string> name_error(std::string_view name) {
+  if (name.empty()) {
+    return "is empty";
+  }
+  if (name.size() > kMaxNameBytes) {
+    return "has " + std::to_string(name.size()) + " bytes; at most " + std::to_string(kMaxNameBytes) + " are allowed";
+  }
+  if (name == "." || name == "..") {
+    return "must be neither \".\" nor \"..\"";
+  }
+  const auto bad = std::find_if(name.begin(), name.end(),
+                                [](char c) { return !kNameCharacters[static_cast<unsigned char>(c)]; });
+  if (bad != name.end()) {
+    return "has a character at offset " + std::to_string(bad - name.begin()) +
+           " that is not one of A-Z a-z 0-9 . _ : @ + = ~ % , -";
+  }
+  return std::nullopt;
+}
+
+std::optional<std::string> path_error(std::string_view path) {
+  if (!path.starts_with('/')) {
+    return "must be absolute, that is, start with a slash";
+  }
+  if (path.size() > kMaxPathBytes) {
+    return "has " + std::to_string(path.size()) + " bytes; at most " + std::to_string(kMaxPathBytes) + " are allowed";
+  }
+  std::size_t begin = 1;
+  while (true) {
+    const std::size_t end = std::min(path.find('/', begin), path.size());
+    const std::string_view segment = path.substr(begin, end - begin);
+    if (const auto error = name_error(segment)) {
+      return "has a segment, at offset " + std::to_string(begin) + ", that " + *error;
+    }
+    if (begin == 1 && segment == "zookeeper") {
+      return "lies under /zookeeper, which is ZooKeeper's own";
+    }
+    if (end == path.size()) {
+      return std::nullopt;
+    }
+    begin = end + 1;
+  }
+}
+
+std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t min, std::uint64_t max) {
+  std::uint64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < min || value > max) {
+    return std::nullopt;
+  }
+  return value;
+}
+
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
+  constexpr std::uint64_t kMaxMs = 24 * 3'600'000;
+  struct Unit {
+    std::string_view suffix;
+    std::uint64_t ms;
+  };
+  // "ms" before "s", which it ends in.
+  static constexpr Unit kUnits[] = {{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}};
+  for (const Unit& unit : kUnits) {
+    if (!text.ends_with(unit.suffix)) {
+      continue;
+    }
+    text.remove_suffix(unit.suffix.size());
+    const auto count = parse_number(text, 0, kMaxMs / unit.ms);
+    return count ? std::optional(std::chrono::milliseconds(*count * unit.ms)) : std::nullopt;
+  }
+  return std::nullopt;
+}
+
+std::optional<RegistrationId> parse_id(std::string_view text) {
+  const std::size_t slash = text.find('/');
+  if (slash == std::string_view::npos) {
+    return std::nullopt;
+  }
+  const std::string_view service = text.substr(0, slash);
+  const std::string_view instance = text.substr(slash + 1);
+  if (name_error(service) || name_error(instance)) {
+    return std::nullopt;
+  }
+  return RegistrationId{std::string(service), std::string(instance)};
+}
+
+std::string_view state_name(core::State state) { return kStateNames[static_cast<std::size_t>(state)]; }
+
+std::optional<core::State> parse_state(std::string_view name) {
+  const auto found = std::find(kStateNames.begin(), kStateNames.end(), name);
+  if (found == kStateNames.end()) {
+    return std::nullopt;
+  }
+  return static_cast<core::State>(found - kStateNames.begin());
+}
+
+std::string_view reason_name(core::ReasonCode code) {
+  switch (code) {
+    case core::ReasonCode::connecting:
+      return "connecting";
+    case core::ReasonCode::no_quorum:
+      return "no_quorum";
+    case core::ReasonCode::session_expired:
+      return "session_expired";
+    case core::ReasonCode::foreign_owner:
+      return "foreign_owner";
+    case core::ReasonCode::persistent_znode:
+      return "persistent_znode";
+    case core::ReasonCode::no_auth:
+      return "no_auth";
+    case core::ReasonCode::too_large:
+      return "too_large";
+    case core::ReasonCode::invalid_path:
+      return "invalid_path";
+    case core::ReasonCode::parent_ephemeral:
+      return "parent_ephemeral";
+    case core::ReasonCode::quota:
+      return "quota";
+    case core::ReasonCode::check_failed:
+      return "check_failed";
+    case core::ReasonCode::storage:
+      return "storage";
+  }
+  assert(false);
+  return "";
+}
+
+std::string_view session_state_name(core::SessionState state) {
+  switch (state) {
+    case core::SessionState::connecting:
+      return "connecting";
+    case core::SessionState::connected:
+      return "connected";
+    case core::SessionState::suspended:
+      return "suspended";
+    case core::SessionState::expired:
+      return "expired";
+    case core::SessionState::auth_failed:
+      return "auth_failed";
+  }
+  assert(false);
+  return "";
+}
+
+std::string_view format_name(Format format) {
+  switch (format) {
+    case Format::raw:
+      return "raw";
+    case Format::json:
+      return "json";
+  }
+  assert(false);
+  return "";
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i + 1;
+    for (std::size_t j = 0; j < b.size(); ++j) {
+      const std::size_t above = row[j + 1];
+      row[j + 1] = std::min({above + 1, row[j] + 1, diagonal + (a[i] == b[j] ? 0 : 1)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace limpet::api

@@ -1,0 +1,105 @@
+#include "agent/api/problem.h"
+
+#include <cassert>
+
+#include "agent/api/json_writer.h"
+
+namespace limpet::api {
+namespace {
+
+ProblemKind kind_of(core::ProblemCode code) {
+  switch (code) {
+    case core::ProblemCode::invalid:
+      return ProblemKind::invalid;
+    case core::ProblemCode::not_found:
+      return ProblemKind::not_found;
+    case core::ProblemCode::not_owner:
+      return ProblemKind::not_owner;
+    case core::ProblemCode::not_allowed:
+      return ProblemKind::not_allowed;
+    case core::ProblemCode::path_taken:
+      return ProblemKind::path_taken;
+    case core::ProblemCode::quota:
+      return ProblemKind::quota;
+    case core::ProblemCode::queue_full:
+      return ProblemKind::queue_full;
+    case core::ProblemCode::storage_failed:
+      return ProblemKind::storage_failed;
+    case core::ProblemCode::storage_full:
+      return ProblemKind::storage_full;
+    case core::ProblemCode::shutting_down:
+      return ProblemKind::shutting_down;
+  }
+  assert(false);
+  return ProblemKind::storage_failed;
+}
+
+}  // namespace
+
+const ProblemFacts& problem_facts(ProblemKind kind) {
+  // In the order of ProblemKind.
+  static constexpr ProblemFacts kFacts[] = {
+      {"bad_json", "The body is not acceptable JSON", 400, false, 0},
+      {"bad_request", "The request is malformed", 400, false, 0},
+      {"not_owner", "The registration belongs to another user", 403, false, 0},
+      {"not_allowed", "The path is not one that may be written", 403, false, 0},
+      {"not_found", "There is no such thing", 404, false, 0},
+      {"method_not_allowed", "The method is not one of this resource", 405, false, 0},
+      {"timeout", "The request did not arrive in time", 408, true, 0},
+      {"path_taken", "Another registration has this path", 409, false, 0},
+      {"too_large", "Too large", 413, false, 0},
+      {"unsupported_media_type", "The body must be JSON", 415, false, 0},
+      {"invalid", "A field is wrong", 422, false, 0},
+      {"quota", "A limit of this agent is reached", 429, true, 10},
+      {"headers_too_large", "The request's header is too large", 431, false, 0},
+      {"storage_failed", "The disk failed; whether the change happened is not known", 503, true, 1},
+      {"shutting_down", "The agent is stopping", 503, true, 2},
+      {"too_many_connections", "Too many connections", 503, true, 1},
+      {"storage_full", "The disk is full", 507, true, 10},
+      {"queue_full", "The queue is full", 507, true, 10},
+  };
+  static_assert(std::size(kFacts) == static_cast<std::size_t>(ProblemKind::queue_full) + 1);
+  return kFacts[static_cast<std::size_t>(kind)];
+}
+
+Problem to_problem(const core::Problem& problem, bool batch) {
+  Problem answer;
+  answer.kind = kind_of(problem.code);
+  answer.detail = problem.detail;
+  if (batch) {
+    answer.index = problem.index;
+  }
+  if (!problem.pointer.empty()) {
+    const std::string prefix = batch ? "/operations/" + std::to_string(problem.index) : "";
+    answer.errors.push_back({prefix + problem.pointer, problem.detail});
+  }
+  return answer;
+}
+
+void render_problem(std::string& out, const Problem& problem) {
+  const ProblemFacts& facts = problem_facts(problem.kind);
+  JsonWriter json(out);
+  json.begin_object();
+  json.key("type").string("urn:limpet:problem:" + std::string(facts.code));
+  json.key("title").string(facts.title);
+  json.key("status").number(facts.status);
+  json.key("detail").string(problem.detail);
+  json.key("code").string(facts.code);
+  json.key("retryable").boolean(facts.retryable);
+  if (problem.index) {
+    json.key("index").number(*problem.index);
+  }
+  if (!problem.errors.empty()) {
+    json.key("errors").begin_array();
+    for (const FieldError& error : problem.errors) {
+      json.begin_object();
+      json.key("pointer").string(error.pointer);
+      json.key("detail").string(error.detail);
+      json.end_object();
+    }
+    json.end_array();
+  }
+  json.end_object();
+}
+
+}  // namespace limpet::api

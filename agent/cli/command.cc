@@ -1,0 +1,140 @@
+#include "agent/cli/command.h"
+
+#include <fmt/format.h>
+
+#include "agent/cli/text.h"
+#include "agent/cli/times.h"
+
+namespace limpet::cli {
+
+namespace {
+
+// A person's words for an answer that is no problem+json: whatever is there, cut short.
+std::string plain_answer(const Answer& answer) {
+  constexpr std::size_t kEnough = 200;
+  if (!is_utf8(answer.body)) {
+    return "an answer that is not text";
+  }
+  return truncate(printable(answer.body), kEnough);
+}
+
+}  // namespace
+
+std::string Name::target() const {
+  return fmt::format("/v1/registrations/{}/{}", encode_segment(service), encode_segment(instance));
+}
+
+void add_name(CLI::App& verb, Name& name) {
+  const auto not_empty = [](const std::string& value) {
+    return value.empty() ? std::string("must not be empty") : std::string{};
+  };
+  verb.add_option("SERVICE", name.service, "name of the service, such as web")
+      ->required()
+      ->option_text(" ")
+      ->check(not_empty);
+  verb.add_option("INSTANCE", name.instance, "name of this instance of it, such as i-1")
+      ->required()
+      ->option_text(" ")
+      ->check(not_empty);
+}
+
+std::chrono::milliseconds WaitTime::duration() const {
+  return std::chrono::milliseconds(parse_duration_ms(typed).value_or(0));
+}
+
+std::string WaitTime::query() const {
+  return asked() ? "?wait=" + encode_query_value(typed) : std::string{};
+}
+
+CLI::Option* add_wait(CLI::App& verb, const std::string& names, WaitTime& wait, const std::string& description) {
+  const auto is_duration = [](const std::string& value) {
+    return parse_duration_ms(value) ? std::string{}
+                                    : fmt::format("'{}' is no duration; write 500ms, 10s, 5m or 24h", value);
+  };
+  return verb.add_option(names, wait.typed, description)->option_text("D")->check(is_duration);
+}
+
+std::optional<Answer> ask(Context& context, const Request& request) {
+  auto reply = context.client.call(request);
+  if (const auto* unreachable = std::get_if<Unreachable>(&reply)) {
+    context.console.error(unreachable->why);
+    return std::nullopt;
+  }
+  return std::get<Answer>(std::move(reply));
+}
+
+Exit refused(Context& context, const std::string& what, const Answer& answer) {
+  if (context.json) {
+    print_json(context, answer.body);
+  }
+  const Json problem = parse(answer.body);
+  std::string detail = text(problem, "detail");
+  if (detail.empty()) {
+    detail = text(problem, "title");
+  }
+  if (detail.empty()) {
+    detail = fmt::format("the agent answered {}: {}", answer.status, plain_answer(answer));
+  }
+  const std::string code = text(problem, "code");
+  std::string message = fmt::format("cannot {}: {}", printable(what), printable(detail));
+  message += code.empty() ? std::string{} : fmt::format(" ({})", printable(code));
+  for (const Json& error : at(problem, "errors")) {
+    message += fmt::format("\n  {}: {}", printable(text(error, "pointer")), printable(text(error, "detail")));
+  }
+  if (code == "storage_failed") {
+    message += "\nWhether it was accepted is not known; the same command again is safe.";
+  } else if (!answer.retry_after.empty()) {
+    message += fmt::format("\nThis may pass: try again in {} s.", printable(answer.retry_after));
+  } else if (flag(problem, "retryable")) {
+    message += "\nThis may pass: try again.";
+  }
+  context.console.error(message);
+  return Exit::failed;
+}
+
+std::optional<Json> body_of(Context& context, const Answer& answer) {
+  Json body = parse(answer.body);
+  if (body.is_discarded()) {
+    context.console.error(
+        fmt::format("the agent's answer is not JSON: {}\nIs this limpetd's socket?", plain_answer(answer)));
+    return std::nullopt;
+  }
+  return body;
+}
+
+void print_json(Context& context, std::string_view body) {
+  context.console.out(body);
+  if (body.empty() || body.back() != '\n') {
+    context.console.out("\n");
+  }
+}
+
+Answer look_up(Context& context, const Name& name) {
+  Request request;
+  request.target = name.target();
+  auto reply = context.client.call(request);
+  auto* answer = std::get_if<Answer>(&reply);
+  return answer == nullptr ? Answer{} : std::move(*answer);
+}
+
+std::string change_number(const Json& body) {
+  const std::int64_t seq = number(body, "seq");
+  return seq > 0 ? fmt::format("change {}", seq) : std::string("the change");
+}
+
+Exit wait_ran_out(Context& context, const Name& name, const WaitTime& wait, const Json& item) {
+  const std::string state = text(item, "state");
+  const bool removing = state == "removing";
+  std::string message = fmt::format(
+      "{} is {} ZooKeeper after {}: {}", printable(name.str()), removing ? "not yet gone from" : "not in", wait.typed,
+      state.empty() ? "its state is not known" : printable(state_with_reason(item, context.now_ms)));
+  const std::string advice = advice_for(state, text(at(item, "reason"), "code"), text(item, "path"));
+  if (!advice.empty()) {
+    message += "\n" + printable(advice);
+  }
+  message += printable(fmt::format("\nSee: limpet show {} {}", name.service, name.instance));
+  context.console.error(message);
+  return Exit::timed_out;
+}
+
+}  // namespace limpet::cli

@@ -1,0 +1,135 @@
+// limpet: the command line to limpetd. Parses, connects nothing until a verb asks, and turns what the verb came to into
+// an exit status.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <exception>
+
+#include "agent/cli/command.h"
+#include "agent/cli/times.h"
+
+namespace limpet::cli {
+
+namespace {
+
+constexpr const char* kDefaultSocket = "/run/limpet/limpet.sock";
+
+struct Globals {
+  std::string socket;
+  bool json = false;
+  WaitTime answer_timeout{"30s"};
+};
+
+void add_globals(CLI::App& app, Globals& globals) {
+  app.add_option("--socket", globals.socket,
+                 fmt::format("limpetd's socket; LIMPET_SOCKET names it as well (default: {})", kDefaultSocket))
+      ->option_text("PATH");
+  app.add_flag("--json", globals.json, "print the API's answer as it is, errors too");
+  add_wait(app, "--answer-timeout", globals.answer_timeout,
+           "how long the agent may take to answer, beyond what --wait allows (default: 30s)");
+  app.set_version_flag("--version", std::string("limpet " LIMPET_VERSION), "print the version");
+  app.set_help_flag("-h,--help", "print this help; after a command, the command's");
+}
+
+void describe(CLI::App& app) {
+  app.description("limpet talks to limpetd, which registers this host's services in ZooKeeper and keeps them there.");
+  app.get_formatter()->label("SUBCOMMAND", "COMMAND");
+  app.get_formatter()->column_width(28);
+  app.footer(
+      "Options may stand before or after the command. `limpet COMMAND --help` says more.\n\n"
+      "Examples:\n"
+      "  limpet register web i-1 --port 8080     on disk at once, in ZooKeeper as soon as that serves\n"
+      "  limpet wait web i-1 --timeout 10s       until it can be found\n"
+      "  limpet list                             what this host has registered\n"
+      "  limpet status                           is ZooKeeper there, and what waits?\n"
+      "  limpet deregister web i-1               take it out again\n\n"
+      "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 limpetd cannot be reached, 4 --wait ran out.\n");
+}
+
+// The parser's complaint, in our words where it has none that help.
+Exit report_usage(Console& console, const CLI::App& app, const CLI::ParseError& error) {
+  const auto verbs = app.get_subcommands();
+  if (!verbs.empty()) {
+    console.error(fmt::format("{}\nTry: limpet {} --help", error.what(), verbs.front()->get_name()));
+    return Exit::usage;
+  }
+  const auto rest = app.remaining();
+  if (rest.empty() && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+    console.note(app.help());
+  } else if (!rest.empty()) {
+    const bool option = rest.front().rfind('-', 0) == 0;
+    console.error(fmt::format("there is no {} '{}'\nTry: limpet --help", option ? "option" : "command", rest.front()));
+  } else {
+    console.error(fmt::format("{}\nTry: limpet --help", error.what()));
+  }
+  return Exit::usage;
+}
+
+Client make_client(const Globals& globals) {
+  const auto timeout = globals.answer_timeout.duration();
+  if (!globals.socket.empty()) {
+    return {globals.socket, "--socket", timeout};
+  }
+  const char* from_environment = std::getenv("LIMPET_SOCKET");
+  if (from_environment != nullptr && *from_environment != '\0') {
+    return {from_environment, "LIMPET_SOCKET", timeout};
+  }
+  return {kDefaultSocket, "", timeout};
+}
+
+Exit run_program(int argc, char** argv, Console& console) {
+  CLI::App app;
+  Globals globals;
+  Run run;
+  describe(app);
+  add_globals(app, globals);
+  app.require_subcommand(1);
+  app.fallthrough();  // global options after the verb; handed down to the verbs, so set before they are made
+  add_register_command(app, run);
+  add_change_commands(app, run);
+  add_list_commands(app, run);
+  add_show_commands(app, run);
+  add_status_command(app, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    console.out(app.help());
+    return Exit::done;
+  } catch (const CLI::CallForVersion& version) {
+    console.out(fmt::format("{}\n", version.what()));
+    return Exit::done;
+  } catch (const CLI::ParseError& error) {
+    return report_usage(console, app, error);
+  }
+
+  const Client client = make_client(globals);
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  Context context{client, console, Terminal::of(STDOUT_FILENO), globals.json,
+                  std::chrono::duration_cast<std::chrono::milliseconds>(now).count()};
+  return run(context);
+}
+
+}  // namespace
+
+}  // namespace limpet::cli
+
+int main(int argc, char** argv) {
+  using limpet::cli::Exit;
+  // A reader that has gone away must not kill us before the exit status says what the agent did.
+  std::signal(SIGPIPE, SIG_IGN);
+  limpet::cli::Console console;
+  Exit exit = Exit::failed;
+  try {
+    exit = limpet::cli::run_program(argc, argv, console);
+  } catch (const std::exception& error) {
+    console.error(fmt::format("internal error: {}", error.what()));
+  }
+  if (!console.flush()) {
+    console.error("cannot write to standard output");
+    exit = exit == Exit::done ? Exit::failed : exit;
+  }
+  return static_cast<int>(exit);
+}

@@ -1,0 +1,61 @@
+// The verb `status`.
+#include "agent/cli/command.h"
+#include "agent/cli/status_text.h"
+
+namespace limpet::cli {
+
+namespace {
+
+// Adds the first few registrations in `state`. Without an answer the status is shown without their names.
+void add_stuck(const Context& context, const std::string& state, std::vector<Json>& stuck) {
+  Request request;
+  request.target = "/v1/registrations?limit=3&state=" + state;
+  const auto reply = context.client.call(request);
+  const auto* answer = std::get_if<Answer>(&reply);
+  if (answer == nullptr || !answer->ok()) {
+    return;
+  }
+  const Json page = parse(answer->body);
+  for (const Json& item : at(page, "registrations")) {
+    stuck.push_back(item);
+  }
+}
+
+Exit run_status(Context& context) {
+  Request request;
+  request.target = "/v1/status";
+  const std::optional<Answer> answer = ask(context, request);
+  if (!answer) {
+    return Exit::unreachable;
+  }
+  if (!answer->ok()) {
+    return refused(context, "read the status", *answer);
+  }
+  std::optional<Json> status = body_of(context, *answer);
+  if (!status) {
+    return Exit::failed;
+  }
+  if (context.json) {
+    print_json(context, answer->body);
+    return Exit::done;
+  }
+  StatusFacts facts;
+  for (const char* state : {"conflict", "blocked"}) {
+    if (number(at(*status, "registrations"), state) > 0) {
+      add_stuck(context, state, facts.stuck);
+    }
+  }
+  facts.status = std::move(*status);
+  context.console.out(describe_status(facts, context.terminal, context.now_ms));
+  return Exit::done;
+}
+
+}  // namespace
+
+void add_status_command(CLI::App& app, Run& run) {
+  CLI::App* verb = app.add_subcommand("status", "how the agent, its ZooKeeper session, its queue and its disk are");
+  verb->footer("Example:\n  limpet status\n  limpet status --json | jq .queue.depth\n");
+  verb->callback([&run] { run = run_status; });
+}
+
+}  // namespace limpet::cli

@@ -1,0 +1,289 @@
+#include "agent/cli/status_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "agent/cli/table.h"
+#include "agent/cli/text.h"
+#include "agent/cli/times.h"
+
+namespace limpet::cli {
+
+namespace {
+
+// The numbers and words of a status, taken out once.
+struct Facts {
+  Facts(const Json& status, std::int64_t now_ms_)
+      : zookeeper(at(status, "zookeeper")),
+        queue(at(status, "queue")),
+        storage(at(status, "storage")),
+        now_ms(now_ms_),
+        session_state(text(zookeeper, "state")),
+        session(text(zookeeper, "session")) {
+    const Json& counts = at(status, "registrations");
+    registered = number(counts, "registered");
+    pending = number(counts, "pending");
+    suspended = number(counts, "suspended");
+    conflict = number(counts, "conflict");
+    blocked = number(counts, "blocked");
+    unhealthy = number(counts, "unhealthy");
+    maintenance = number(counts, "maintenance");
+    removing = number(counts, "removing");
+    live = number(counts, "total") - removing;
+    depth = number(queue, "depth");
+    // Only a plain "no" counts: an agent that does not say is not called broken.
+    storage_failed = at(storage, "healthy") == false;
+    const auto since_ms = parse_time_ms(text(zookeeper, "since"));
+    lasting = since_ms ? format_duration(now_ms - *since_ms) : std::string{};
+    timeout = format_duration(number(zookeeper, "session_timeout_ms"));
+  }
+
+  bool connected() const { return session_state == "connected"; }
+  bool stuck() const { return conflict + blocked > 0; }
+  // Queued changes that nothing but time holds up.
+  std::int64_t moving() const { return std::max<std::int64_t>(depth - conflict - blocked, 0); }
+
+  const Json& zookeeper;
+  const Json& queue;
+  const Json& storage;
+  const std::int64_t now_ms;
+  const std::string session_state;
+  const std::string session;
+  std::int64_t registered = 0, pending = 0, suspended = 0, conflict = 0, blocked = 0, unhealthy = 0, maintenance = 0,
+               removing = 0, live = 0, depth = 0;
+  bool storage_failed = false;
+  std::string lasting;  // how long session_state has lasted, or empty
+  std::string timeout;  // the session's
+};
+
+std::string counted(std::int64_t count, std::string_view noun) {
+  return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
+}
+
+struct Headline {
+  Colour colour;
+  std::string text;
+};
+
+Headline connected_headline(const Facts& facts) {
+  if (facts.stuck()) {
+    const std::int64_t count = facts.conflict + facts.blocked;
+    return {Colour::red, fmt::format("Needs a look: {} cannot get into ZooKeeper. {}", counted(count, "registration"),
+                                     count == 1 ? "It holds up no other." : "They hold up no others.")};
+  }
+  if (facts.moving() > 0) {
+    return {Colour::green, fmt::format("Connected; {} {} on the way to ZooKeeper.", counted(facts.depth, "change"),
+                                       facts.depth == 1 ? "is" : "are")};
+  }
+  if (facts.unhealthy + facts.maintenance > 0) {
+    return {Colour::yellow, fmt::format("Connected; {} withdrawn for now, all others are in ZooKeeper.",
+                                        counted(facts.unhealthy + facts.maintenance, "registration"))};
+  }
+  if (facts.live == 0) {
+    return {Colour::green, "Connected; nothing is registered on this host yet."};
+  }
+  return {Colour::green, "All is well: everything that this host has registered is in ZooKeeper."};
+}
+
+Headline headline(const Facts& facts) {
+  if (facts.storage_failed) {
+    return {Colour::red,
+            fmt::format("Needs a hand: the agent cannot write to its disk, so new changes are refused. What "
+                        "it accepted before stands.{}",
+                        facts.connected() ? "" : " ZooKeeper is away as well.")};
+  }
+  if (facts.session_state == "auth_failed") {
+    return {Colour::red,
+            "Needs a hand: ZooKeeper refuses the agent's credentials, so nothing reaches it. Changes are accepted and "
+            "wait on disk."};
+  }
+  if (facts.session_state == "connecting") {
+    return {Colour::yellow,
+            "The agent has not reached ZooKeeper yet. It accepts changes, keeps them on disk, and sends them in order, "
+            "by itself, once ZooKeeper serves."};
+  }
+  if (facts.session_state == "suspended") {
+    return {Colour::yellow,
+            "ZooKeeper is away. Nothing is lost: the agent goes on accepting, keeps it on disk, and sends it in order, "
+            "by itself, once ZooKeeper serves again."};
+  }
+  if (facts.session_state == "expired") {
+    return {
+        Colour::yellow,
+        "The ZooKeeper session is gone, or presumed gone. The agent makes a new one and registers everything again, "
+        "in order, by itself."};
+  }
+  return connected_headline(facts);
+}
+
+void add_zookeeper(Block& block, const Facts& facts) {
+  const std::string message = text(facts.zookeeper, "message");
+  const std::string why = message.empty() ? std::string{} : ": " + message;
+  const std::string lasting = facts.lasting.empty() ? std::string{} : " for " + facts.lasting;
+  if (facts.connected()) {
+    const std::string server = text(facts.zookeeper, "server");
+    block.add("ZooKeeper", fmt::format("connected{}{}{}", server.empty() ? "" : " to " + server, lasting, why),
+              Colour::green);
+  } else if (facts.session_state == "connecting") {
+    block.add("ZooKeeper", fmt::format("not connected yet, trying{}{}", lasting, why), Colour::yellow);
+  } else if (facts.session_state == "suspended") {
+    block.add("ZooKeeper", fmt::format("suspended{}{}", lasting, why.empty() ? ": the connection is lost" : why),
+              Colour::yellow);
+  } else if (facts.session_state == "expired") {
+    block.add("ZooKeeper", fmt::format("session expired, making a new one{}{}", lasting, why), Colour::yellow);
+  } else if (facts.session_state == "auth_failed") {
+    block.add("ZooKeeper", fmt::format("refuses the credentials{}{}", lasting, why), Colour::red);
+  } else {
+    block.add("ZooKeeper", fmt::format("{}{}{}", facts.session_state, lasting, why), Colour::yellow);
+  }
+}
+
+std::string session_text(const Facts& facts) {
+  if (facts.session.empty()) {
+    return facts.session_state == "auth_failed" ? "none, until the credentials in limpet.json are right" : "none yet";
+  }
+  if (facts.connected()) {
+    const std::int64_t sessions = number(facts.zookeeper, "sessions");
+    std::string history;
+    if (flag(facts.zookeeper, "reattached")) {
+      history = ", taken over from the agent's earlier run";
+    } else if (sessions > 1) {
+      history = fmt::format(", number {} since the agent started", sessions);
+    }
+    return fmt::format("{}, time-out {}{}", facts.session, facts.timeout, history);
+  }
+  if (facts.session_state == "connecting") {
+    return fmt::format("{} (kept on disk from the earlier run; the agent tries to take it up again)", facts.session);
+  }
+  if (facts.session_state == "suspended") {
+    return fmt::format("{} (kept on disk; it ends only if a working quorum hears nothing from this agent for {})",
+                       facts.session, facts.timeout);
+  }
+  if (facts.session_state == "expired") {
+    return fmt::format("{} (gone, or presumed gone; its znodes go with it)", facts.session);
+  }
+  return facts.session;
+}
+
+std::string registered_text(const Facts& facts) {
+  if (facts.live <= 0) {
+    return "nothing";
+  }
+  if (facts.connected()) {
+    std::string result = fmt::format("{} of {} in ZooKeeper", facts.registered, facts.live);
+    return facts.registered == facts.live && facts.live > 1 ? fmt::format("all {} in ZooKeeper", facts.live) : result;
+  }
+  const std::int64_t before = facts.suspended + facts.registered;
+  if (before == 0) {
+    return fmt::format("{} accepted, none of them known to be in ZooKeeper", facts.live);
+  }
+  const bool one = before == 1;
+  if (facts.session_state == "expired" || facts.session_state == "auth_failed") {
+    return fmt::format("{} of {} in ZooKeeper before; {} created again in the next session", before, facts.live,
+                       one ? "it is" : "they are");
+  }
+  return fmt::format("{} of {} in ZooKeeper before the loss; {} as long as the session lives", before, facts.live,
+                     one ? "it stays" : "they stay");
+}
+
+std::string waiting_text(const Facts& facts) {
+  const std::string oldest = format_duration(number(facts.queue, "oldest_age_ms"));
+  const std::string volume = fmt::format(
+      "{} ({}), the oldest accepted {} ago", counted(facts.depth, "change"),
+      format_bytes(static_cast<std::uint64_t>(std::max<std::int64_t>(number(facts.queue, "bytes"), 0))), oldest);
+  std::string result;
+  if (!facts.connected()) {
+    const std::string when = facts.session_state == "auth_failed" ? "once the credentials are right"
+                             : facts.session_state == "expired"   ? "once the new session stands"
+                                                                  : "when the quorum is back";
+    result = fmt::format("{}; all are on disk, and go out in order {}", volume, when);
+  } else if (facts.moving() == 0) {
+    result = fmt::format("{}; set aside, see below", volume);
+  } else {
+    result = fmt::format("{}; going out now, in order", volume);
+  }
+  const std::int64_t most = number(facts.queue, "max_operations");
+  if (most > 0 && facts.depth >= most / 10 * 8) {
+    result += fmt::format(". The queue is nearly full: past {} changes it refuses more (queue_full)", most);
+  }
+  return result;
+}
+
+void add_troubles(Block& block, const Facts& facts, const std::vector<Json>& stuck) {
+  const auto add_stuck = [&](const char* label, const char* state, std::int64_t count, const char* meaning) {
+    if (count <= 0) {
+      return;
+    }
+    block.add(label, fmt::format("{}: {}", count, meaning), Colour::red);
+    std::int64_t named = 0;
+    for (const Json& item : stuck) {
+      if (text(item, "state") == state) {
+        const std::string why = reason_of(item);
+        block.add("", fmt::format("{}{} (limpet show {} {})", id_of(item), why.empty() ? "" : " " + why,
+                                  text(item, "service"), text(item, "instance")));
+        ++named;
+      }
+    }
+    if (named < count) {
+      block.add("", fmt::format("{}: limpet list --state {}", named == 0 ? "which" : "and others", state));
+    }
+  };
+  add_stuck("Conflict", "conflict", facts.conflict, "another owner has the path; taken when it goes");
+  add_stuck("Blocked", "blocked", facts.blocked, "ZooKeeper refuses; tried again slowly");
+  if (facts.unhealthy > 0) {
+    block.add("Unhealthy",
+              fmt::format("{} withdrawn while a check fails (limpet list --state unhealthy)", facts.unhealthy),
+              Colour::yellow);
+  }
+  if (facts.maintenance > 0) {
+    block.add("Maintenance", fmt::format("{} withdrawn by hand (limpet list --state maintenance)", facts.maintenance),
+              Colour::yellow);
+  }
+}
+
+void add_storage(Block& block, const Facts& facts) {
+  const std::string size =
+      format_bytes(static_cast<std::uint64_t>(std::max<std::int64_t>(number(facts.storage, "bytes"), 0)));
+  if (!facts.storage_failed) {
+    block.add("Storage", fmt::format("healthy, {}", size), Colour::green);
+    return;
+  }
+  const std::string error = text(facts.storage, "error");
+  block.add("Storage",
+            fmt::format("FAILED{}. Changes are refused (storage_failed) until it works again, which the agent tries by "
+                        "itself: look at the disk's space and health",
+                        error.empty() ? "" : ": " + error),
+            Colour::red);
+}
+
+}  // namespace
+
+std::string describe_status(const StatusFacts& status_facts, const Terminal& terminal, std::int64_t now_ms) {
+  const Json& status = status_facts.status;
+  const Facts facts(status, now_ms);
+  const Headline first = headline(facts);
+  std::string out;
+  for (const std::string& line : wrap(first.text, prose_width(terminal))) {
+    out += terminal.paint(first.colour, line) + "\n";
+  }
+  out += "\n";
+
+  Block block;
+  add_zookeeper(block, facts);
+  block.add("Session", session_text(facts));
+  block.add("Registered", registered_text(facts));
+  if (facts.depth > 0) {
+    block.add("Waiting", waiting_text(facts), facts.connected() ? Colour::none : Colour::yellow);
+  } else {
+    block.add("Waiting", "nothing");
+  }
+  add_troubles(block, facts, status_facts.stuck);
+  add_storage(block, facts);
+  const auto started_ms = parse_time_ms(text(status, "started_at"));
+  block.add("Agent", fmt::format("limpetd {}, pid {}{}", text(status, "version"), number(status, "pid"),
+                                 started_ms ? ", up for " + format_duration(now_ms - *started_ms) : ""));
+  return out + block.render(terminal);
+}
+
+}  // namespace limpet::cli

@@ -1,0 +1,23 @@
+// `limpet status` in plain words, for someone who looks at 03:12 with ZooKeeper down: what holds, what waits and why,
+// and whether anything needs doing. Pure; any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "agent/cli/fields.h"
+#include "agent/cli/terminal.h"
+
+namespace limpet::cli {
+
+struct StatusFacts {
+  Json status;  // the answer of GET /v1/status
+  // The first few registrations in state `conflict` or `blocked`, as the API shows them.
+  std::vector<Json> stuck;
+};
+
+// Ends with a line end.
+std::string describe_status(const StatusFacts& facts, const Terminal& terminal, std::int64_t now_ms);
+
+}  // namespace limpet::cli

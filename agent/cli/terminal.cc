@@ -1,0 +1,102 @@
+#include "agent/cli/terminal.h"
+
+#include <fmt/format.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+
+namespace limpet::cli {
+
+namespace {
+
+std::string_view environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? std::string_view{} : std::string_view{value};
+}
+
+const char* escape_of(Colour colour) {
+  switch (colour) {
+    case Colour::none:
+      return "";
+    case Colour::bold:
+      return "\x1b[1m";
+    case Colour::red:
+      return "\x1b[31m";
+    case Colour::green:
+      return "\x1b[32m";
+    case Colour::yellow:
+      return "\x1b[33m";
+    case Colour::dim:
+      return "\x1b[2m";
+  }
+  return "";
+}
+
+// 0, or the errno of the write that failed.
+int write_all(int fd, std::string_view text) {
+  while (!text.empty()) {
+    const ssize_t written = ::write(fd, text.data(), text.size());
+    if (written < 0) {
+      if (errno == EINTR) {
+        continue;
+      }
+      return errno;
+    }
+    text.remove_prefix(static_cast<std::size_t>(written));
+  }
+  return 0;
+}
+
+}  // namespace
+
+Terminal Terminal::of(int fd) {
+  constexpr std::size_t kMinWidth = 40;
+  Terminal terminal;
+  terminal.tty = ::isatty(fd) == 1;
+  if (!terminal.tty) {
+    return terminal;
+  }
+  terminal.colour = environment("NO_COLOR").empty() && environment("TERM") != "dumb";
+  winsize size{};
+  if (::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
+    terminal.width = std::max<std::size_t>(size.ws_col, kMinWidth);
+  }
+  return terminal;
+}
+
+std::string Terminal::paint(Colour paint_colour, std::string_view text) const {
+  if (!colour || paint_colour == Colour::none) {
+    return std::string(text);
+  }
+  return fmt::format("{}{}\x1b[0m", escape_of(paint_colour), text);
+}
+
+Colour colour_of_state(std::string_view state) {
+  if (state == "registered") {
+    return Colour::green;
+  }
+  if (state == "conflict" || state == "blocked" || state == "unhealthy") {
+    return Colour::red;
+  }
+  return state == "maintenance" ? Colour::dim : Colour::yellow;
+}
+
+void Console::error(std::string_view message) {
+  note(fmt::format("limpet: {}\n", message));
+}
+
+void Console::note(std::string_view message) {
+  // Where standard error is gone as well, there is nobody left to tell; the exit status still does.
+  (void)write_all(STDERR_FILENO, message);
+}
+
+bool Console::flush() {
+  const int error_number = write_all(STDOUT_FILENO, out_);
+  out_.clear();
+  return error_number == 0 || error_number == EPIPE;
+}
+
+}  // namespace limpet::cli

@@ -1,0 +1,333 @@
+// Replay: what the answers of ZooKeeper mean for a node, and what becomes of it.
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "agent/core/core.h"
+#include "agent/core/replay_node.h"
+
+namespace limpet::core {
+
+namespace {
+
+// A refused change is tried again after 1 s, 2 s, 4 s … 30 s, each ± a quarter.
+constexpr std::int64_t kFirstRetryMs = 1'000;
+constexpr std::int64_t kMaxRetryMs = 30'000;
+// A parent that keeps vanishing between its creation and its child's is somebody else's doing: stop running after it.
+constexpr std::uint32_t kMaxParentRaces = 5;
+
+}  // namespace
+
+// ---- Outcomes
+
+void Replay::confirm(Node& node, Now now, Effects& effects) {
+  take_out(node);
+  close_node(node);
+  node.attempts = 0;
+  node.parent_races = 0;
+  if (node.registered_at == 0) {
+    node.registered_at = now.wall_ms;
+  }
+  set_phase(node, Phase::confirmed);
+  effects.outcomes.push_back(PutOutcome{node.id, *znode(node.path)});
+  effects.actions.push_back(Changed{node.id});
+}
+
+void Replay::finish_removal(Node& node, Effects& effects) {
+  take_out(node);
+  close_node(node);
+  --counts_[static_cast<std::size_t>(node.phase)];
+  Removal done;
+  done.seq = node.seq;
+  done.id = node.id;
+  effects.removals_done.push_back(std::move(done));
+  effects.actions.push_back(Changed{node.id});
+  // Audits and retries that still name the path find no node, and are dropped.
+  nodes_.erase(std::string(node.path));
+}
+
+// Decides, after something was learnt about an idle node, what is next.
+void Replay::settle(Node& node, Now now, Effects& effects) {
+  if (node.present && node.remote == Remote::foreign) {
+    const bool persistent = node.stat.ephemeral_owner == SessionId{};
+    set_aside(node, Phase::conflict, persistent ? ReasonCode::persistent_znode : ReasonCode::foreign_owner,
+              persistent
+                  ? "a persistent znode stands at " + node.path +
+                        ", which limpet did not make; it is taken over when somebody deletes it"
+                  : "another session owns the znode " + node.path + "; it is watched, and taken over when it goes",
+              now, effects);
+    return;
+  }
+  if (!in_line(node)) {
+    open_node(node);
+    enqueue(node);
+    return;
+  }
+  if (node.present) {
+    confirm(node, now, effects);
+  } else {
+    finish_removal(node, effects);
+  }
+}
+
+void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string message, Now now, Effects& effects) {
+  take_out(node);
+  const bool again = node.phase == phase && node.attempts > 0 && node.reason.code == code;
+  ++node.attempts;
+  node.reason.code = code;
+  node.reason.message = std::move(message);
+  node.reason.attempts = node.attempts;
+  if (!again) {
+    node.reason.since = now.wall_ms;
+    effects.actions.push_back(Note{Note::Level::warn, phase == Phase::conflict ? "conflict" : "blocked",
+                                   "registration=" + node.id.str() + " path=" + node.path + " seq=" +
+                                       std::to_string(node.seq.value) + " reason=\"" + node.reason.message + "\""});
+  }
+  if (node.present) {
+    set_phase(node, phase);
+  }
+  effects.actions.push_back(Changed{node.id});
+  std::int64_t delay_ms = kFirstRetryMs << std::min<std::uint32_t>(node.attempts - 1, 5);
+  delay_ms = std::min(delay_ms, kMaxRetryMs);
+  delay_ms = delay_ms * 3 / 4 + static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(delay_ms / 2));
+  retries_.emplace(now.steady_ms + delay_ms, node.path);
+}
+
+void Replay::refused(Node& node, const ZkReply& reply, Now now, Effects& effects) {
+  ReasonCode code = ReasonCode::refused;
+  std::string why = "ZooKeeper refuses it: " + reply.message;
+  switch (reply.code) {
+    case ZkCode::no_auth:
+      code = ReasonCode::no_auth;
+      why = "the ACL of its parent does not allow the agent to do this at " + node.path;
+      break;
+    case ZkCode::invalid_path:
+      code = ReasonCode::invalid_path;
+      why = "ZooKeeper refuses the path " + node.path + " as malformed";
+      break;
+    case ZkCode::parent_ephemeral:
+      code = ReasonCode::parent_ephemeral;
+      why = "a znode above " + node.path + " is ephemeral, and ephemeral znodes have no children";
+      break;
+    case ZkCode::quota_exceeded:
+      code = ReasonCode::quota;
+      why = "a ZooKeeper quota above " + node.path + " is used up";
+      break;
+    default:
+      break;
+  }
+  set_aside(node, Phase::blocked, code, why + "; it is tried again from time to time", now, effects);
+}
+
+// ---- Answers
+
+void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
+  const auto it = flights_.find(op.value);
+  if (it == flights_.end()) {
+    return;  // lost() has dealt with it
+  }
+  const Flight flight = std::move(it->second);
+  flights_.erase(it);
+  if (flight.verb == ZkVerb::sync) {
+    sync_flying_ = false;
+    // A server that cannot do the sync for lack of a connection will say so; any other answer is as good as it gets.
+    synced_ = reply.code != ZkCode::unknown_outcome && reply.code != ZkCode::not_sent;
+    return;
+  }
+  if (flight.verb == ZkVerb::create_parent) {
+    parent_replied(flight, reply);
+    return;
+  }
+  const auto found = nodes_.find(flight.path);
+  if (flight.audit) {
+    --audits_flying_;
+    if (found != nodes_.end()) {
+      audit_replied(found->second, reply, effects);
+    }
+    return;
+  }
+  --reads_and_writes_flying_;
+  if (flight.verb == ZkVerb::read) {
+    read_flying_.erase(read_flying_.find(flight.key));
+  }
+  assert(found != nodes_.end());  // a node with a request in flight is never erased
+  Node& node = found->second;
+  node.place = Place::none;
+  if (flight.verb == ZkVerb::read) {
+    read_replied(node, reply, now, effects);
+  } else {
+    write_replied(node, flight, reply, now, effects);
+  }
+}
+
+void Replay::parent_replied(const Flight& flight, const ZkReply& reply) {
+  if (reply.code == ZkCode::ok || reply.code == ZkCode::node_exists) {
+    parent_errors_.erase(flight.path);
+    return;
+  }
+  known_parents_.erase(flight.path);
+  // "No node" only says that the parent's own parent is missing, which tells its own story.
+  if (reply.code != ZkCode::unknown_outcome && reply.code != ZkCode::not_sent && reply.code != ZkCode::throttled &&
+      reply.code != ZkCode::no_node) {
+    parent_errors_[flight.path] = reply;
+  }
+}
+
+void Replay::forget_parents(const std::string& path) {
+  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    known_parents_.erase(path.substr(0, end));
+    parent_errors_.erase(path.substr(0, end));
+  }
+}
+
+const ZkReply* Replay::parent_error(const std::string& path) const {
+  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    if (const auto it = parent_errors_.find(path.substr(0, end)); it != parent_errors_.end()) {
+      return &it->second;
+    }
+  }
+  return nullptr;
+}
+
+void Replay::read_replied(Node& node, const ZkReply& reply, Now now, Effects& effects) {
+  switch (reply.code) {
+    case ZkCode::ok: {
+      node.stat = reply.stat;
+      node.content = Seq{};
+      const SessionId owner = reply.stat.ephemeral_owner;
+      if (owner != SessionId{} && owner == session_.current()) {
+        node.remote = Remote::ours;
+        const Registration* registration = node.present ? registry_.find(node.id) : nullptr;
+        if (registration != nullptr && registration->data == reply.data) {
+          node.content = node.seq;
+        }
+      } else {
+        node.remote = session_.held_before(owner) ? Remote::former : Remote::foreign;
+      }
+      settle(node, now, effects);
+      return;
+    }
+    case ZkCode::no_node:
+      node.remote = Remote::absent;
+      node.content = Seq{};
+      settle(node, now, effects);
+      return;
+    case ZkCode::unknown_outcome:
+    case ZkCode::not_sent:
+    case ZkCode::throttled:
+      enqueue(node);
+      return;
+    case ZkCode::node_exists:
+    case ZkCode::bad_version:
+    case ZkCode::not_empty:
+    case ZkCode::parent_ephemeral:
+    case ZkCode::no_auth:
+    case ZkCode::invalid_path:
+    case ZkCode::quota_exceeded:
+    case ZkCode::refused:
+      refused(node, reply, now, effects);
+      return;
+  }
+}
+
+void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects) {
+  switch (reply.code) {
+    case ZkCode::ok:
+      if (flight.verb == ZkVerb::remove) {
+        node.remote = Remote::absent;
+        node.content = Seq{};
+        node.registered_at = 0;
+      } else {
+        node.remote = Remote::ours;
+        node.stat = reply.stat;
+        node.stat.ephemeral_owner = session_.current();
+        node.content = flight.seq;
+        queue_audit(node);  // which leaves a watch; a set has used up the one before
+      }
+      settle(node, now, effects);
+      return;
+    case ZkCode::no_node:
+      node.remote = Remote::absent;
+      node.content = Seq{};
+      if (flight.verb == ZkVerb::create) {
+        const ZkReply* cause = parent_error(node.path);
+        if (cause != nullptr || ++node.parent_races > kMaxParentRaces) {
+          const ZkReply copy = cause != nullptr ? *cause : reply;
+          forget_parents(node.path);
+          refused(node, copy, now, effects);
+          return;
+        }
+        forget_parents(node.path);
+      }
+      settle(node, now, effects);
+      return;
+    case ZkCode::node_exists:
+    case ZkCode::bad_version:
+      node.remote = Remote::unknown;
+      enqueue(node);
+      return;
+    case ZkCode::unknown_outcome:
+      node.remote = Remote::unknown;
+      node.content = Seq{};
+      enqueue(node);
+      return;
+    case ZkCode::not_sent:
+    case ZkCode::throttled:
+      enqueue(node);
+      return;
+    case ZkCode::not_empty:
+    case ZkCode::parent_ephemeral:
+    case ZkCode::no_auth:
+    case ZkCode::invalid_path:
+    case ZkCode::quota_exceeded:
+    case ZkCode::refused:
+      refused(node, reply, now, effects);
+      return;
+  }
+}
+
+// Nothing waits for an audit, and it changes nothing where all is well. Where it is not, the node is read again in
+// earnest, in the order of its seq.
+void Replay::audit_replied(Node& node, const ZkReply& reply, Effects& effects) {
+  node.audit_flying = false;
+  const bool again = std::exchange(node.audit_again, false);
+  if (node.phase != Phase::confirmed || reply.code == ZkCode::unknown_outcome || reply.code == ZkCode::not_sent) {
+    return;
+  }
+  const bool as_known = reply.code == ZkCode::ok && reply.stat.czxid == node.stat.czxid &&
+                        reply.stat.mzxid == node.stat.mzxid && reply.stat.version == node.stat.version &&
+                        reply.stat.ephemeral_owner == node.stat.ephemeral_owner;
+  if (as_known) {
+    if (again) {
+      queue_audit(node);
+    }
+    return;
+  }
+  effects.actions.push_back(Note{Note::Level::warn, "drift",
+                                 "registration=" + node.id.str() + " path=" + node.path +
+                                     " found=" + (reply.code == ZkCode::no_node ? "deleted" : "changed") +
+                                     " meaning=\"somebody else touched our znode; it is put right\""});
+  node.remote = Remote::unknown;
+  node.content = Seq{};
+  node.registered_at = 0;
+  set_phase(node, Phase::pending);
+  open_node(node);
+  enqueue(node);
+  effects.actions.push_back(Changed{node.id});
+}
+
+void Replay::watch_fired(const std::string& path) {
+  const auto it = nodes_.find(path);
+  if (it == nodes_.end()) {
+    return;
+  }
+  Node& node = it->second;
+  if (node.phase == Phase::confirmed) {
+    queue_audit(node);
+  } else if (node.phase == Phase::conflict && node.place == Place::none) {
+    node.remote = Remote::unknown;
+    enqueue(node);
+  }
+}
+
+}  // namespace limpet::core

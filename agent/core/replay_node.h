@@ -1,0 +1,40 @@
+// One znode path in the replay: what is wanted there, what is known of it, how far it is. Private to replay*.cc.
+#pragma once
+
+#include <string>
+
+#include "agent/core/replay.h"
+
+namespace limpet::core {
+
+struct Replay::Node {
+  std::string path;
+
+  // Wanted.
+  RegistrationId id;
+  Seq seq;
+  bool present = false;
+  std::uint64_t bytes = 0;  // as counted in the queue
+
+  // Known.
+  Remote remote = Remote::absent;
+  ZkStat stat;  // where ours, former or foreign
+  Seq content;  // whose content stands there; 0: not known to be anybody's
+  WallMs registered_at = 0;
+
+  // How far.
+  Phase phase = Phase::pending;
+  bool counted = false;
+  bool is_open = false;
+  Place place = Place::none;
+  bool audit_queued = false;
+  bool audit_flying = false;
+  bool audit_again = false;
+  std::uint32_t attempts = 0;
+  std::uint32_t parent_races = 0;
+  Reason reason;  // while set aside
+
+  Key key() const { return {seq, present}; }
+};
+
+}  // namespace limpet::core

@@ -1,0 +1,138 @@
+// Replay: what is sent, when, and in which order.
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "agent/core/core.h"
+#include "agent/core/replay_node.h"
+
+namespace limpet::core {
+
+namespace {
+
+// A confirmed znode is looked at again by at most this many requests at a time, behind everything that is open.
+constexpr std::uint32_t kAuditsInFlight = 16;
+
+}  // namespace
+
+void Replay::send(Node& node, ZkRequest request, bool audit, Actions& actions) {
+  const OpId op{next_op_++};
+  flights_.emplace(op.value, Flight{node.path, request.verb, node.seq, node.key(), audit});
+  if (audit) {
+    ++audits_flying_;
+    node.audit_flying = true;
+  } else {
+    ++reads_and_writes_flying_;
+    node.place = Place::in_flight;
+    if (request.verb == ZkVerb::read) {
+      read_flying_.insert(node.key());
+    }
+  }
+  actions.push_back(ZkSend{session_.epoch(), op, std::move(request)});
+}
+
+void Replay::send_sync(Actions& actions) {
+  sync_flying_ = true;
+  const OpId op{next_op_++};
+  flights_.emplace(op.value, Flight{options_.root, ZkVerb::sync, Seq{}, Key{}, false});
+  actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::sync, options_.root, "", -1}});
+}
+
+// In the same pipeline, before the first child: FIFO makes them stand when the child's create arrives.
+void Replay::send_parents(const std::string& path, Actions& actions) {
+  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    const std::string parent = path.substr(0, end);
+    if (known_parents_.insert(parent).second) {
+      const OpId op{next_op_++};
+      flights_.emplace(op.value, Flight{parent, ZkVerb::create_parent, Seq{}, Key{}, false});
+      actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::create_parent, parent, "", -1}});
+    }
+  }
+}
+
+void Replay::send_write(Node& node, Actions& actions) {
+  const Key key = node.key();
+  if (!node.present || node.remote == Remote::former) {
+    if (node.present) {
+      barrier_ = key;
+    }
+    send(node, ZkRequest{ZkVerb::remove, node.path, "", node.stat.version}, false, actions);
+    return;
+  }
+  const Registration* registration = registry_.find(node.id);
+  assert(registration != nullptr && registration->path == node.path && registration->seq == node.seq);
+  if (node.remote == Remote::ours) {
+    send(node, ZkRequest{ZkVerb::set, node.path, registration->data, node.stat.version}, false, actions);
+    return;
+  }
+  send_parents(node.path, actions);
+  send(node, ZkRequest{ZkVerb::create, node.path, registration->data, -1}, false, actions);
+  if (barrier_ && *barrier_ == key) {
+    barrier_.reset();
+  }
+}
+
+bool Replay::may_write(const Key& key) const {
+  return !(!read_ready_.empty() && read_ready_.begin()->first < key) &&
+         !(!read_flying_.empty() && *read_flying_.begin() < key) && !(barrier_ && *barrier_ < key);
+}
+
+void Replay::retry_due(Now now) {
+  while (!retries_.empty() && retries_.begin()->first <= now.steady_ms) {
+    const auto it = nodes_.find(retries_.begin()->second);
+    retries_.erase(retries_.begin());
+    if (it == nodes_.end() || it->second.place != Place::none || !it->second.is_open) {
+      continue;
+    }
+    Node& node = it->second;
+    if (node.remote == Remote::foreign) {
+      node.remote = Remote::unknown;
+    }
+    forget_parents(node.path);
+    enqueue(node);
+  }
+}
+
+void Replay::pump(Now now, Actions& actions) {
+  if (!running_) {
+    return;
+  }
+  retry_due(now);
+  if (!synced_ && !sync_flying_) {
+    send_sync(actions);
+  }
+  while (synced_ && !read_ready_.empty() && reads_and_writes_flying_ < options_.window) {
+    Node& node = *read_ready_.begin()->second;
+    take_out(node);
+    send(node, ZkRequest{ZkVerb::read, node.path, "", -1}, false, actions);
+  }
+  while (!write_ready_.empty() && reads_and_writes_flying_ < options_.window &&
+         may_write(write_ready_.begin()->first)) {
+    Node& node = *write_ready_.begin()->second;
+    const std::optional<Key> barrier = barrier_;
+    take_out(node);
+    barrier_ = barrier;
+    send_write(node, actions);
+  }
+  while (synced_ && !audits_.empty() && audits_flying_ < kAuditsInFlight && read_ready_.empty() &&
+         write_ready_.empty()) {
+    const auto it = nodes_.find(audits_.front());
+    audits_.pop_front();
+    if (it == nodes_.end()) {
+      continue;
+    }
+    it->second.audit_queued = false;
+    if (it->second.phase == Phase::confirmed) {
+      send(it->second, ZkRequest{ZkVerb::watch, it->second.path, "", -1}, true, actions);
+    }
+  }
+}
+
+std::optional<std::int64_t> Replay::deadline() const {
+  if (!running_ || retries_.empty()) {
+    return std::nullopt;
+  }
+  return retries_.begin()->first;
+}
+
+}  // namespace limpet::core

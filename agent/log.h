@@ -1,0 +1,24 @@
+// The agent's log: one event per line on stderr, `level=… event=… key=value …`, with a time stamp unless journald adds
+// its own. Control characters are escaped, so that no value can forge a line. An event that repeats within a minute is
+// counted instead of written, beyond a small number. Any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace limpet {
+
+enum class LogLevel { debug, info, warn, error };
+
+// Parses "debug", "info", "warn" or "error"; false where it is none of them.
+bool parse_log_level(std::string_view text, LogLevel& level);
+
+void set_log_level(LogLevel level);
+
+// `event` is a stable word; `detail` is ready-made key=value text, or empty. Never pass a secret.
+void log(LogLevel level, std::string_view event, std::string_view detail = {});
+
+// `text` between double quotes, with quotes, backslashes and control characters escaped: a value of key=value.
+std::string quoted(std::string_view text);
+
+}  // namespace limpet

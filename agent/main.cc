@@ -1,0 +1,179 @@
+// limpetd: reads the configuration, opens the store, runs the agent until a signal.
+//
+// Exit codes: 0 normal stop, 2 bad usage or configuration, 3 state directory in use, 4 state damaged, 1 anything else;
+// one line on stderr says why.
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <memory>
+
+#include "agent/agent.h"
+#include "agent/config.h"
+#include "agent/log.h"
+#include "storage/rocks_store.h"
+
+namespace {
+
+using limpet::Status;
+
+constexpr int kUsage = 2;
+
+int fail(int code, const std::string& why) {
+  std::fprintf(stderr, "limpetd: %s\n", why.c_str());
+  return code;
+}
+
+int exit_code(limpet::Errc code) {
+  switch (code) {
+    case limpet::Errc::in_use:
+      return 3;
+    case limpet::Errc::damaged:
+    case limpet::Errc::newer_format:
+      return 4;
+    case limpet::Errc::invalid:
+      return kUsage;
+    case limpet::Errc::ok:
+    case limpet::Errc::full:
+    case limpet::Errc::io:
+    case limpet::Errc::permission:
+      break;
+  }
+  return 1;
+}
+
+std::string flag_of(std::string key) {
+  for (char& c : key) {
+    if (c == '_') {
+      c = '-';
+    }
+  }
+  return "--" + key;
+}
+
+const std::map<std::string, std::pair<std::string, std::string>>& flag_help() {
+  static const std::map<std::string, std::pair<std::string, std::string>> help = {
+      {"zookeeper", {"HOSTS[/chroot]", "ZooKeeper servers, host:port separated by commas [127.0.0.1:2181]"}},
+      {"data_dir", {"DIR", "where the state is kept [/var/lib/limpet]"}},
+      {"socket", {"PATH", "unix socket of the API [/run/limpet/limpet.sock]"}},
+      {"root", {"PATH", "znode under which registrations stand [/services]"}},
+      {"paths", {"LIST", "further places where a registration's own path may lie"}},
+      {"session_timeout", {"10s", "ZooKeeper session time-out to ask for"}},
+      {"log_level", {"info", "debug, info, warn or error"}}};
+  return help;
+}
+
+Status load_config(const std::string& file, bool file_named, const std::map<std::string, std::string>& flags,
+                   limpet::Config& config) {
+  if (Status status = limpet::read_config_file(file, file_named, config); !status.ok()) {
+    return status;
+  }
+  if (Status status = limpet::read_config_environment(config); !status.ok()) {
+    return status;
+  }
+  for (const auto& [key, text] : flags) {
+    if (Status status = limpet::set_config_key(config, key, text, flag_of(key)); !status.ok()) {
+      return status;
+    }
+  }
+  return limpet::check_config(config);
+}
+
+// Leaves without running destructors: closing the ZooKeeper handle would end the session, and stop is not leave.
+[[noreturn]] void leave_now(int code) {
+  std::fflush(nullptr);
+  ::_exit(code);
+}
+
+int run(const limpet::Config& config) {
+  auto opened = limpet::RocksStore::open(config.data_dir);
+  if (!opened.ok()) {
+    return fail(exit_code(opened.status().code()), opened.status().message());
+  }
+  auto stored = (*opened)->load();
+  if (!stored.ok()) {
+    return fail(exit_code(stored.status().code()), stored.status().message());
+  }
+  const std::size_t held = stored->registrations.size();
+  boost::asio::io_context io(1);
+  limpet::Agent agent(io, config, std::move(*opened), std::move(*stored));
+  if (Status status = agent.start(); !status.ok()) {
+    std::fprintf(stderr, "limpetd: %s\n", status.message().c_str());
+    leave_now(exit_code(status.code()));
+  }
+  limpet::log(limpet::LogLevel::info, "started",
+              "version=" LIMPET_VERSION " socket=" + config.socket + " data_dir=" + config.data_dir +
+                  " zookeeper=" + config.zookeeper + " registrations=" + std::to_string(held));
+  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
+  signals.async_wait([&](boost::system::error_code error, int signal) {
+    if (error) {
+      return;
+    }
+    limpet::log(limpet::LogLevel::info, "stopping",
+                std::string("signal=") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") +
+                    " meaning=\"the session is kept; registrations stay in ZooKeeper for its time-out\"");
+    agent.stop([] {
+      limpet::log(limpet::LogLevel::info, "stopped");
+      leave_now(0);
+    });
+  });
+  io.run();
+  leave_now(1);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // The state directory holds the session's password: nobody else reads what we write.
+  ::umask(0077);
+  // A reader that went away, or a file size limit, is an error of one call and not the end of the agent.
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
+  ::signal(SIGHUP, SIG_IGN);
+
+  CLI::App app{"limpetd: keeps this host's service registrations in ZooKeeper, also while ZooKeeper is away"};
+  app.set_version_flag("--version", "limpetd " LIMPET_VERSION);
+  std::string file = limpet::kDefaultConfigFile;
+  bool check_only = false;
+  auto* file_option =
+      app.add_option("--config", file, "configuration file [/etc/limpet/limpet.json]")->type_name("FILE");
+  std::map<std::string, std::string> texts;
+  std::map<std::string, CLI::Option*> options;
+  for (const std::string& key : limpet::config_keys()) {
+    const auto& [type, help] = flag_help().at(key);
+    options[key] = app.add_option(flag_of(key), texts[key], help)->type_name(type);
+  }
+  app.add_flag("--check-config", check_only, "check the configuration and end");
+  app.footer(
+      "Every flag is also a key of the file and a variable of the environment: --data-dir, \"data_dir\",\n"
+      "LIMPET_DATA_DIR. Flags win over the environment, the environment over the file.");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    return fail(kUsage, std::string(error.what()) + "; see limpetd --help");
+  }
+  std::map<std::string, std::string> flags;
+  for (const auto& [key, option] : options) {
+    if (option->count() > 0) {
+      flags[key] = texts[key];
+    }
+  }
+  limpet::Config config;
+  if (Status status = load_config(file, file_option->count() > 0, flags, config); !status.ok()) {
+    return fail(kUsage, status.message());
+  }
+  if (check_only) {
+    std::printf("limpetd: the configuration is good\n");
+    return 0;
+  }
+  limpet::set_log_level(config.log_level);
+  return run(config);
+}

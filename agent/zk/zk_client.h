@@ -1,0 +1,70 @@
+// The ZooKeeper client of the agent: an Ensemble on the C library.
+//
+// It looks up names itself, gives the library numeric addresses in an order of its own, puts the chroot in front of
+// every path, and, while there is no connection, finds out in plain words why. All calls and all events are on the core
+// thread. What blocks (name resolution, opening and closing handles) is on a thread of its own, "zk-life"; the
+// library's two threads only copy and post.
+//
+// What the session is owed: neither stop() nor the destructor ends it, nor does the end of the process. There is no way
+// to end it on purpose here.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "agent/zk/ensemble.h"
+#include "agent/zk/hosts.h"
+#include "agent/zk/library_log.h"
+#include "agent/zk/probe.h"
+
+namespace limpet::zk {
+
+class ZkClient final : public Ensemble {
+ public:
+  struct Options {
+    std::string hosts;  // as for parse_hosts; must be valid
+    std::int32_t session_timeout_ms = 10'000;
+    std::uint64_t seed = 0;  // of the order of the servers and of all jitter
+
+    // The library's warnings and errors, bounded; on any thread. May be empty.
+    LogSink log;
+
+    // While no name resolves: the wait before the next try, doubled from the first to the last, with jitter.
+    std::int64_t first_retry_ms = 200;
+    std::int64_t last_retry_ms = 10'000;
+    // While there is no connection: how often names are looked up again, for addresses that have changed.
+    std::int64_t look_up_again_ms = 60'000;
+    Prober::Pace probe;
+  };
+
+  // `io` is the core thread's; it outlives the client. `sink` is called from its event loop only. Nothing happens before
+  // start(). Precondition: parse_hosts(options.hosts) succeeds.
+  //
+  // Besides the events that Ensemble names, the sink receives ServersChanged when a handle is wanted anew: addresses
+  // have changed, or servers serve while this handle cannot get a session from them (as when the ensemble was restored
+  // from a backup, and its servers turn away a client that has seen more than they).
+  ZkClient(boost::asio::io_context& io, Options options, Sink sink);
+
+  // Lets go of the handle as stop() does, and waits for that: some milliseconds, or as long as the system's resolver
+  // takes if it is at work. A process that ends calls _exit() instead.
+  ~ZkClient() override;
+
+  ZkClient(const ZkClient&) = delete;
+  ZkClient& operator=(const ZkClient&) = delete;
+
+  void start(const core::ZkStart& start) override;
+  void stop(const core::ZkStop& stop) override;
+  void send(core::ZkSend request) override;
+
+  // Takes another list, to be used from the next start() on. Errc::invalid: the list does not parse, and nothing
+  // changes.
+  Status set_servers(const std::string& hosts);
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace limpet::zk

@@ -1,0 +1,303 @@
+#include "agent/zk/zk_handle.h"
+
+#include <zookeeper/zookeeper.h>
+
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/system/error_code.hpp>
+#include <cassert>
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <limits>
+#include <system_error>
+#include <thread>
+
+#include "agent/zk/hosts.h"
+#include "agent/zk/zk_error.h"
+
+namespace limpet::zk {
+namespace {
+
+using boost::asio::ip::tcp;
+
+core::ZkStat to_stat(const Stat* stat) {
+  if (stat == nullptr) {
+    return {};
+  }
+  return {Zxid{stat->czxid}, Zxid{stat->mzxid}, stat->version, SessionId{stat->ephemeralOwner}};
+}
+
+std::string connected_server(zhandle_t* zh) {
+  tcp::endpoint endpoint;
+  auto length = static_cast<socklen_t>(endpoint.capacity());
+  if (zookeeper_get_connected_host(zh, endpoint.data(), &length) == nullptr || length > endpoint.capacity() ||
+      (endpoint.data()->sa_family != AF_INET && endpoint.data()->sa_family != AF_INET6)) {
+    return "";
+  }
+  endpoint.resize(length);
+  return to_string(endpoint);
+}
+
+Session session_of(zhandle_t* zh) {
+  const clientid_t id = *zoo_client_id(zh);
+  Session session;
+  static_assert(sizeof(id.passwd) == sizeof(session.password));
+  session.id = SessionId{id.client_id};
+  std::memcpy(session.password.data(), id.passwd, session.password.size());
+  session.timeout_ms = zoo_recv_timeout(zh);
+  return session;
+}
+
+// An address where nothing listens and nothing can: a port that is bound and not listened on. It differs by more than
+// its port from every server, because the library does not look at ports when it compares lists.
+struct Hole {
+  explicit Hole(boost::asio::io_context& io, unsigned char last_byte)
+      : socket(io), address(boost::asio::ip::address_v4({127, 255, 255, last_byte}), 1) {
+    boost::system::error_code error;
+    socket.open(tcp::v4(), error);
+    if (!error) {
+      socket.bind({address.address(), 0}, error);
+    }
+    if (!error) {
+      const auto bound = socket.local_endpoint(error);
+      address = error ? address : bound;
+    }
+  }
+  tcp::socket socket;
+  tcp::endpoint address;
+};
+
+}  // namespace
+
+struct ZkHandle::Callbacks {
+  static void replied(const void* data, int rc, const Stat* stat, const char* value, int length) noexcept {
+    // The library wants const; the object is ours and is not.
+    auto* request = static_cast<Request*>(const_cast<void*>(data));
+    ZkHandle& handle = *request->handle;
+    core::ZkReply reply;
+    reply.code = completion_code(rc);
+    reply.stat = to_stat(stat);
+    if (value != nullptr && length > 0) {
+      reply.data.assign(value, static_cast<std::size_t>(length));
+    }
+    if (reply.code != core::ZkCode::ok) {
+      reply.message = describe_code(rc);
+    }
+    handle.mailbox_->push(
+        {handle.id_, request, request->internal, 0, core::ZkReplied{handle.epoch_, request->op, std::move(reply)}});
+  }
+
+  static void on_void(int rc, const void* data) noexcept { replied(data, rc, nullptr, nullptr, 0); }
+  static void on_stat(int rc, const Stat* stat, const void* data) noexcept { replied(data, rc, stat, nullptr, 0); }
+  static void on_string(int rc, const char*, const void* data) noexcept { replied(data, rc, nullptr, nullptr, 0); }
+  static void on_string_stat(int rc, const char*, const Stat* stat, const void* data) noexcept {
+    replied(data, rc, stat, nullptr, 0);
+  }
+  static void on_data(int rc, const char* value, int length, const Stat* stat, const void* data) noexcept {
+    replied(data, rc, stat, value, length);
+  }
+  static void ignore(int, const char*, const void*) noexcept {}
+
+  // For the session. One callback per transition, in order with the completions.
+  static void on_session(zhandle_t* zh, int type, int state, const char*, void* context) noexcept {
+    if (type != ZOO_SESSION_EVENT) {
+      return;
+    }
+    ZkHandle& handle = *static_cast<ZkHandle*>(context);
+    Mail mail;
+    mail.handle = handle.id_;
+    if (state == ZOO_CONNECTED_STATE) {
+      handle.zh_.store(zh);
+      mail.losses = handle.log_->losses();
+      mail.event = core::ZkConnected{handle.epoch_, session_of(zh), connected_server(zh)};
+    } else if (state == ZOO_EXPIRED_SESSION_STATE) {
+      mail.event = core::ZkExpired{handle.epoch_};
+    } else if (state == ZOO_AUTH_FAILED_STATE) {
+      mail.event = core::ZkAuthFailed{handle.epoch_};
+    } else {
+      mail.event = core::ZkDisconnected{handle.epoch_};
+    }
+    handle.mailbox_->push(std::move(mail));
+  }
+
+  // For znodes. Session events come here too, once for each znode; they are told by on_session.
+  static void on_znode(zhandle_t*, int type, int, const char* path, void* context) noexcept {
+    if (type == ZOO_SESSION_EVENT || path == nullptr) {
+      return;
+    }
+    ZkHandle& handle = *static_cast<ZkHandle*>(context);
+    std::string_view inside(path);
+    if (inside.starts_with(handle.chroot_)) {
+      inside.remove_prefix(handle.chroot_.size());
+    }
+    handle.mailbox_->push({handle.id_, nullptr, false, 0, core::ZkWatchFired{handle.epoch_, std::string(inside)}});
+  }
+};
+
+ZkHandle::ZkHandle(std::uint64_t id, core::Epoch epoch, std::string chroot, std::shared_ptr<Mailbox> mailbox,
+                   LogSink log)
+    : id_(id),
+      epoch_(epoch),
+      chroot_(std::move(chroot)),
+      mailbox_(std::move(mailbox)),
+      log_(std::make_shared<LibraryLog>(std::move(log))) {}
+
+ZkHandle::~ZkHandle() { assert(zh_.load() == nullptr); }
+
+Status ZkHandle::open(const Endpoints& endpoints, std::int32_t timeout_ms, const std::optional<Session>& session) {
+  endpoints_ = endpoints;
+  lease_.emplace(log_);
+  // Both hold for the whole process. The order of the list is ours, and the library is to leave the system's random
+  // numbers alone, which it would seed anew in each round of attempts.
+  zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
+  zoo_deterministic_conn_order(1);
+
+  clientid_t id{};
+  if (session) {
+    id.client_id = session->id.value;
+    std::memcpy(id.passwd, session->password.data(), sizeof(id.passwd));
+  }
+  zhandle_t* zh =
+      zookeeper_init2(library_list(pad_to_odd(endpoints)).c_str(), &Callbacks::on_session, timeout_ms,
+                      session ? &id : nullptr, this, ZOO_NO_LOG_CLIENTENV, lease_->callback());
+  if (zh == nullptr) {
+    const std::string why = std::generic_category().message(errno);
+    lease_.reset();
+    return {Errc::io, "cannot make a ZooKeeper handle: " + why};
+  }
+  zoo_set_servers_resolution_delay(zh, -1);
+  zh_.store(zh);
+  return {};
+}
+
+bool ZkHandle::detach() {
+  zhandle_t* zh = zh_.load();
+  if (zh == nullptr) {
+    return true;
+  }
+  if (!park(zh)) {
+    // To close it now could end the session, and with it every registration.
+    log_->note("could not let go of a ZooKeeper handle; it is left as it is");
+    return false;
+  }
+  zookeeper_close(zh);
+  zh_.store(nullptr);
+  lease_.reset();
+  return true;
+}
+
+// The library sends a request to end the session when it closes a handle that is connected, and there is no call that
+// lets go without. So the handle is given a list of servers that holds nothing but a hole: it drops its connection by
+// itself and tries the hole for ever. Once the hole is its current address it cannot come to be connected any more, and
+// closing it sends nothing.
+bool ZkHandle::park(_zhandle* zh) {
+  constexpr int kRounds = 200;
+  constexpr std::chrono::milliseconds kRound{50};
+  boost::asio::io_context io;
+  std::deque<Hole> holes;
+  for (unsigned char last = 254; holes.size() < 2; --last) {
+    const boost::asio::ip::address address = boost::asio::ip::address_v4({127, 255, 255, last});
+    if (std::none_of(endpoints_.begin(), endpoints_.end(), [&](const auto& e) { return e.address() == address; })) {
+      holes.emplace_back(io, last);
+    }
+  }
+  for (int round = 0; round < kRounds; ++round) {
+    if (is_unrecoverable(zh) != ZOK) {
+      return true;
+    }
+    // A connection that was just being made escapes the first new list; the second drops it. The two take turns because
+    // a list that says nothing new does nothing.
+    const std::string hole = to_string(holes[static_cast<std::size_t>(round) % 2].address);
+    zoo_set_servers(zh, hole.c_str());
+    // Wakes the I/O thread, which may sleep for a third of the session's time-out. It is never sent.
+    zoo_async(zh, "/", &Callbacks::ignore, nullptr);
+    for (const auto until = std::chrono::steady_clock::now() + kRound; std::chrono::steady_clock::now() < until;) {
+      if (hole == zoo_get_current_server(zh)) {
+        return true;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  return false;
+}
+
+bool ZkHandle::stands(std::uint64_t losses) const {
+  return zoo_state(zh_.load()) == ZOO_CONNECTED_STATE && log_->losses() == losses;
+}
+
+core::ZkReply ZkHandle::submit(core::OpId op, const core::ZkRequest& request) {
+  core::ZkReply refused;
+  if (request.path.empty() || request.path.front() != '/') {
+    refused.code = core::ZkCode::invalid_path;
+    refused.message = "the path does not begin with a slash";
+    return refused;
+  }
+  if (request.data.size() > static_cast<std::size_t>(std::numeric_limits<int>::max())) {
+    refused.code = core::ZkCode::refused;
+    refused.message = "the data is larger than any server takes";
+    return refused;
+  }
+  Request* context = take(op, false);
+  const int rc = hand_in(request, full_path(request.path), context);
+  if (rc != ZOK) {
+    release(context);
+    refused.code = submit_code(rc);
+    refused.message = describe_code(rc);
+  }
+  return refused;
+}
+
+int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, Request* context) {
+  zhandle_t* zh = zh_.load();
+  const int length = static_cast<int>(request.data.size());
+  switch (request.verb) {
+    case core::ZkVerb::create:
+      return zoo_acreate2(zh, path.c_str(), request.data.data(), length, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL,
+                          &Callbacks::on_string_stat, context);
+    case core::ZkVerb::create_parent:
+      return zoo_acreate(zh, path.c_str(), "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_PERSISTENT, &Callbacks::on_string,
+                         context);
+    case core::ZkVerb::set:
+      return zoo_aset(zh, path.c_str(), request.data.data(), length, request.version, &Callbacks::on_stat, context);
+    case core::ZkVerb::remove:
+      return zoo_adelete(zh, path.c_str(), request.version, &Callbacks::on_void, context);
+    case core::ZkVerb::read:
+      return zoo_awget(zh, path.c_str(), &Callbacks::on_znode, this, &Callbacks::on_data, context);
+    case core::ZkVerb::watch:
+      return zoo_awexists(zh, path.c_str(), &Callbacks::on_znode, this, &Callbacks::on_stat, context);
+    case core::ZkVerb::sync:
+      return zoo_async(zh, path.c_str(), &Callbacks::on_string, context);
+  }
+  assert(false);
+  return ZBADARGUMENTS;
+}
+
+void ZkHandle::create_chroot() {
+  for (std::size_t slash = chroot_.empty() ? std::string::npos : 0; slash != std::string::npos;) {
+    slash = chroot_.find('/', slash + 1);
+    const std::string path = chroot_.substr(0, slash);
+    Request* context = take({}, true);
+    const core::ZkRequest create{core::ZkVerb::create_parent, path, "", -1};
+    if (hand_in(create, path, context) != ZOK) {
+      release(context);
+    }
+  }
+}
+
+std::string ZkHandle::full_path(const std::string& path) const {
+  return path == "/" && !chroot_.empty() ? chroot_ : chroot_ + path;
+}
+
+Request* ZkHandle::take(core::OpId op, bool internal) {
+  if (free_.empty()) {
+    requests_.emplace_back();
+    free_.push_back(&requests_.back());
+  }
+  Request* request = free_.back();
+  free_.pop_back();
+  *request = {this, op, internal};
+  return request;
+}
+
+}  // namespace limpet::zk
