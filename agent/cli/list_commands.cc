@@ -44,23 +44,33 @@ std::string next_of(const Json& page) {
   return next.is_string() ? next.get<std::string>() : next.is_number_integer() ? next.dump() : std::string{};
 }
 
-// All pages as one answer; with --json an answer of one page is printed byte for byte, here. Nothing where it failed
-// and was reported: `exit` then says how.
+// Asks for one page. Nothing where that failed and was reported: `exit` then says how.
+std::optional<Answer> ask_page(Context& context, const Paged& question, const std::string& target, Exit& exit) {
+  Request request;
+  request.target = target;
+  std::optional<Answer> answer = ask(context, request);
+  if (!answer) {
+    exit = Exit::unreachable;
+    return std::nullopt;
+  }
+  if (!answer->ok()) {
+    exit = refused(context, fmt::format("read the {}", question.items), *answer);
+    return std::nullopt;
+  }
+  return answer;
+}
+
+// All pages as one answer, printed where that is asked for: a single page byte for byte. Nothing as for ask_page.
 std::optional<Json> fetch(Context& context, const Paged& question, Exit& exit) {
   constexpr std::int64_t kPage = 1000;
   Json whole;
-  std::int64_t count = 0;
+  std::string as_it_came;
   std::string after;
-  do {
-    Request request;
-    request.target = target_of(question, question.limit == 0 ? kPage : std::min(kPage, question.limit - count), after);
-    const std::optional<Answer> answer = ask(context, request);
+  std::int64_t count = 0;
+  for (bool last = false; !last;) {
+    const std::int64_t wanted = question.limit == 0 ? kPage : std::min(kPage, question.limit - count);
+    std::optional<Answer> answer = ask_page(context, question, target_of(question, wanted, after), exit);
     if (!answer) {
-      exit = Exit::unreachable;
-      return std::nullopt;
-    }
-    if (!answer->ok()) {
-      exit = refused(context, fmt::format("read {}", question.items), *answer);
       return std::nullopt;
     }
     std::optional<Json> page = body_of(context, *answer);
@@ -68,31 +78,26 @@ std::optional<Json> fetch(Context& context, const Paged& question, Exit& exit) {
       exit = Exit::failed;
       return std::nullopt;
     }
+    const Json& items = at(*page, question.items);
+    const std::size_t size = items.is_array() ? items.size() : 0;
+    count += static_cast<std::int64_t>(size);
     const std::string next = next_of(*page);
-    const std::int64_t size = static_cast<std::int64_t>(at(*page, question.items).size());
-    count += size;
-    const bool last = next.empty() || next == after || size == 0 || (question.limit != 0 && count >= question.limit);
+    // An agent that gives the same page for ever must not hold us for ever.
+    last = size == 0 || next.empty() || next == after || (question.limit != 0 && count >= question.limit);
     if (whole.is_null()) {
-      if (last && context.json) {
-        print_json(context, answer->body);
-      }
+      as_it_came = std::move(answer->body);
       whole = std::move(*page);
-      if (last) {
-        return whole;
-      }
     } else {
+      as_it_came.clear();
       for (Json& item : (*page)[question.items]) {
         whole[question.items].push_back(std::move(item));
       }
       whole["next"] = at(*page, "next");
-      if (last) {
-        break;
-      }
     }
     after = next;
-  } while (true);
+  }
   if (context.json) {
-    print_json(context, whole.dump());
+    print_json(context, as_it_came.empty() ? whole.dump() : as_it_came);
   }
   return whole;
 }

@@ -1,5 +1,6 @@
 #include "agent/cli/unreachable.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
 #include <pwd.h>

@@ -70,7 +70,7 @@ class Core::Impl {
   std::uint64_t next_ticket_ = 1;
   std::vector<Change> lazy_;
   std::optional<std::int64_t> lazy_at_ms_;
-  std::int64_t reopen_delay_ms_ = kFirstReopenMs;
+  std::int64_t reopen_delay_ms_ = 0;
   bool fresh_session_ = false;  // the session's predecessors have surely ended
   bool nothing_of_ours_ = false;
   std::optional<std::int64_t> timer_ms_;

@@ -1,0 +1,222 @@
+#include "storage/frame.h"
+
+#include <cassert>
+#include <limits>
+
+namespace limpet::frame {
+
+namespace {
+
+constexpr std::size_t kFieldHeaderSize = 5;
+
+// CRC-32C, the polynomial 0x1EDC6F41 of Castagnoli, Braeuer and Herrmann (IEEE Trans. Commun. 41(6), 1993), chosen
+// for iSCSI in RFC 3720 section 12.1 and given there with test vectors in B.4; bits reflected: 0x82F63B78.
+constexpr std::uint32_t kPolynomial = 0x82F63B78;
+
+constexpr std::array<std::uint32_t, 256> make_table() {
+  std::array<std::uint32_t, 256> table{};
+  for (std::uint32_t byte = 0; byte < 256; ++byte) {
+    std::uint32_t crc = byte;
+    for (int bit = 0; bit < 8; ++bit) {
+      crc = (crc >> 1) ^ ((crc & 1) != 0 ? kPolynomial : 0);
+    }
+    table[byte] = crc;
+  }
+  return table;
+}
+
+constexpr std::array<std::uint32_t, 256> kTable = make_table();
+
+// The checksum does not cover itself, but all else: also version and kind.
+std::uint32_t checksum(std::string_view value) {
+  return crc32c(value.substr(kHeaderSize), crc32c(value.substr(0, 2)));
+}
+
+}  // namespace
+
+std::uint32_t crc32c(std::string_view bytes, std::uint32_t crc) {
+  crc = ~crc;
+  for (const char c : bytes) {
+    crc = (crc >> 8) ^ kTable[(crc ^ static_cast<unsigned char>(c)) & 0xff];
+  }
+  return ~crc;
+}
+
+std::uint64_t read_big_endian(std::string_view bytes) {
+  assert(bytes.size() <= 8);
+  std::uint64_t value = 0;
+  for (const char c : bytes) {
+    value = value << 8 | static_cast<unsigned char>(c);
+  }
+  return value;
+}
+
+Writer::Writer(Kind kind, std::size_t capacity) {
+  out_.reserve(capacity);
+  out_.push_back(static_cast<char>(kVersion));
+  out_.push_back(static_cast<char>(kind));
+  out_.append(4, '\0');  // the checksum's place
+}
+
+void Writer::begin_field(std::uint8_t tag, std::size_t size) {
+  assert(tag > last_tag_);
+  assert(size <= std::numeric_limits<std::uint32_t>::max());
+  last_tag_ = tag;
+  out_.push_back(static_cast<char>(tag));
+  append_big_endian(out_, static_cast<std::uint32_t>(size));
+}
+
+Writer& Writer::bytes(std::uint8_t tag, std::string_view value) {
+  begin_field(tag, value.size());
+  out_.append(value);
+  return *this;
+}
+
+Writer& Writer::u8(std::uint8_t tag, std::uint8_t value) {
+  begin_field(tag, sizeof(value));
+  append_big_endian(out_, value);
+  return *this;
+}
+
+Writer& Writer::u32(std::uint8_t tag, std::uint32_t value) {
+  begin_field(tag, sizeof(value));
+  append_big_endian(out_, value);
+  return *this;
+}
+
+Writer& Writer::u64(std::uint8_t tag, std::uint64_t value) {
+  begin_field(tag, sizeof(value));
+  append_big_endian(out_, value);
+  return *this;
+}
+
+std::string Writer::finish() {
+  std::string crc;
+  append_big_endian(crc, checksum(out_));
+  out_.replace(2, crc.size(), crc);
+  return std::move(out_);
+}
+
+Reader::Reader(std::string_view bytes, Kind kind, std::uint8_t known_tags) : kind_(kind) {
+  assert(known_tags < kMaxTags);
+  parse(bytes, known_tags);
+}
+
+void Reader::parse(std::string_view bytes, std::uint8_t known_tags) {
+  if (bytes.size() < kHeaderSize) {
+    return fail(Errc::damaged, "shorter than its header");
+  }
+  if (read_big_endian(bytes.substr(2, 4)) != checksum(bytes)) {
+    return fail(Errc::damaged, "checksum does not match");
+  }
+  const auto version = static_cast<std::uint8_t>(bytes[0]);
+  if (version > kVersion) {
+    return fail(Errc::newer_format, "version " + std::to_string(version) + " is later than " +
+                                        std::to_string(kVersion) + ", the last that this limpet knows");
+  }
+  if (version != kVersion || bytes[1] != static_cast<char>(kind_)) {
+    return fail(Errc::damaged, "another kind of value stands in its place");
+  }
+  parse_fields(bytes.substr(kHeaderSize), known_tags);
+}
+
+void Reader::parse_fields(std::string_view rest, std::uint8_t known_tags) {
+  int last_tag = 0;
+  while (!rest.empty()) {
+    if (rest.size() < kFieldHeaderSize) {
+      return fail(Errc::damaged, "a field's header is cut off");
+    }
+    const auto tag = static_cast<std::uint8_t>(rest[0]);
+    const std::uint64_t size = read_big_endian(rest.substr(1, 4));
+    rest.remove_prefix(kFieldHeaderSize);
+    if (size > rest.size()) {
+      return fail(Errc::damaged, "field " + std::to_string(tag) + " is cut off");
+    }
+    if (tag <= last_tag) {
+      return fail(Errc::damaged, "fields out of order");
+    }
+    last_tag = tag;
+    if (tag <= known_tags) {
+      fields_[tag] = rest.substr(0, size);
+      present_[tag] = true;
+    } else if ((tag & kIgnorable) == 0) {
+      return fail(Errc::newer_format, "field " + std::to_string(tag) + " is of a later limpet");
+    }
+    rest.remove_prefix(size);
+  }
+}
+
+void Reader::fail(Errc code, const std::string& what) {
+  if (status_.ok()) {
+    status_ = Status(code, std::string("record of kind ") + static_cast<char>(kind_) + ": " + what);
+  }
+}
+
+void Reader::bytes(std::uint8_t tag, std::string_view& target) {
+  assert(tag < kMaxTags);
+  if (!status_.ok()) {
+    return;
+  }
+  if (!present_[tag]) {
+    return fail(Errc::damaged, "field " + std::to_string(tag) + " is missing");
+  }
+  target = fields_[tag];
+}
+
+void Reader::string(std::uint8_t tag, std::string& target) {
+  std::string_view view;
+  bytes(tag, view);
+  if (status_.ok()) {
+    target.assign(view);
+  }
+}
+
+bool Reader::number(std::uint8_t tag, std::size_t size, std::uint64_t& target) {
+  std::string_view view;
+  bytes(tag, view);
+  if (status_.ok() && view.size() != size) {
+    fail(Errc::damaged, "field " + std::to_string(tag) + " has the wrong size");
+  }
+  if (!status_.ok()) {
+    return false;
+  }
+  target = read_big_endian(view);
+  return true;
+}
+
+void Reader::u8(std::uint8_t tag, std::uint8_t& target) {
+  std::uint64_t value = 0;
+  if (number(tag, sizeof(target), value)) {
+    target = static_cast<std::uint8_t>(value);
+  }
+}
+
+void Reader::u32(std::uint8_t tag, std::uint32_t& target) {
+  std::uint64_t value = 0;
+  if (number(tag, sizeof(target), value)) {
+    target = static_cast<std::uint32_t>(value);
+  }
+}
+
+void Reader::u64(std::uint8_t tag, std::uint64_t& target) {
+  std::uint64_t value = 0;
+  if (number(tag, sizeof(target), value)) {
+    target = value;
+  }
+}
+
+void Reader::i32(std::uint8_t tag, std::int32_t& target) {
+  std::uint64_t value = 0;
+  if (number(tag, sizeof(target), value)) {
+    target = static_cast<std::int32_t>(static_cast<std::uint32_t>(value));
+  }
+}
+
+void Reader::i64(std::uint8_t tag, std::int64_t& target) {
+  std::uint64_t value = 0;
+  if (number(tag, sizeof(target), value)) {
+    target = static_cast<std::int64_t>(value);
+  }
+}
+
+}  // namespace limpet::frame

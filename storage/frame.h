@@ -1,0 +1,103 @@
+// The frame around every value on disk: version, kind, checksum, then tagged fields. Pure: no I/O; any thread.
+//
+//     version (1) | kind (1) | CRC-32C of all other bytes (4) | field | field | …
+//     field = tag (1) | length (4) | that many bytes; tags strictly ascending; numbers big-endian
+//
+// The first six bytes mean the same in every version, so a flipped bit is told from a value of a later version. A
+// later limpet adds fields and writes them only where they differ from their default: an older one goes on reading
+// every value that does not use them. A new field that may be ignored has its tag's high bit set; one that may not
+// (ignoring a `ttl` would make a registration immortal) has not, and the older limpet refuses the value as
+// Errc::newer_format. storage/FORMAT.md says the same for operators.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "storage/error.h"
+
+namespace limpet::frame {
+
+// What a value is. The same letter is the first byte of its key.
+enum class Kind : char {
+  former = 'F',        // FormerSessions
+  meta = 'M',          // the store's own: last_seq and the tally of all records
+  outcome = 'O',       // Outcome
+  registration = 'R',  // Registration
+  session = 'S',       // Session
+  removal = 'X',       // Removal
+};
+
+inline constexpr std::uint8_t kVersion = 1;
+inline constexpr std::size_t kHeaderSize = 6;
+inline constexpr std::uint8_t kIgnorable = 0x80;  // bit of a tag that an older reader may skip
+
+// CRC-32C (Castagnoli) of `bytes`, continuing from `crc`: crc32c(b, crc32c(a)) == crc32c(a + b).
+std::uint32_t crc32c(std::string_view bytes, std::uint32_t crc = 0);
+
+// Appends `value` to `out`, big-endian, in sizeof(T) bytes.
+template <typename T>
+void append_big_endian(std::string& out, T value) {
+  for (int shift = static_cast<int>(sizeof(T)) * 8 - 8; shift >= 0; shift -= 8) {
+    out.push_back(static_cast<char>((value >> shift) & 0xff));
+  }
+}
+
+// Reads the big-endian number that is all of `bytes`; at most 8 bytes.
+std::uint64_t read_big_endian(std::string_view bytes);
+
+// Builds one value. Tags must be added in ascending order; a field holds less than 4 GiB.
+class Writer {
+ public:
+  // `capacity`: the expected size, so that the value is allocated once.
+  explicit Writer(Kind kind, std::size_t capacity = 64);
+  Writer& bytes(std::uint8_t tag, std::string_view value);
+  Writer& u8(std::uint8_t tag, std::uint8_t value);
+  Writer& u32(std::uint8_t tag, std::uint32_t value);
+  Writer& u64(std::uint8_t tag, std::uint64_t value);
+  // The finished value, checksum included. The Writer is spent.
+  std::string finish();
+
+ private:
+  void begin_field(std::uint8_t tag, std::size_t size);
+
+  std::string out_;
+  int last_tag_ = -1;
+};
+
+// Takes one value apart. The constructor checks everything but the fields' own sizes; the getters record the first
+// failure and then leave their targets alone, so a caller reads all fields and asks status() once.
+// Errc::damaged: checksum, bounds, order, a missing or mis-sized field. Errc::newer_format: the checksum holds, but
+// the version, or a field that must be understood, is of a later limpet.
+class Reader {
+ public:
+  static constexpr std::size_t kMaxTags = 16;
+
+  // `bytes` must outlive the Reader and what its getters return. Tags 1 … `known_tags` (< kMaxTags) are understood.
+  Reader(std::string_view bytes, Kind kind, std::uint8_t known_tags);
+
+  void bytes(std::uint8_t tag, std::string_view& target);
+  void string(std::uint8_t tag, std::string& target);
+  void u8(std::uint8_t tag, std::uint8_t& target);
+  void u32(std::uint8_t tag, std::uint32_t& target);
+  void u64(std::uint8_t tag, std::uint64_t& target);
+  void i32(std::uint8_t tag, std::int32_t& target);
+  void i64(std::uint8_t tag, std::int64_t& target);
+
+  const Status& status() const { return status_; }
+  // Records a failure that the caller found in a field's content.
+  void fail(Errc code, const std::string& what);
+
+ private:
+  void parse(std::string_view bytes, std::uint8_t known_tags);
+  void parse_fields(std::string_view rest, std::uint8_t known_tags);
+  bool number(std::uint8_t tag, std::size_t size, std::uint64_t& target);
+
+  Kind kind_;
+  Status status_;
+  std::array<std::string_view, kMaxTags> fields_{};
+  std::array<bool, kMaxTags> present_{};
+};
+
+}  // namespace limpet::frame

@@ -1,0 +1,166 @@
+#include "storage/group_commit.h"
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+namespace limpet {
+
+namespace {
+
+template <class... Visitors>
+struct Overloaded : Visitors... {
+  using Visitors::operator()...;
+};
+
+// What a change weighs in an append: the strings, which are the only part that can be large, and a flat rest.
+std::size_t weight(const Change& change) {
+  constexpr std::size_t kFlat = 128;
+  return kFlat + std::visit(Overloaded{
+                                [](const PutRegistration& put) {
+                                  return put.registration.data.size() + put.registration.path.size();
+                                },
+                                [](const PutRemoval& put) { return put.removal.path.size(); },
+                                [](const PutSession& put) { return put.former.size() * sizeof(SessionId); },
+                                [](const EraseRegistration&) { return std::size_t{0}; },
+                                [](const EraseRemoval&) { return std::size_t{0}; },
+                                [](const PutOutcome&) { return std::size_t{0}; },
+                            },
+                            change);
+}
+
+std::size_t weight(const Batch& batch) {
+  std::size_t sum = 0;
+  for (const Change& change : batch.changes) {
+    sum += weight(change);
+  }
+  return sum;
+}
+
+// Empties `items` but keeps its room for the next swap, unless a burst has made that large.
+template <typename Item>
+void recycle(std::vector<Item>& items) {
+  constexpr std::size_t kKept = 4096;
+  items.clear();
+  if (items.capacity() > kKept) {
+    items.shrink_to_fit();
+  }
+}
+
+// Starts a thread with all signals blocked: they are for the main thread, and would only interrupt a write here.
+template <typename Function>
+std::thread start_without_signals(Function function) {
+  sigset_t all;
+  sigset_t before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::thread thread(std::move(function));
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  return thread;
+}
+
+}  // namespace
+
+GroupCommit::GroupCommit(Store& store, Completion completion) : store_(store), completion_(std::move(completion)) {
+  thread_ = start_without_signals([this] { run(); });
+  pthread_setname_np(thread_.native_handle(), "commit");
+}
+
+GroupCommit::~GroupCommit() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+void GroupCommit::submit(std::uint64_t ticket, Batch batch, bool sync) {
+  enqueue(Item{ticket, std::move(batch), sync, nullptr});
+}
+
+void GroupCommit::reopen(Reopened done) {
+  enqueue(Item{0, {}, false, std::move(done)});
+}
+
+void GroupCommit::enqueue(Item item) {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    queue_.push_back(std::move(item));
+    wake = std::exchange(idle_, false);
+  }
+  if (wake) {
+    wake_.notify_one();
+  }
+}
+
+void GroupCommit::run() {
+  std::vector<Item> items;
+  std::unique_lock lock(mutex_);
+  while (true) {
+    idle_ = true;
+    wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
+    idle_ = false;
+    if (queue_.empty()) {
+      return;  // stopped, and everything submitted has been answered
+    }
+    // The two vectors change places, so neither allocates anew once it has grown.
+    items.swap(queue_);
+    lock.unlock();
+    process(items);
+    recycle(items);
+    lock.lock();
+  }
+}
+
+void GroupCommit::process(std::vector<Item>& items) {
+  std::size_t next = 0;
+  while (next < items.size()) {
+    if (items[next].reopened) {
+      do_reopen(items[next].reopened);
+      ++next;
+    } else {
+      next = append_from(items, next);
+    }
+  }
+}
+
+// Merges batches from `first` on into one append; returns the index of the first item that is not in it.
+std::size_t GroupCommit::append_from(std::vector<Item>& items, std::size_t first) {
+  Batch merged = std::move(items[first].batch);
+  bool sync = items[first].sync;
+  std::size_t bytes = weight(merged);
+  std::size_t next = first + 1;
+  for (; next < items.size() && !items[next].reopened; ++next) {
+    Batch& batch = items[next].batch;
+    bytes += weight(batch);
+    if (bytes > kMaxAppendBytes) {
+      break;
+    }
+    std::move(batch.changes.begin(), batch.changes.end(), std::back_inserter(merged.changes));
+    merged.last_seq = std::max(merged.last_seq, batch.last_seq);
+    sync = sync || items[next].sync;
+  }
+  if (failed_.ok()) {
+    failed_ = store_.append(merged, sync);
+  }
+  completion_(items[next - 1].ticket, failed_);
+  return next;
+}
+
+void GroupCommit::do_reopen(const Reopened& done) {
+  Status status = store_.reopen();
+  Result<StoredState> state = status.ok() ? store_.load() : Result<StoredState>(std::move(status));
+  if (state.ok()) {
+    failed_ = Status();
+  } else if (failed_.ok()) {
+    failed_ = state.status();
+  }
+  done(std::move(state));
+}
+
+}  // namespace limpet

@@ -1,0 +1,81 @@
+// Group commit: one append in flight on a thread of its own; what gathers meanwhile is the next append.
+//
+// Owned by the agent. The core thread submits and never waits; the commit thread, started and joined here, is the only
+// one that touches the Store meanwhile. There is no timer: the time that one fsync takes is the time in which the
+// next batch gathers. Completions and the answers of reopen() run on the commit thread, so the owner posts them to its
+// own; they must not throw, and must not destroy the GroupCommit.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "storage/error.h"
+#include "storage/store.h"
+
+namespace limpet {
+
+class GroupCommit {
+ public:
+  // Says how it went for every ticket not yet answered, up to and with `through_ticket`.
+  using Completion = std::function<void(std::uint64_t through_ticket, Status status)>;
+  using Reopened = std::function<void(Result<StoredState>)>;
+
+  // A merged append takes no further batch once it holds this much; one batch alone may be larger.
+  static constexpr std::size_t kMaxAppendBytes = 4u << 20;
+
+  // Starts the commit thread. `store` must outlive this object, and nobody else may append to it, load or reopen it.
+  GroupCommit(Store& store, Completion completion);
+  // Appends and answers what was submitted, then joins. Blocks for the disk.
+  ~GroupCommit();
+  GroupCommit(const GroupCommit&) = delete;
+  GroupCommit& operator=(const GroupCommit&) = delete;
+
+  // Hands `batch` over to be appended after all earlier ones; never blocks for the disk. Tickets must ascend. `sync`:
+  // the completion is given only when it is on stable storage. Core thread only.
+  // After an append failed, that ticket's Status is the answer to every later one, until reopen() has succeeded:
+  // the outcome of the failed batch is unknown, so nothing may be built on it.
+  void submit(std::uint64_t ticket, Batch batch, bool sync);
+
+  // Reopens the store on the commit thread, in its turn after what was submitted before, and loads it; `done` gets
+  // what is stored, or why it failed (then ask again later). What is submitted after this call is appended if the
+  // reopen succeeded: who has to see the loaded state first submits nothing until then. Core thread only.
+  void reopen(Reopened done);
+
+ private:
+  // Either a batch or, with `reopened` set, a reopen: one queue keeps the two in order.
+  struct Item {
+    std::uint64_t ticket = 0;
+    Batch batch;
+    bool sync = false;
+    Reopened reopened;
+  };
+
+  void enqueue(Item item);
+  void run();
+  void process(std::vector<Item>& items);
+  std::size_t append_from(std::vector<Item>& items, std::size_t first);
+  void do_reopen(const Reopened& done);
+
+  // Constant after construction.
+  Store& store_;
+  const Completion completion_;
+
+  // Shared, under mutex_.
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<Item> queue_;
+  bool idle_ = false;  // the commit thread waits: only then is a wakeup worth its system call
+  bool stop_ = false;
+
+  // Commit thread only.
+  Status failed_;  // of the append that failed; ok while appends are possible
+
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace limpet

@@ -1,0 +1,284 @@
+#include "storage/ledger.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "storage/frame.h"
+
+namespace limpet {
+
+namespace {
+
+using frame::Kind;
+
+namespace meta_tag {
+enum : std::uint8_t { last_seq = 1, count, digest, kLast = digest };
+}
+
+template <class... Visitors>
+struct Overloaded : Visitors... {
+  using Visitors::operator()...;
+};
+
+std::string single_key(Kind kind) {
+  return std::string(1, static_cast<char>(kind));
+}
+
+std::string id_key(Kind kind, const RegistrationId& id) {
+  // The core refuses such names; here they would let two registrations share a key.
+  assert(id.service.find('/') == std::string::npos && id.instance.find('/') == std::string::npos);
+  return static_cast<char>(kind) + id.str();
+}
+
+std::string removal_key(Seq seq) {
+  std::string key = single_key(Kind::removal);
+  frame::append_big_endian(key, seq.value);
+  return key;
+}
+
+// FNV-1a over the key, the frame's header and the length. The header holds the CRC of the rest, and a record whose
+// CRC does not match is refused before it is accounted for; so a large value need not be hashed twice.
+std::uint64_t fingerprint(std::string_view key, std::string_view value) {
+  constexpr std::uint64_t kBasis = 14695981039346656037u;
+  constexpr std::uint64_t kPrime = 1099511628211u;
+  std::uint64_t hash = kBasis;
+  const auto mix = [&hash](std::uint64_t byte) { hash = (hash ^ byte) * kPrime; };
+  for (const char c : key) {
+    mix(static_cast<unsigned char>(c));
+  }
+  for (const char c : value.substr(0, frame::kHeaderSize)) {
+    mix(static_cast<unsigned char>(c));
+  }
+  for (int shift = 0; shift < 32; shift += 8) {
+    mix((value.size() >> shift) & 0xff);
+  }
+  return hash;
+}
+
+// Names come from other programs: what is not printable must not reach a terminal or a log line.
+std::string printable(std::string_view key) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  constexpr std::size_t kMaxShown = 200;
+  std::string text;
+  for (const char c : key.substr(0, kMaxShown)) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte > 0x20 && byte < 0x7f && c != '\\') {
+      text += c;
+    } else {
+      text.append("\\x").append(1, kDigits[byte >> 4]).append(1, kDigits[byte & 15]);
+    }
+  }
+  return text;
+}
+
+Status at_key(std::string_view key, const Status& status) {
+  return Status(status.code(), "key " + printable(key) + ": " + status.message());
+}
+
+Status misplaced(std::string_view key) {
+  return Status(Errc::damaged, "key " + printable(key) + ": the record there belongs to another key");
+}
+
+}  // namespace
+
+// ---- Writing
+
+void Ledger::account(std::string key, std::string_view value) {
+  const std::uint64_t mark = fingerprint(key, value);
+  std::uint64_t& stored = records_[std::move(key)];  // 0 if new
+  digest_ += mark - stored;
+  stored = mark;
+}
+
+void Ledger::put(Sink& sink, std::string key, const std::string& value) {
+  sink.put(key, value);
+  account(std::move(key), value);
+}
+
+void Ledger::erase(Sink& sink, const std::string& key) {
+  const auto found = records_.find(key);
+  if (found == records_.end()) {
+    return;  // nothing there: a tombstone would only be one more thing to read over
+  }
+  sink.erase(key);
+  digest_ -= found->second;
+  records_.erase(found);
+}
+
+void Ledger::seen(Seq seq) {
+  last_seq_ = std::max(last_seq_, seq);
+}
+
+void Ledger::apply_change(const Change& change, Sink& sink) {
+  std::visit(Overloaded{
+                 [&](const PutRegistration& put_registration) {
+                   const Registration& registration = put_registration.registration;
+                   seen(registration.seq);
+                   put(sink, id_key(Kind::registration, registration.id), encode(registration));
+                 },
+                 [&](const EraseRegistration& erased) {
+                   erase(sink, id_key(Kind::registration, erased.id));
+                   erase(sink, id_key(Kind::outcome, erased.id));
+                 },
+                 [&](const PutRemoval& put_removal) {
+                   seen(put_removal.removal.seq);
+                   put(sink, removal_key(put_removal.removal.seq), encode(put_removal.removal));
+                 },
+                 [&](const EraseRemoval& erased) { erase(sink, removal_key(erased.seq)); },
+                 [&](const PutOutcome& put_outcome) {
+                   seen(put_outcome.outcome.seq);
+                   put(sink, id_key(Kind::outcome, put_outcome.id), encode(put_outcome.outcome));
+                 },
+                 [&](const PutSession& put_session) {
+                   put(sink, single_key(Kind::session), encode(put_session.session));
+                   put(sink, single_key(Kind::former), encode(put_session.former));
+                 },
+             },
+             change);
+}
+
+void Ledger::apply(const Batch& batch, Sink& sink) {
+  for (const Change& change : batch.changes) {
+    apply_change(change, sink);
+  }
+  seen(batch.last_seq);
+  sink.put(single_key(Kind::meta), frame::Writer(Kind::meta)
+                                       .u64(meta_tag::last_seq, last_seq_.value)
+                                       .u64(meta_tag::count, records_.size())
+                                       .u64(meta_tag::digest, digest_)
+                                       .finish());
+}
+
+// ---- Reading
+
+Status Ledger::add(std::string_view key, std::string_view value) {
+  if (key.empty()) {
+    return Status(Errc::damaged, "a record without a key");
+  }
+  switch (static_cast<Kind>(key[0])) {
+    case Kind::meta:
+      return add_meta(value);
+    case Kind::registration:
+      return add_registration(key, value);
+    case Kind::removal:
+      return add_removal(key, value);
+    case Kind::outcome:
+      return add_outcome(key, value);
+    case Kind::session:
+      return add_session(key, value);
+    case Kind::former:
+      return add_former(key, value);
+  }
+  account(std::string(key), value);
+  return add_unknown(key);
+}
+
+Status Ledger::add_unknown(std::string_view key) const {
+  if (key[0] >= 'a' && key[0] <= 'z') {
+    return {};  // of a later limpet that says: may be ignored
+  }
+  if (key[0] >= 'A' && key[0] <= 'Z') {
+    return Status(Errc::newer_format, "key " + printable(key) + " is of a later limpet");
+  }
+  return Status(Errc::damaged, "key " + printable(key) + " is not one of limpet's");
+}
+
+Status Ledger::add_meta(std::string_view value) {
+  frame::Reader reader(value, Kind::meta, meta_tag::kLast);
+  Meta meta;
+  reader.u64(meta_tag::last_seq, meta.last_seq.value);
+  reader.u64(meta_tag::count, meta.count);
+  reader.u64(meta_tag::digest, meta.digest);
+  if (!reader.status().ok()) {
+    return at_key(single_key(Kind::meta), reader.status());
+  }
+  meta_ = meta;
+  return {};
+}
+
+Status Ledger::add_registration(std::string_view key, std::string_view value) {
+  Result<Registration> registration = decode_registration(value);
+  if (!registration.ok()) {
+    return at_key(key, registration.status());
+  }
+  if (key.substr(1) != registration->id.str()) {
+    return misplaced(key);
+  }
+  seen(registration->seq);
+  account(std::string(key), value);
+  state_.registrations.push_back(std::move(*registration));
+  return {};
+}
+
+Status Ledger::add_removal(std::string_view key, std::string_view value) {
+  Result<Removal> removal = decode_removal(value);
+  if (!removal.ok()) {
+    return at_key(key, removal.status());
+  }
+  if (key != removal_key(removal->seq)) {
+    return misplaced(key);
+  }
+  seen(removal->seq);
+  account(std::string(key), value);
+  state_.removals.push_back(std::move(*removal));
+  return {};
+}
+
+Status Ledger::add_outcome(std::string_view key, std::string_view value) {
+  Result<Outcome> outcome = decode_outcome(value);
+  if (!outcome.ok()) {
+    return at_key(key, outcome.status());
+  }
+  const std::string_view name = key.substr(1);
+  const std::size_t slash = name.find('/');
+  if (slash == std::string_view::npos) {
+    return misplaced(key);
+  }
+  seen(outcome->seq);
+  account(std::string(key), value);
+  RegistrationId id{std::string(name.substr(0, slash)), std::string(name.substr(slash + 1))};
+  state_.outcomes.emplace_back(std::move(id), *outcome);
+  return {};
+}
+
+Status Ledger::add_session(std::string_view key, std::string_view value) {
+  Result<Session> session = decode_session(value);
+  if (!session.ok()) {
+    return at_key(key, session.status());
+  }
+  account(std::string(key), value);
+  state_.session = *session;
+  return {};
+}
+
+Status Ledger::add_former(std::string_view key, std::string_view value) {
+  Result<FormerSessions> former = decode_former_sessions(value);
+  if (!former.ok()) {
+    return at_key(key, former.status());
+  }
+  account(std::string(key), value);
+  state_.former = std::move(*former);
+  return {};
+}
+
+Result<StoredState> Ledger::finish() {
+  if (!meta_) {
+    return Status(Errc::damaged, "the record of last_seq is missing (" + std::to_string(records_.size()) +
+                                     " other records were found)");
+  }
+  if (last_seq_ > meta_->last_seq) {
+    return Status(Errc::damaged, "a record has seq " + std::to_string(last_seq_.value) + ", but last_seq is " +
+                                     std::to_string(meta_->last_seq.value));
+  }
+  if (records_.size() != meta_->count || digest_ != meta_->digest) {
+    return Status(Errc::damaged, "the records do not add up: " + std::to_string(records_.size()) + " found, " +
+                                     std::to_string(meta_->count) +
+                                     " expected; some are missing, or older than they should be");
+  }
+  last_seq_ = meta_->last_seq;
+  state_.last_seq = last_seq_;
+  return std::exchange(state_, {});
+}
+
+}  // namespace limpet

@@ -1,0 +1,74 @@
+// The keys under which records are stored, and the account that is kept of them. Pure: no I/O; one thread at a time.
+//
+// Owned by RocksStore. The account is what makes a lost record visible: with every batch goes one more value, Meta,
+// that holds last_seq and a tally (number and digest) of all other records. Whatever vanishes from the files without
+// the store's doing, an SST file, the end of a MANIFEST, a WAL in the middle, the sum no longer comes out, and the
+// store says so instead of starting with fewer registrations.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include "storage/error.h"
+#include "storage/record.h"
+
+namespace limpet {
+
+class Ledger {
+ public:
+  // Where apply() sends the single writes. Both arguments are only valid during the call.
+  class Sink {
+   public:
+    virtual ~Sink() = default;
+    virtual void put(const std::string& key, const std::string& value) = 0;
+    virtual void erase(const std::string& key) = 0;
+  };
+
+  // Turns `batch` into single writes, Meta last, and accounts for them. If the writes then fail, the account is of no
+  // more use: read everything into a fresh Ledger.
+  void apply(const Batch& batch, Sink& sink);
+
+  // Takes in one stored record. Errc::damaged, Errc::newer_format: it cannot be used.
+  Status add(std::string_view key, std::string_view value);
+
+  // After the last add(): does the account come out? Errc::damaged if not. The Ledger then describes what is stored
+  // and apply() may follow; `state` is moved out.
+  Result<StoredState> finish();
+
+  // No record and no Meta was added: a store whose making was cut off.
+  bool blank() const { return !meta_ && records_.empty(); }
+  // Only the Meta of a new store was added.
+  bool untouched() const { return records_.empty() && last_seq_ == Seq{} && (!meta_ || meta_->last_seq == Seq{}); }
+
+ private:
+  struct Meta {
+    Seq last_seq;
+    std::uint64_t count = 0;
+    std::uint64_t digest = 0;  // sum, modulo 2^64, of a fingerprint of every record
+  };
+
+  Status add_meta(std::string_view value);
+  Status add_registration(std::string_view key, std::string_view value);
+  Status add_removal(std::string_view key, std::string_view value);
+  Status add_outcome(std::string_view key, std::string_view value);
+  Status add_session(std::string_view key, std::string_view value);
+  Status add_former(std::string_view key, std::string_view value);
+  Status add_unknown(std::string_view key) const;
+
+  void put(Sink& sink, std::string key, const std::string& value);
+  void erase(Sink& sink, const std::string& key);
+  void apply_change(const Change& change, Sink& sink);
+  void account(std::string key, std::string_view value);
+  void seen(Seq seq);
+
+  std::unordered_map<std::string, std::uint64_t> records_;  // key -> fingerprint
+  std::uint64_t digest_ = 0;
+  Seq last_seq_;  // while reading: the highest seq of any record
+  std::optional<Meta> meta_;
+  StoredState state_;  // while reading
+};
+
+}  // namespace limpet

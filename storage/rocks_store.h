@@ -1,0 +1,53 @@
+// The durable store on RocksDB; rocks_store.cc is the only file that knows RocksDB. storage/FORMAT.md gives the files.
+//
+// Owned by the agent. Opened on the main thread before there is any other, then used by the commit thread alone
+// (through GroupCommit), but for bytes_on_disk(). It is safe to kill the process at any time. The directory is locked
+// for as long as the store lives, and never touched before that lock is held: a second agent changes nothing.
+//
+// Before the database is opened for writing it is opened read-only, and every record is read and checked (see
+// Ledger). So damage is found while nothing has been written, and what is refused stays as it was found.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "storage/error.h"
+#include "storage/store.h"
+
+namespace limpet {
+
+class RocksStore : public Store {
+ public:
+  // Opens the state directory `dir`, making it (mode 0700; its parent must exist) and an empty store if there is
+  // none. Blocks for the disk. Fails with
+  //   Errc::in_use        another process has it; nothing was touched
+  //   Errc::damaged       something is missing or does not verify; nothing was changed; the message says what to do
+  //   Errc::newer_format  of a later limpet; nothing was changed
+  //   Errc::permission    not ours, or others may write to it
+  //   Errc::full, Errc::io
+  static Result<std::unique_ptr<RocksStore>> open(const std::string& dir);
+
+  // What the state directory `dir` of a stopped agent holds; changes nothing, whoever it belongs to. Fails as open()
+  // does; a directory that holds no store is Errc::invalid.
+  static Result<StoredState> read(const std::string& dir);
+
+  // Closes. What was appended without sync stays in the write-ahead log.
+  ~RocksStore() override;
+  RocksStore(const RocksStore&) = delete;
+  RocksStore& operator=(const RocksStore&) = delete;
+
+  // May also fail with Errc::damaged or Errc::newer_format, as open().
+  Result<StoredState> load() override;
+  Status append(const Batch& batch, bool sync) override;
+  // May also fail as open() does, but keeps the directory's lock in any case.
+  Status reopen() override;
+  std::uint64_t bytes_on_disk() const override;
+
+ private:
+  class Impl;
+  explicit RocksStore(std::unique_ptr<Impl> impl);
+
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace limpet

@@ -1,0 +1,136 @@
+#include "storage/rocks_store_options.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/env.h>
+#include <rocksdb/file_system.h>
+#include <rocksdb/table.h>
+#include <rocksdb/utilities/table_properties_collectors.h>
+#include <sys/stat.h>
+
+#include <memory>
+#include <string>
+
+namespace limpet {
+
+namespace {
+
+// No LOG file. What RocksDB has to say of an error comes with the Status, too; and if the disk fills up or fails while
+// it writes a LOG, Debian's 7.8.3, which is built with its assertions, ends the process at the next line.
+class SilentLogger : public rocksdb::Logger {
+ public:
+  using rocksdb::Logger::Logv;
+  void Logv(const char*, va_list) override {}
+};
+
+// The file system as RocksDB is to see it.
+//
+// Every file is made 0600, whatever the process's umask is. The directory is private anyway; this is for copies that
+// leave it, because the files hold the session's password. (Env::SetAllowNonOwnerAccess has no effect on the default
+// Env of 7.8.)
+//
+// The OPTIONS file is refused: nobody reads it, and it is one more thing that can fail. RocksDB goes on without.
+class PrivateFiles : public rocksdb::FileSystemWrapper {
+ public:
+  using rocksdb::FileSystemWrapper::FileSystemWrapper;
+  const char* Name() const override { return "limpet.PrivateFiles"; }
+
+  rocksdb::IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions& options,
+                                    std::unique_ptr<rocksdb::FSWritableFile>* file,
+                                    rocksdb::IODebugContext* debug) override {
+    if (name.find("/OPTIONS-") != std::string::npos) {
+      return rocksdb::IOStatus::NotSupported("limpet keeps no OPTIONS file");
+    }
+    return made_private(name, target()->NewWritableFile(name, options, file, debug));
+  }
+  rocksdb::IOStatus LockFile(const std::string& name, const rocksdb::IOOptions& options, rocksdb::FileLock** lock,
+                             rocksdb::IODebugContext* debug) override {
+    return made_private(name, target()->LockFile(name, options, lock, debug));
+  }
+
+ private:
+  static rocksdb::IOStatus made_private(const std::string& name, rocksdb::IOStatus status) {
+    if (status.ok()) {
+      // It is ours and was made just now; should this fail all the same, the directory still keeps others out.
+      (void)chmod(name.c_str(), 0600);
+    }
+    return status;
+  }
+};
+
+// One for the process, never destroyed: background threads may use it until the very end.
+rocksdb::Env* private_env() {
+  static rocksdb::Env* const env =
+      rocksdb::NewCompositeEnv(std::make_shared<PrivateFiles>(rocksdb::FileSystem::Default())).release();
+  return env;
+}
+
+// Some hundred small records: the defaults are for a thousand times as much.
+rocksdb::BlockBasedTableOptions table_options() {
+  rocksdb::BlockBasedTableOptions table;
+  table.format_version = 5;  // every RocksDB since 6.6 reads it, so going back to an older package works
+  table.checksum = rocksdb::kCRC32c;
+  // Everything is read once, at open, past the cache; afterwards only compaction reads.
+  table.block_cache = rocksdb::NewLRUCache(64 * 1024, 0);
+  return table;
+}
+
+rocksdb::Options base_options() {
+  rocksdb::Options options;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table_options()));
+  options.compression = rocksdb::kNoCompression;
+  options.paranoid_checks = true;
+  // The default mode would open a log that is broken in the middle with what stands before the break: silent loss.
+  // This one forgives only a record that was cut off at the end, which is what a crash leaves.
+  options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
+  options.env = private_env();
+  options.max_open_files = 64;
+  options.max_file_opening_threads = 1;
+  options.table_cache_numshardbits = 2;
+  options.info_log = std::make_shared<SilentLogger>();
+  options.info_log_level = rocksdb::InfoLogLevel::FATAL_LEVEL;  // so that nothing is formatted in vain
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  options.skip_stats_update_on_db_open = true;
+  return options;
+}
+
+// Memory: two write buffers of 4 MiB at most, filled in small steps; two background threads, started when needed.
+void bound_memory(rocksdb::Options& options) {
+  options.write_buffer_size = 4u << 20;
+  options.max_write_buffer_number = 2;
+  options.arena_block_size = 128u << 10;
+  options.max_background_jobs = 1;
+  options.allow_concurrent_memtable_write = false;  // one writer
+  options.enable_write_thread_adaptive_yield = false;
+}
+
+// Disk: a log is deleted once its buffer is flushed, tombstones are compacted away as they gather, and
+// MANIFEST and preallocations stay small.
+void bound_disk(rocksdb::Options& options) {
+  options.max_total_wal_size = 16u << 20;
+  options.allow_fallocate = false;
+  options.target_file_size_base = 4u << 20;
+  options.level0_file_num_compaction_trigger = 2;
+  options.table_properties_collector_factories.push_back(rocksdb::NewCompactOnDeletionCollectorFactory(1000, 500));
+  options.max_manifest_file_size = 1u << 20;
+  options.manifest_preallocation_size = 64u << 10;
+}
+
+}  // namespace
+
+rocksdb::Options options_for_writing(bool create) {
+  rocksdb::Options options = base_options();
+  bound_memory(options);
+  bound_disk(options);
+  // Never both: a database that has lost its files must not be replaced by an empty one.
+  options.create_if_missing = create;
+  options.error_if_exists = create;
+  options.avoid_flush_during_shutdown = true;  // the log has it all
+  return options;
+}
+
+rocksdb::Options options_for_reading() {
+  return base_options();
+}
+
+}  // namespace limpet

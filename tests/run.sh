@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Installs what is needed, builds everything, runs every test. On Debian 12, as root or with sudo, from any folder.
+#   bash tests/run.sh [--sanitize address|undefined|thread] [ctest options…]
+# LIMPET_BUILD_DIR names another build directory, LIMPET_JOBS another number of compilers at a time.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+cd "$here"
+. agent/packages.sh
+
+sanitize=
+if [ "${1:-}" = --sanitize ]; then
+  sanitize="$2"
+  shift 2
+fi
+build="${LIMPET_BUILD_DIR:-$here/build${sanitize:+-$sanitize}}"
+
+# shellcheck disable=SC2086
+install_packages $LIMPET_BUILD_PACKAGES $LIMPET_ZOOKEEPER_PACKAGES $LIMPET_TEST_PACKAGES
+cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLIMPET_SANITIZE="$sanitize"
+cmake --build "$build" -j "${LIMPET_JOBS:-3}"
+cd "$build"
+exec ctest --output-on-failure --no-tests=error "$@"

@@ -1,0 +1,210 @@
+#include "tests/sim/judge.h"
+
+#include <algorithm>
+
+#include "tests/sim/describe.h"
+
+namespace limpet::test {
+
+using core::ZkCode;
+using core::ZkVerb;
+
+namespace {
+
+std::string text(Seq seq) {
+  return "#" + std::to_string(seq.value);
+}
+
+}  // namespace
+
+// ---- The driver's reports
+
+void Judge::persisting(const core::Persist& persist) {
+  for (const Change& change : persist.batch.changes) {
+    if (const auto* put = std::get_if<PutRegistration>(&change)) {
+      const Registration& registration = put->registration;
+      contents_[{registration.path, registration.data}] = {registration.seq, registration.id};
+    } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
+      removals_[removal->removal.path].insert(removal->removal.seq);
+    } else if (const auto* session = std::get_if<PutSession>(&change)) {
+      held_[session->session.id] = session->session;
+    }
+  }
+}
+
+void Judge::starting(const core::ZkStart& start) {
+  const std::optional<Session>& stored = store_.written().session;
+  if (!start.session) {
+    if (stored && !told_expired_.contains(stored->id) && ensemble_->session_alive(stored->id)) {
+      verdict_.fail("I6", "a new session is asked for while the one on disk lives");
+    }
+    return;
+  }
+  if (told_expired_.contains(start.session->id) && !(stored && stored->id == start.session->id)) {
+    verdict_.fail("I6", "a session that has ended is asked for");
+  }
+  const auto held = held_.find(start.session->id);
+  if (held != held_.end() && held->second.password != start.session->password) {
+    verdict_.fail("I6", "the session's password was forgotten");
+  }
+}
+
+void Judge::sending(const core::ZkSend& send, std::size_t in_flight, std::uint32_t window) {
+  const core::ZkRequest& request = send.request;
+  if (in_flight > window) {
+    verdict_.fail("P10", std::to_string(in_flight) + " requests in flight, the window is " + std::to_string(window));
+  }
+  if (request.verb != ZkVerb::create && request.verb != ZkVerb::set) {
+    return;
+  }
+  const auto content = contents_.find({request.path, request.data});
+  if (content == contents_.end()) {
+    verdict_.fail("I5", "what was never accepted is sent: " + describe(request));
+    return;
+  }
+  const auto& [seq, id] = content->second;
+  if (store_.synced().last_seq < seq) {
+    verdict_.fail("I1", "sent before it is durable: " + text(seq) + " " + describe(request));
+  }
+  const auto accepted = model_.accepted().find(id);
+  if (accepted != model_.accepted().end() && accepted->second.seq > seq) {
+    verdict_.fail("I3b", "superseded by " + text(accepted->second.seq) + ", and sent: " + text(seq) + " " +
+                             describe(request));
+  }
+}
+
+// ---- The ensemble's
+
+std::optional<Seq> Judge::seq_of(const std::string& path, const std::string& data) const {
+  const auto it = contents_.find({path, data});
+  return it == contents_.end() ? std::nullopt : std::optional<Seq>(it->second.first);
+}
+
+bool Judge::exempted(const std::string& path) const {
+  for (std::string above = path; !above.empty(); above = FakeZnodes::parent_of(above)) {
+    if (exempt_.contains(above)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+void Judge::on_request(const core::ZkRequest& request, const core::ZkReply& reply, const std::optional<Znode>& before,
+                       SessionId by) {
+  switch (reply.code) {
+    case ZkCode::ok:
+    case ZkCode::unknown_outcome:
+    case ZkCode::not_sent:
+    case ZkCode::no_node:      // a parent that is missing is the core's fault, unless somebody else removed it
+    case ZkCode::bad_version:  // likewise
+      return;
+    case ZkCode::node_exists:
+      if (request.verb == ZkVerb::create && before && before->stat.ephemeral_owner != by) {
+        exempt(request.path);
+      }
+      return;
+    case ZkCode::not_empty:
+    case ZkCode::parent_ephemeral:
+    case ZkCode::no_auth:
+    case ZkCode::invalid_path:
+    case ZkCode::quota_exceeded:
+    case ZkCode::throttled:
+    case ZkCode::refused:
+      exempt(request.path);
+      return;
+  }
+}
+
+void Judge::on_transaction(const Txn& txn) {
+  const bool was_foreign = txn.before && !is_ours(txn.before->stat.ephemeral_owner);
+  const bool is_foreign = txn.after && !is_ours(txn.after->stat.ephemeral_owner);
+  if (is_ours(txn.by)) {
+    ++writes_;
+    if (txn.before) {
+      check_owner(txn);
+    }
+    if (!txn.after) {
+      our_removal(txn);
+    } else if (!is_foreign) {
+      our_write(txn);
+    }
+  } else if (!txn.session_end) {
+    exempt(txn.path);
+  }
+  if (is_foreign && !was_foreign) {
+    foreign_since_[txn.path] = clock_.steady_ms();
+  } else if (!is_foreign) {
+    foreign_since_.erase(txn.path);
+  }
+}
+
+// True where the core must know what became true at that time: not within the last round trip, and not in a stall.
+bool Judge::surely_known(std::int64_t since_ms) const {
+  const std::int64_t slack = 4 * ensemble_->options().max_latency_ms + 20;
+  const std::int64_t now = clock_.steady_ms();
+  return now - since_ms > slack && now - calm_since_ > slack && ensemble_->connected_for(slack);
+}
+
+void Judge::check_owner(const Txn& txn) {
+  if (is_ours(txn.before->stat.ephemeral_owner)) {
+    return;
+  }
+  const auto since = foreign_since_.find(txn.path);
+  if (since == foreign_since_.end() || surely_known(since->second)) {
+    verdict_.fail("I8", "a znode of somebody else was " + std::string(txn.after ? "overwritten" : "deleted") + ": " +
+                            txn.path);
+  }
+}
+
+void Judge::our_write(const Txn& txn) {
+  const std::optional<Session>& stored = store_.synced().session;
+  if (!txn.before && (!stored || stored->id != txn.by)) {
+    verdict_.fail("Z32", "a create on a session that is not on disk: " + txn.path);
+  }
+  if (txn.before && txn.before->data == txn.after->data) {
+    verdict_.fail("I6", "set to what stood there already: " + txn.path);
+  }
+  const auto seq = seq_of(txn.path, txn.after->data);
+  if (!seq) {
+    verdict_.fail("I5", "a znode that was never accepted: " + txn.path + " data=" + txn.after->data);
+    return;
+  }
+  check_order(txn, *seq);
+}
+
+void Judge::check_order(const Txn& txn, Seq seq) {
+  Seq& newest = newest_at_[txn.path];
+  if (seq < newest) {
+    verdict_.fail("I3b", txn.path + " became " + text(seq) + " after it had been " + text(newest));
+  }
+  newest = seq;
+  if (order_of_ != txn.by) {
+    order_of_ = txn.by;
+    highest_ = Seq{};
+    written_.clear();
+  }
+  if (!written_.insert(seq).second || exempted(txn.path)) {
+    return;
+  }
+  if (seq < highest_) {
+    verdict_.fail("I3c", text(seq) + " " + txn.path + " reached ZooKeeper after " + text(highest_));
+  }
+  highest_ = std::max(highest_, seq);
+}
+
+void Judge::our_removal(const Txn& txn) {
+  if (txn.before->stat.ephemeral_owner != txn.by) {
+    return;  // left by an earlier session of ours: to be created anew
+  }
+  const auto seq = seq_of(txn.path, txn.before->data);
+  if (!seq) {
+    return;  // somebody overwrote it
+  }
+  const auto removals = removals_.find(txn.path);
+  const bool asked = removals != removals_.end() && removals->second.upper_bound(*seq) != removals->second.end();
+  if (!asked) {
+    verdict_.fail("I6", txn.path + " was deleted, and nobody deregistered " + text(*seq));
+  }
+}
+
+}  // namespace limpet::test

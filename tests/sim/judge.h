@@ -1,0 +1,77 @@
+// What reaches ZooKeeper, judged by the order of its transactions.
+//
+// Judges I3b and I3c (order), I5 (nothing that was never accepted), I6 (no blink), I8 (no trespass), that a session is
+// on disk before its first create, that nothing is written which is not durable, that nothing superseded is sent, the
+// window, and that no living session is given up. Sees every request and transaction of the FakeEnsemble. Owned by
+// Simulation.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "tests/sim/model.h"
+#include "tests/support/fake_ensemble.h"
+
+namespace limpet::test {
+
+class Judge final : public FakeEnsemble::Observer {
+ public:
+  // What is passed must outlive this object.
+  Judge(const FakeStore& store, const Model& model, const ManualClock& clock, Verdict& verdict)
+      : store_(store), model_(model), clock_(clock), verdict_(verdict) {}
+  void attach(const FakeEnsemble* ensemble) { ensemble_ = ensemble; }
+
+  // ---- The driver's reports
+  void persisting(const core::Persist& persist);
+  void starting(const core::ZkStart& start);
+  void sending(const core::ZkSend& send, std::size_t in_flight, std::uint32_t window);
+  void told_expired(SessionId session) { told_expired_.insert(session); }
+  void thawed() { calm_since_ = clock_.steady_ms(); }
+  // From here on, the order at and below this path is nobody's fault.
+  void exempt(const std::string& path) { exempt_.insert(path); }
+
+  bool is_ours(SessionId session) const { return ours_.contains(session); }
+  std::uint64_t writes() const { return writes_; }
+
+  // ---- FakeEnsemble::Observer
+  void on_request(const core::ZkRequest& request, const core::ZkReply& reply, const std::optional<Znode>& before,
+                  SessionId by) override;
+  void on_transaction(const Txn& txn) override;
+  void on_session_begin(const Session& session) override { ours_.insert(session.id); }
+  void on_session_end(SessionId) override {}
+
+ private:
+  bool exempted(const std::string& path) const;
+  bool surely_known(std::int64_t since_ms) const;
+  std::optional<Seq> seq_of(const std::string& path, const std::string& data) const;
+  void our_write(const Txn& txn);
+  void our_removal(const Txn& txn);
+  void check_order(const Txn& txn, Seq seq);
+  void check_owner(const Txn& txn);
+
+  const FakeStore& store_;
+  const Model& model_;
+  const ManualClock& clock_;
+  Verdict& verdict_;
+  const FakeEnsemble* ensemble_ = nullptr;
+
+  std::set<SessionId> ours_;
+  std::set<SessionId> told_expired_;
+  std::map<SessionId, Session> held_;  // that the store has held, with their passwords
+  std::map<std::pair<std::string, std::string>, std::pair<Seq, RegistrationId>> contents_;  // (path, data) -> change
+  std::map<std::string, std::set<Seq>> removals_;                                           // path -> asked for by
+  std::set<std::string> exempt_;
+  std::map<std::string, std::int64_t> foreign_since_;  // path -> steady ms
+  std::int64_t calm_since_ = 0;
+  std::uint64_t writes_ = 0;
+
+  SessionId order_of_;  // the session that the next two are about
+  Seq highest_;
+  std::set<Seq> written_;
+  std::map<std::string, Seq> newest_at_;  // path -> newest content that ever stood there
+};
+
+}  // namespace limpet::test

@@ -1,0 +1,370 @@
+#include "tests/sim/model.h"
+
+#include <algorithm>
+
+#include "tests/sim/describe.h"
+
+namespace limpet::test {
+
+using core::AcceptedChange;
+using core::ChangeRequest;
+using core::DeregisterRequest;
+using core::ProblemCode;
+using core::RegisterRequest;
+
+namespace {
+
+bool live(const std::optional<core::RegistrationView>& view) {
+  return view && view->state != core::State::removing;
+}
+
+std::string seq_text(Seq seq) {
+  return "#" + std::to_string(seq.value);
+}
+
+bool under(const std::string& path, const std::string& root) {
+  return path.starts_with(root + "/");
+}
+
+}  // namespace
+
+const RegistrationId& Model::id_of(const ChangeRequest& change) {
+  return std::visit([](const auto& c) -> const RegistrationId& { return c.id; }, change);
+}
+
+std::string Model::path_of(const RegisterRequest& request) const {
+  return request.path.value_or(options_.root + "/" + request.id.str());
+}
+
+// ---- Calls
+
+void Model::submitted(const core::Event& event) {
+  Call call;
+  core::Token token;
+  if (const auto* submit = std::get_if<core::Submit>(&event)) {
+    call.caller = submit->caller;
+    call.changes = submit->changes;
+    token = submit->token;
+  } else {
+    const auto& leave = std::get<core::Leave>(event);
+    call.caller = leave.caller;
+    call.leave = true;
+    token = leave.token;
+  }
+  call.highest_acknowledged = highest_acknowledged_;
+  for (const ChangeRequest& change : call.changes) {
+    if (const auto* request = std::get_if<RegisterRequest>(&change)) {
+      refused_data_.erase(request->data);
+    }
+  }
+  if (!anything_open() && !store_.refusing()) {
+    expect(call);
+  }
+  calls_.emplace(token, std::move(call));
+}
+
+// Only where nothing else is on its way can the outcome be told beforehand, and only of single changes.
+void Model::expect(Call& call) const {
+  if (call.leave || call.changes.size() != 1) {
+    return;
+  }
+  std::set<ProblemCode> problems;
+  expect_one(call, problems);
+  call.expected = std::move(problems);
+}
+
+void Model::expect_one(Call& call, std::set<ProblemCode>& problems) const {
+  const ChangeRequest& change = call.changes.front();
+  const auto it = accepted_.find(id_of(change));
+  const bool present = it != accepted_.end() && it->second.present;
+  const bool may = call.caller.privileged || !present || it->second.uid == call.caller.owner.uid;
+  if (!may) {
+    problems.insert(ProblemCode::not_owner);
+  }
+  const auto* request = std::get_if<RegisterRequest>(&change);
+  if (request == nullptr) {
+    if (!present) {
+      problems.insert(ProblemCode::not_found);
+    }
+    return;
+  }
+  const std::string path = path_of(*request);
+  const bool allowed = under(path, options_.root) || std::any_of(options_.paths.begin(), options_.paths.end(),
+                                                                 [&](const auto& root) { return under(path, root); });
+  if (!allowed) {
+    problems.insert(ProblemCode::not_allowed);
+  }
+  for (const auto& [id, other] : accepted_) {
+    if (other.present && other.path == path && id != request->id) {
+      problems.insert(ProblemCode::path_taken);
+    }
+  }
+  if (problems.empty() && present && it->second.path == path && it->second.data == request->data &&
+      it->second.uid == call.caller.owner.uid) {
+    call.same = it->second.seq;
+  }
+}
+
+void Model::replied(const core::Reply& reply, const core::Core& core) {
+  const auto it = calls_.find(reply.token);
+  if (it == calls_.end()) {
+    verdict_.fail("I2", "a reply to token " + std::to_string(reply.token.value) + ", which nobody waits for");
+    return;
+  }
+  Call call = std::move(it->second);
+  calls_.erase(it);
+  if (const auto* problem = std::get_if<core::Problem>(&reply.result)) {
+    refused(call, *problem);
+  } else {
+    acknowledged(call, std::get<std::vector<AcceptedChange>>(reply.result), core);
+  }
+}
+
+void Model::refused(const Call& call, const core::Problem& problem) {
+  if (problem.code == ProblemCode::storage_failed || problem.code == ProblemCode::storage_full) {
+    doubtful_.push_back(call);
+    return;
+  }
+  if (call.expected && !call.expected->contains(problem.code)) {
+    verdict_.fail("I11", std::string("refused without cause: ") + name_of(problem.code) + " (" + problem.detail + ")");
+  }
+  for (const ChangeRequest& change : call.changes) {
+    const auto* request = std::get_if<RegisterRequest>(&change);
+    const auto standing = accepted_.find(id_of(change));
+    const bool stands = request != nullptr && standing != accepted_.end() && standing->second.data == request->data;
+    if (request != nullptr && !stands) {
+      refused_data_.insert(request->data);
+    }
+  }
+}
+
+void Model::acknowledged(const Call& call, const std::vector<AcceptedChange>& answers, const core::Core& core) {
+  ++acknowledged_;
+  if (call.expected && !call.expected->empty()) {
+    verdict_.fail("I15", std::string("accepted what must be refused: ") + name_of(*call.expected->begin()));
+  }
+  if (call.leave) {
+    for (const AcceptedChange& answer : answers) {
+      acknowledged_change(call, DeregisterRequest{answer.id}, answer, core);
+    }
+    return;
+  }
+  if (answers.size() != call.changes.size()) {
+    verdict_.fail("I2", "an answer with " + std::to_string(answers.size()) + " results to " +
+                            std::to_string(call.changes.size()) + " changes");
+    return;
+  }
+  Seq before;
+  for (std::size_t i = 0; i < answers.size(); ++i) {
+    if (answers[i].id != id_of(call.changes[i])) {
+      verdict_.fail("I2", "the answer's result is about another name");
+    }
+    if (answers[i].changed && before.value != 0 && answers[i].seq.value != before.value + 1) {
+      verdict_.fail("I3a", "a batch whose seqs are not consecutive: " + seq_text(before) + ", " +
+                               seq_text(answers[i].seq));
+    }
+    before = answers[i].changed ? answers[i].seq : before;
+    acknowledged_change(call, call.changes[i], answers[i], core);
+  }
+  for (const ChangeRequest& change : call.changes) {
+    check_shown(id_of(change), core);
+  }
+}
+
+void Model::acknowledged_change(const Call& call, const ChangeRequest& change, const AcceptedChange& answer,
+                                const core::Core& core) {
+  if (answer.changed) {
+    if (answer.seq <= call.highest_acknowledged || !acknowledged_seqs_.insert(answer.seq).second) {
+      verdict_.fail("I3a", "seq " + seq_text(answer.seq) + " after " + seq_text(call.highest_acknowledged) +
+                               " was acknowledged");
+    }
+  }
+  if (call.same && (answer.changed || answer.seq != *call.same)) {
+    verdict_.fail("I16", "repeating what stands as " + seq_text(*call.same) + " became " + seq_text(answer.seq));
+  }
+  check_durable(change, answer.seq);
+  highest_acknowledged_ = std::max(highest_acknowledged_, answer.seq);
+  Accepted& standing = accepted_[answer.id];
+  if (standing.seq > answer.seq) {
+    return;  // a newer change was decided meanwhile
+  }
+  const auto* request = std::get_if<RegisterRequest>(&change);
+  standing = Accepted{request != nullptr, request != nullptr ? path_of(*request) : "",
+                      request != nullptr ? request->data : "", call.caller.owner.uid, answer.seq};
+  if (const auto view = core.find(answer.id); request != nullptr && live(view) && call.caller.privileged) {
+    standing.uid = view->registration.owner.uid;  // root may change it without making it its own
+  }
+}
+
+// An acknowledged change must survive a power cut at this instant.
+void Model::check_durable(const ChangeRequest& change, Seq seq) {
+  const StoredMap& disk = store_.synced();
+  const RegistrationId& id = id_of(change);
+  const auto it = disk.registrations.find(id);
+  if (disk.last_seq < seq) {
+    verdict_.fail("I1", "acknowledged " + seq_text(seq) + " of " + id.str() + ", but only " +
+                            seq_text(disk.last_seq) + " is on stable storage");
+    return;
+  }
+  const auto* request = std::get_if<RegisterRequest>(&change);
+  if (request != nullptr) {
+    const bool removed_since = it == disk.registrations.end() && disk.last_seq > seq;
+    const bool stands = it != disk.registrations.end() &&
+                        (it->second.seq > seq || (it->second.seq == seq && it->second.data == request->data &&
+                                                  it->second.path == path_of(*request)));
+    if (!stands && !removed_since) {
+      verdict_.fail("I1", "acknowledged " + seq_text(seq) + " of " + id.str() + " is not on stable storage");
+    }
+  } else if (it != disk.registrations.end() && it->second.seq < seq) {
+    verdict_.fail("I1", "acknowledged deregistration " + seq_text(seq) + " of " + id.str() +
+                            " is not on stable storage");
+  }
+}
+
+void Model::agent_died() {
+  for (auto& [token, call] : calls_) {
+    doubtful_.push_back(std::move(call));
+  }
+  calls_.clear();
+}
+
+// ---- What the core shows
+
+void Model::check_shown(const RegistrationId& id, const core::Core& core) {
+  const auto in_doubt = [&](const Call& call) {
+    return call.leave || std::any_of(call.changes.begin(), call.changes.end(),
+                                     [&](const ChangeRequest& change) { return id_of(change) == id; });
+  };
+  if (std::any_of(doubtful_.begin(), doubtful_.end(), in_doubt)) {
+    return;
+  }
+  const auto it = accepted_.find(id);
+  const auto view = core.find(id);
+  if (it == accepted_.end() || !it->second.present) {
+    if (live(view)) {
+      verdict_.fail("I5", id.str() + " is shown alive as " + seq_text(view->registration.seq) +
+                              ", but was deregistered or never accepted");
+    }
+    return;
+  }
+  const Accepted& standing = it->second;
+  if (!live(view)) {
+    verdict_.fail("I1", "acknowledged " + seq_text(standing.seq) + " of " + id.str() + " is not shown");
+  } else if (view->registration.seq != standing.seq || view->registration.path != standing.path ||
+             view->registration.data != standing.data) {
+    verdict_.fail("I17", id.str() + " is shown as " + seq_text(view->registration.seq) + " " +
+                             view->registration.path + " data=" + view->registration.data + ", but stands as " +
+                             seq_text(standing.seq) + " " + standing.path + " data=" + standing.data);
+  }
+}
+
+void Model::check(const core::Core& core) {
+  for (const auto& [id, standing] : accepted_) {
+    check_shown(id, core);
+  }
+  bool more = false;
+  for (const auto& view : core.list(std::nullopt, std::nullopt, std::nullopt, 1000, more)) {
+    if (live(view) && refused_data_.contains(view.registration.data)) {
+      verdict_.fail("I2", "refused data=" + view.registration.data + " is shown");
+    }
+    if (live(view) && view.registration.seq > store_.synced().last_seq) {
+      verdict_.fail("I17", view.registration.id.str() + " is shown before it is durable");
+    }
+  }
+}
+
+// ---- Doubt
+
+bool Model::explains(const Call& call, const RegistrationId& id,
+                     const std::optional<core::RegistrationView>& view) const {
+  if (call.leave) {
+    return !live(view);
+  }
+  for (const ChangeRequest& change : call.changes) {
+    const auto* request = std::get_if<RegisterRequest>(&change);
+    if (id_of(change) != id) {
+      continue;
+    }
+    if (request == nullptr ? !live(view)
+                           : live(view) && view->registration.data == request->data &&
+                                 view->registration.path == path_of(*request)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Of a batch that nothing else interferes with, all or nothing happened.
+void Model::check_whole(const Call& call, const std::map<RegistrationId, int>& touched, const core::Core& core) {
+  int in = 0;
+  int out = 0;
+  for (const ChangeRequest& change : call.changes) {
+    const RegistrationId& id = id_of(change);
+    if (touched.at(id) > 1) {
+      return;
+    }
+    const auto* request = std::get_if<RegisterRequest>(&change);
+    const auto it = accepted_.find(id);
+    const bool was_present = it != accepted_.end() && it->second.present;
+    if (request == nullptr ? !was_present : was_present && it->second.data == request->data) {
+      continue;  // it would have changed nothing
+    }
+    (explains(call, id, core.find(id)) ? in : out) += 1;
+  }
+  if (in > 0 && out > 0) {
+    verdict_.fail("I2", "a batch in doubt happened in part: " + std::to_string(in) + " of " +
+                            std::to_string(in + out) + " changes");
+  }
+}
+
+void Model::decided(const core::Core& core) {
+  std::vector<Call> possible = doubtful_;
+  std::map<RegistrationId, int> touched;
+  std::set<RegistrationId> ids;
+  bool left = false;
+  for (const auto& [token, call] : calls_) {
+    possible.push_back(call);
+  }
+  for (const Call& call : possible) {
+    left = left || call.leave;
+    for (const ChangeRequest& change : call.changes) {
+      ++touched[id_of(change)];
+      ids.insert(id_of(change));
+    }
+  }
+  for (const auto& [id, standing] : accepted_) {
+    ids.insert(id);
+  }
+  for (const Call& call : possible) {
+    if (!left) {
+      check_whole(call, touched, core);
+    }
+  }
+  for (const RegistrationId& id : ids) {
+    const auto view = core.find(id);
+    Accepted& standing = accepted_[id];
+    const bool same = live(view) == standing.present &&
+                      (!live(view) || (view->registration.seq == standing.seq && view->registration.data ==
+                                       standing.data && view->registration.path == standing.path));
+    if (same) {
+      continue;
+    }
+    const bool explained = std::any_of(possible.begin(), possible.end(),
+                                       [&](const Call& call) { return explains(call, id, view); });
+    if (!explained || (live(view) && view->registration.seq <= standing.seq)) {
+      verdict_.fail("I1", id.str() + (live(view) ? " stands as " + seq_text(view->registration.seq) : " is gone") +
+                              ", but accepted was " +
+                              (standing.present ? seq_text(standing.seq) + " data=" + standing.data : "nothing"));
+      return;
+    }
+    if (live(view)) {
+      standing = Accepted{true, view->registration.path, view->registration.data, view->registration.owner.uid,
+                          view->registration.seq};
+    } else {
+      standing.present = false;  // its seq is not told; anything newer has a higher one
+    }
+  }
+  doubtful_.clear();
+}
+
+}  // namespace limpet::test

@@ -1,0 +1,100 @@
+// What the callers know: which changes were accepted, refused or left in doubt; and whether the core agrees.
+//
+// Judges I1 (an acknowledged change is never lost), I2 (a refused one never happens, one in doubt happens wholly or not
+// at all), I3a (seq rises and is never used twice), I16 (repeating changes nothing), I17 (reads see what was
+// acknowledged), and that no acknowledgement comes before its change is on stable storage. Owned by Checker.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "agent/core/core.h"
+#include "tests/support/fake_store.h"
+
+namespace limpet::test {
+
+// The first violation of a history; later ones are its consequences.
+class Verdict {
+ public:
+  void fail(const std::string& invariant, const std::string& what) {
+    if (!failed()) {
+      message_ = invariant + ": " + what;
+    }
+  }
+  bool failed() const { return !message_.empty(); }
+  const std::string& message() const { return message_; }
+
+ private:
+  std::string message_;
+};
+
+// What stands for a name, as far as its callers know.
+struct Accepted {
+  bool present = false;
+  std::string path;
+  std::string data;
+  std::uint32_t uid = 0;
+  Seq seq;
+};
+
+class Model {
+ public:
+  Model(const FakeStore& store, const core::Options& options, Verdict& verdict)
+      : store_(store), options_(options), verdict_(verdict) {}
+
+  // A caller sent this; where the outcome can be told beforehand, it is remembered.
+  void submitted(const core::Event& submit_or_leave);
+  // The core answered; `core` is asked whether it shows what it said.
+  void replied(const core::Reply& reply, const core::Core& core);
+  // The agent died: nobody will answer any more.
+  void agent_died();
+  // The core was made anew from the store, or reopened it: what was in doubt is now decided.
+  void decided(const core::Core& core);
+  // Every name that is not in doubt is shown as it was accepted.
+  void check(const core::Core& core);
+
+  const std::map<RegistrationId, Accepted>& accepted() const { return accepted_; }
+  bool anything_open() const { return !calls_.empty() || !doubtful_.empty(); }
+  std::uint64_t acknowledged() const { return acknowledged_; }
+
+ private:
+  struct Call {
+    core::Caller caller;
+    std::vector<core::ChangeRequest> changes;
+    bool leave = false;
+    Seq highest_acknowledged;                                   // when it was sent
+    std::optional<std::set<core::ProblemCode>> expected;        // nothing: cannot be told; empty: success
+    std::optional<Seq> same;                                    // it repeats what stands
+  };
+
+  std::string path_of(const core::RegisterRequest& request) const;
+  void expect(Call& call) const;
+  void expect_one(Call& call, std::set<core::ProblemCode>& problems) const;
+  void refused(const Call& call, const core::Problem& problem);
+  void acknowledged(const Call& call, const std::vector<core::AcceptedChange>& answers, const core::Core& core);
+  void acknowledged_change(const Call& call, const core::ChangeRequest& change, const core::AcceptedChange& answer,
+                           const core::Core& core);
+  void check_durable(const core::ChangeRequest& change, Seq seq);
+  void check_shown(const RegistrationId& id, const core::Core& core);
+  bool explains(const Call& call, const RegistrationId& id, const std::optional<core::RegistrationView>& view) const;
+  void check_whole(const Call& call, const std::map<RegistrationId, int>& touched, const core::Core& core);
+  static const RegistrationId& id_of(const core::ChangeRequest& change);
+
+  const FakeStore& store_;
+  const core::Options& options_;
+  Verdict& verdict_;
+
+  std::map<RegistrationId, Accepted> accepted_;
+  std::map<core::Token, Call> calls_;  // not answered yet
+  std::vector<Call> doubtful_;         // never answered, or `storage_failed`
+  std::set<std::string> refused_data_;
+  Seq highest_acknowledged_;
+  std::set<Seq> acknowledged_seqs_;
+  std::uint64_t acknowledged_ = 0;
+};
+
+}  // namespace limpet::test

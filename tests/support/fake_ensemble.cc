@@ -1,0 +1,461 @@
+#include "tests/support/fake_ensemble.h"
+
+#include <algorithm>
+#include <cassert>
+#include <utility>
+#include <variant>
+
+namespace limpet::test {
+
+using core::ZkCode;
+using core::ZkReply;
+using core::ZkRequest;
+using core::ZkVerb;
+
+FakeEnsemble::FakeEnsemble(ManualClock& clock, std::uint64_t seed, FakeEnsembleOptions options, Sink sink,
+                           Observer* observer)
+    : clock_(clock), rng_(seed), options_(options), sink_(std::move(sink)), observer_(observer) {
+  znodes_.set_listener([this](const Txn& txn) { on_txn(txn); });
+}
+
+// ---- The handle
+
+void FakeEnsemble::start(const core::ZkStart& start) {
+  assert(!handle_);
+  handle_.emplace();
+  handle_->epoch = start.epoch;
+  handle_->session = start.session;
+  handle_->connect_at = clock_.steady_ms() + rng_.between(0, options_.max_connect_ms);
+}
+
+void FakeEnsemble::stop(const core::ZkStop& stop) {
+  if (handle_ && handle_->epoch == stop.epoch) {
+    drop_handle();
+  }
+}
+
+void FakeEnsemble::send(core::ZkSend send) {
+  if (!handle_ || handle_->epoch != send.epoch) {
+    return;  // the handle is gone, and its requests with it
+  }
+  if (!handle_->connected || handle_->loss_untold) {
+    push(core::ZkReplied{send.epoch, send.op, ZkReply{ZkCode::not_sent, {}, {}, "not connected"}}, false);
+    return;
+  }
+  std::int64_t at = clock_.steady_ms() + latency();
+  if (!handle_->to_server.empty()) {
+    at = std::max(at, handle_->to_server.back().at);
+  }
+  handle_->to_server.push_back(Request{at, send.op, std::move(send.request)});
+}
+
+void FakeEnsemble::drop_handle() {
+  if (!handle_) {
+    return;
+  }
+  if (handle_->connected) {
+    lose_connection(rng_.chance(0.5));  // what it still says comes late, with its old epoch
+  }
+  handle_.reset();
+}
+
+void FakeEnsemble::process_died() {
+  drop_handle();
+  to_client_.clear();
+  frozen_ = false;
+}
+
+// ---- Time
+
+std::int64_t FakeEnsemble::latency() {
+  return rng_.between(options_.min_latency_ms, options_.max_latency_ms);
+}
+
+void FakeEnsemble::push(core::Event event, bool wire, std::optional<std::pair<std::string, bool>> sets_watch) {
+  std::int64_t at = clock_.steady_ms() + latency();
+  if (!to_client_.empty()) {
+    at = std::max(at, to_client_.back().at);
+  }
+  const Zxid zxid = handle_ && handle_->view ? *handle_->view : znodes_.zxid();
+  to_client_.push_back(Outgoing{at, wire, std::move(event), std::move(sets_watch), wire ? zxid : Zxid{}});
+}
+
+std::int64_t FakeEnsemble::earliest_deadline() const {
+  std::int64_t earliest = kNever;
+  if (quorum_) {
+    for (const auto& [id, session] : sessions_) {
+      earliest = std::min(earliest, session.deadline);
+    }
+  }
+  return earliest;
+}
+
+std::int64_t FakeEnsemble::next_at() const {
+  std::int64_t at = earliest_deadline();
+  if (!frozen_ && !to_client_.empty()) {
+    at = std::min(at, to_client_.front().at);
+  }
+  if (handle_) {
+    if (!handle_->to_server.empty()) {
+      at = std::min(at, handle_->to_server.front().at);
+    }
+    if (!frozen_) {
+      at = std::min(at, handle_->connect_at);
+    }
+    if (handle_->view) {
+      at = std::min(at, handle_->view_until);
+    }
+  }
+  return at;
+}
+
+bool FakeEnsemble::run_one() {
+  const std::int64_t now = clock_.steady_ms();
+  if (earliest_deadline() <= now) {
+    const auto due = std::find_if(sessions_.begin(), sessions_.end(),
+                                  [now](const auto& entry) { return entry.second.deadline <= now; });
+    expire(SessionId(due->first));
+    return true;
+  }
+  if (handle_ && handle_->view && handle_->view_until <= now) {
+    catch_up();
+    return true;
+  }
+  if (handle_ && !handle_->to_server.empty() && handle_->to_server.front().at <= now) {
+    apply_next();
+    return true;
+  }
+  if (!frozen_ && !to_client_.empty() && to_client_.front().at <= now) {
+    deliver();
+    return true;
+  }
+  if (!frozen_ && handle_ && handle_->connect_at <= now) {
+    try_connect();
+    return true;
+  }
+  return false;
+}
+
+void FakeEnsemble::deliver() {
+  Outgoing out = std::move(to_client_.front());
+  to_client_.pop_front();
+  if (out.wire) {
+    library_receives(out);
+  }
+  if (handle_ && std::holds_alternative<core::ZkDisconnected>(out.event)) {
+    handle_->loss_untold = false;
+  }
+  sink_(std::move(out.event));
+}
+
+// What the client's library does by itself with what comes over the present connection.
+void FakeEnsemble::library_receives(const Outgoing& out) {
+  handle_->last_zxid = std::max(handle_->last_zxid, out.zxid);
+  if (out.sets_watch) {
+    handle_->watches.insert_or_assign(out.sets_watch->first, out.sets_watch->second);
+  }
+  const auto* fired = std::get_if<core::ZkWatchFired>(&out.event);
+  if (fired != nullptr && !handle_->server_watches.contains(fired->path)) {
+    handle_->watches.erase(fired->path);  // but not where a newer one was set meanwhile
+  }
+}
+
+// ---- Requests at the servers
+
+void FakeEnsemble::apply_next() {
+  Request next = std::move(handle_->to_server.front());
+  handle_->to_server.pop_front();
+  const Znode* standing = znodes_.find(next.request.path);
+  const std::optional<Znode> before = standing == nullptr ? std::nullopt : std::optional<Znode>(*standing);
+  ZkReply reply = apply(next.request);
+  if (observer_ != nullptr) {
+    observer_->on_request(next.request, reply, before, handle_->session->id);
+  }
+  std::optional<std::pair<std::string, bool>> sets_watch;
+  const bool exists = reply.code == ZkCode::ok;
+  if (next.request.verb == ZkVerb::watch ? (exists || reply.code == ZkCode::no_node)
+                                         : (next.request.verb == ZkVerb::read && exists)) {
+    handle_->server_watches.insert_or_assign(next.request.path,
+                                             ServerWatch{exists, handle_->view.value_or(znodes_.zxid())});
+    sets_watch.emplace(next.request.path, exists);
+  }
+  push(core::ZkReplied{handle_->epoch, next.op, std::move(reply)}, true, std::move(sets_watch));
+}
+
+std::optional<ZkCode> FakeEnsemble::refusal(const ZkRequest& request) {
+  if (request.verb == ZkVerb::sync) {
+    return std::nullopt;
+  }
+  if (rng_.chance(options_.throttle_chance)) {
+    return ZkCode::throttled;
+  }
+  const bool reads = request.verb == ZkVerb::read || request.verb == ZkVerb::watch;
+  for (const auto& [prefix, code] : denied_) {
+    const bool below = request.path == prefix || request.path.starts_with(prefix + "/");
+    // READ is a right on the znode itself, the others are quotas and rights to write.
+    if (below && (!reads || (code == ZkCode::no_auth && request.verb == ZkVerb::read))) {
+      return code;
+    }
+  }
+  return std::nullopt;
+}
+
+ZkReply FakeEnsemble::apply(const ZkRequest& request) {
+  ZkReply reply;
+  if (const auto code = refusal(request)) {
+    reply.code = *code;
+    reply.message = "refused by the fake ensemble";
+    return reply;
+  }
+  const SessionId by = handle_->session->id;
+  const Znode* seen = nullptr;
+  switch (request.verb) {
+    case ZkVerb::create:
+      reply.code = znodes_.create(request.path, request.data, by, by, &reply.stat);
+      break;
+    case ZkVerb::create_parent:
+      reply.code = znodes_.create(request.path, {}, SessionId{0}, by, &reply.stat);
+      break;
+    case ZkVerb::set:
+      reply.code = znodes_.set(request.path, request.data, request.version, by, &reply.stat);
+      break;
+    case ZkVerb::remove:
+      reply.code = znodes_.remove(request.path, request.version, by);
+      break;
+    case ZkVerb::read:
+    case ZkVerb::watch:
+      seen = handle_->view ? znodes_.find_at(request.path, *handle_->view) : znodes_.find(request.path);
+      if (seen == nullptr) {
+        reply.code = ZkCode::no_node;
+      } else {
+        reply.stat = seen->stat;
+        reply.data = request.verb == ZkVerb::read ? seen->data : std::string();
+      }
+      return reply;
+    case ZkVerb::sync:
+      break;
+  }
+  if (handle_->view) {
+    catch_up();  // the follower answers a write, or a sync, when it has seen it
+  }
+  return reply;
+}
+
+// ---- Connections
+
+void FakeEnsemble::try_connect() {
+  Handle& handle = *handle_;
+  const std::int64_t retry_at = clock_.steady_ms() + rng_.between(50, 50 + 4 * options_.max_connect_ms);
+  handle.connect_at = retry_at;
+  if (!network_ || !quorum_) {
+    push(core::ZkTrouble{handle.epoch, network_, network_ ? "no quorum" : "connection refused"}, false);
+    return;
+  }
+  if (auth_broken_) {
+    end_handle(core::ZkAuthFailed{handle.epoch});
+    return;
+  }
+  if (handle.session) {
+    if (!take_over_session()) {
+      return;
+    }
+  } else {
+    Session session;
+    session.id = SessionId{++next_session_};
+    for (auto& byte : session.password) {
+      byte = static_cast<std::uint8_t>(rng_.next());
+    }
+    session.timeout_ms = options_.granted_timeout_ms != 0 ? options_.granted_timeout_ms : options_.asked_timeout_ms;
+    znodes_.take_zxid();
+    sessions_[session.id] = ServerSession{session, false, kNever};
+    handle.session = session;
+    if (observer_ != nullptr) {
+      observer_->on_session_begin(session);
+    }
+  }
+  begin_connection();
+}
+
+// True when the handle's session is known here and now its own.
+bool FakeEnsemble::take_over_session() {
+  Handle& handle = *handle_;
+  if (handle.last_zxid > znodes_.zxid()) {
+    // Wiped servers tell a client that is ahead of them to go elsewhere, for ever; after three time-outs the wrapper
+    // opens the handle anew, and then hears that the session is unknown.
+    if (handle.refused_since < 0) {
+      handle.refused_since = clock_.steady_ms();
+    }
+    if (clock_.steady_ms() - handle.refused_since < 3 * handle.session->timeout_ms) {
+      push(core::ZkTrouble{handle.epoch, false, "the server says: try another"}, false);
+      return false;
+    }
+  }
+  const auto known = sessions_.find(handle.session->id);
+  const bool refuse = std::exchange(refuse_reattach_, false);
+  if (refuse || known == sessions_.end() || known->second.session.password != handle.session->password) {
+    end_handle(core::ZkExpired{handle.epoch});
+    return false;
+  }
+  known->second.deadline = kNever;
+  handle.session->timeout_ms = known->second.session.timeout_ms;
+  return true;
+}
+
+void FakeEnsemble::begin_connection() {
+  Handle& handle = *handle_;
+  handle.connected = true;
+  handle.connect_at = kNever;
+  handle.connected_since = clock_.steady_ms();
+  handle.refused_since = -1;
+  if (rng_.chance(options_.lag_chance)) {
+    const std::int64_t newest = znodes_.zxid().value;
+    const std::int64_t oldest = std::max(handle.last_zxid.value, newest - 20);
+    handle.view = Zxid{rng_.between(std::min(oldest, newest), newest)};
+    handle.view_until = clock_.steady_ms() + rng_.between(1, 3000);
+  }
+  push(core::ZkConnected{handle.epoch, *handle.session, "10.0.0." + std::to_string(rng_.between(1, 3)) + ":2181"},
+       false);
+  set_watches_again();
+}
+
+void FakeEnsemble::set_watches_again() {
+  const Zxid view = handle_->view.value_or(znodes_.zxid());
+  for (const auto& [path, existed] : handle_->watches) {
+    const Znode* seen = znodes_.find_at(path, view);
+    const bool changed = existed ? (seen == nullptr || seen->stat.mzxid > handle_->last_zxid) : seen != nullptr;
+    if (changed) {
+      push(core::ZkWatchFired{handle_->epoch, path}, true);
+    } else {
+      handle_->server_watches.insert_or_assign(path, ServerWatch{existed, view});
+    }
+  }
+}
+
+// `told`: the core will hear of it.
+void FakeEnsemble::lose_connection(bool told) {
+  Handle& handle = *handle_;
+  assert(handle.connected);
+  const std::size_t applied = rng_.below(handle.to_server.size() + 1);
+  for (std::size_t i = 0; i < applied; ++i) {
+    apply_next();
+  }
+  handle.connected = false;
+  handle.server_watches.clear();
+  handle.view.reset();
+  handle.connect_at = clock_.steady_ms() + rng_.between(0, options_.max_connect_ms);
+  const auto known = sessions_.find(handle.session->id);
+  if (known != sessions_.end()) {
+    known->second.deadline = clock_.steady_ms() + lease(known->second.session);
+  }
+
+  // Of what the servers said, a prefix arrives; everything else is in doubt.
+  const auto wire = std::count_if(to_client_.begin(), to_client_.end(), [](const Outgoing& out) { return out.wire; });
+  std::uint64_t arrives = rng_.below(static_cast<std::uint64_t>(wire) + 1);
+  std::deque<Outgoing> kept;
+  std::vector<core::OpId> lost;
+  for (Outgoing& out : to_client_) {
+    if (!out.wire || arrives > 0) {
+      if (out.wire && told) {
+        library_receives(out);
+      }
+      arrives -= out.wire ? 1 : 0;
+      out.wire = false;
+      kept.push_back(std::move(out));
+    } else if (const auto* replied = std::get_if<core::ZkReplied>(&out.event)) {
+      lost.push_back(replied->op);
+    }
+  }
+  to_client_ = told ? std::move(kept) : std::deque<Outgoing>();
+  for (const Request& request : handle.to_server) {
+    lost.push_back(request.op);
+  }
+  handle.to_server.clear();
+  if (!told) {
+    return;
+  }
+  handle.loss_untold = true;
+  push(core::ZkDisconnected{handle.epoch}, false);
+  for (const core::OpId op : lost) {
+    push(core::ZkReplied{handle.epoch, op, ZkReply{ZkCode::unknown_outcome, {}, {}, "connection lost"}}, false);
+  }
+}
+
+void FakeEnsemble::end_handle(core::Event last_word) {
+  handle_->dead = true;
+  handle_->connect_at = kNever;
+  push(std::move(last_word), false);
+}
+
+// About how long the servers wait after the last they heard: pings come every third of a time-out.
+std::int64_t FakeEnsemble::lease(const Session& session) {
+  return session.timeout_ms - rng_.between(0, session.timeout_ms / 3) + rng_.between(0, 500);
+}
+
+// ---- Watches and views
+
+void FakeEnsemble::on_txn(const Txn& txn) {
+  if (observer_ != nullptr) {
+    observer_->on_transaction(txn);
+  }
+  if (handle_ && handle_->connected && !handle_->view) {
+    fire_watches(txn.path);
+  }
+}
+
+void FakeEnsemble::fire_watches(const std::string& path) {
+  if (handle_->server_watches.erase(path) > 0) {
+    push(core::ZkWatchFired{handle_->epoch, path}, true);
+  }
+}
+
+void FakeEnsemble::catch_up() {
+  handle_->view.reset();
+  handle_->view_until = kNever;
+  std::vector<std::string> changed;
+  for (const auto& [path, watch] : handle_->server_watches) {
+    const Znode* before = znodes_.find_at(path, watch.since);
+    const Znode* now = znodes_.find(path);
+    const Zxid then = before == nullptr ? Zxid{} : before->stat.mzxid;
+    if ((before == nullptr) != (now == nullptr) || (now != nullptr && now->stat.mzxid != then)) {
+      changed.push_back(path);
+    }
+  }
+  for (const std::string& path : changed) {
+    fire_watches(path);
+  }
+}
+
+// ---- Sessions
+
+void FakeEnsemble::end_session(SessionId id, const std::string& spared) {
+  sessions_.erase(id);
+  if (observer_ != nullptr) {
+    observer_->on_session_end(id);
+  }
+  znodes_.end_session(id, spared);
+}
+
+void FakeEnsemble::expire(SessionId session, bool leave_ghost) {
+  if (!sessions_.contains(session)) {
+    return;
+  }
+  std::string ghost;
+  if (leave_ghost) {
+    for (const auto& [path, znode] : znodes_.all()) {
+      if (znode.stat.ephemeral_owner == session && (ghost.empty() || rng_.chance(0.5))) {
+        ghost = path;
+      }
+    }
+  }
+  const bool ours = handle_ && handle_->connected && handle_->session->id == session;
+  if (ours) {
+    const bool silent = rng_.chance(options_.silent_expiry_chance);
+    lose_connection(!silent);
+    if (silent) {
+      end_handle(core::ZkExpired{handle_->epoch});
+    }
+  }
+  end_session(session, ghost);
+}
+
+}  // namespace limpet::test

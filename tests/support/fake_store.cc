@@ -1,0 +1,134 @@
+#include "tests/support/fake_store.h"
+
+#include <algorithm>
+#include <cassert>
+#include <type_traits>
+#include <variant>
+
+namespace limpet::test {
+
+void StoredMap::apply(const Change& change) {
+  std::visit(
+      [this](const auto& c) {
+        using T = std::decay_t<decltype(c)>;
+        if constexpr (std::is_same_v<T, PutRegistration>) {
+          registrations[c.registration.id] = c.registration;
+        } else if constexpr (std::is_same_v<T, EraseRegistration>) {
+          registrations.erase(c.id);
+          outcomes.erase(c.id);
+        } else if constexpr (std::is_same_v<T, PutRemoval>) {
+          removals[c.removal.seq] = c.removal;
+        } else if constexpr (std::is_same_v<T, EraseRemoval>) {
+          removals.erase(c.seq);
+        } else if constexpr (std::is_same_v<T, PutOutcome>) {
+          outcomes[c.id] = c.outcome;
+        } else {
+          static_assert(std::is_same_v<T, PutSession>);
+          session = c.session;
+          former = c.former;
+        }
+      },
+      change);
+}
+
+void StoredMap::apply(const Batch& batch) {
+  last_seq = std::max(last_seq, batch.last_seq);
+  for (const Change& change : batch.changes) {
+    apply(change);
+  }
+}
+
+StoredState StoredMap::to_state() const {
+  StoredState state;
+  state.last_seq = last_seq;
+  for (const auto& [id, registration] : registrations) {
+    state.registrations.push_back(registration);
+  }
+  for (const auto& [seq, removal] : removals) {
+    state.removals.push_back(removal);
+  }
+  state.outcomes.assign(outcomes.begin(), outcomes.end());
+  state.session = session;
+  state.former = former;
+  return state;
+}
+
+Result<StoredState> FakeStore::load() {
+  if (refusing_) {
+    return Status(Errc::io, "fake store: not open");
+  }
+  return written_.to_state();
+}
+
+Status FakeStore::append(const Batch& batch, bool sync) {
+  if (refusing_) {
+    return Status(Errc::io, "fake store: an earlier append failed");
+  }
+  if (fail_code_) {
+    refusing_ = true;
+    const Errc code = *fail_code_;
+    fail_code_.reset();
+    if (fail_applied_) {
+      written_.apply(batch);
+      tail_.push_back(batch);
+    }
+    return Status(code, code == Errc::full ? "fake store: no space left" : "fake store: input/output error");
+  }
+  written_.apply(batch);
+  if (!sync) {
+    tail_.push_back(batch);
+    return Status();
+  }
+  for (const Batch& earlier : tail_) {
+    synced_.apply(earlier);
+  }
+  tail_.clear();
+  synced_.apply(batch);
+  return Status();
+}
+
+Status FakeStore::reopen() {
+  if (failing_reopens_ > 0) {
+    --failing_reopens_;
+    refusing_ = true;
+    return Status(Errc::io, "fake store: cannot be opened");
+  }
+  opened();
+  return Status();
+}
+
+std::uint64_t FakeStore::bytes_on_disk() const {
+  return 4096 + 256 * (written_.registrations.size() + written_.removals.size() + tail_.size());
+}
+
+void FakeStore::fail_next_append(Errc code, bool applied) {
+  assert(code != Errc::ok);
+  fail_code_ = code;
+  fail_applied_ = applied;
+}
+
+void FakeStore::heal() {
+  fail_code_.reset();
+  failing_reopens_ = 0;
+}
+
+void FakeStore::process_crash() {
+  opened();
+}
+
+void FakeStore::power_cut(std::size_t kept) {
+  assert(kept <= tail_.size());
+  written_ = synced_;
+  for (std::size_t i = 0; i < kept; ++i) {
+    written_.apply(tail_[i]);
+  }
+  opened();
+}
+
+void FakeStore::opened() {
+  synced_ = written_;
+  tail_.clear();
+  refusing_ = false;
+}
+
+}  // namespace limpet::test

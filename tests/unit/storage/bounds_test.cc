@@ -1,0 +1,88 @@
+// What must not grow: the time to load, the files, and RocksDB's own logs, however long the store is used.
+#include <gtest/gtest.h>
+#include <rocksdb/perf_context.h>
+#include <rocksdb/perf_level.h>
+
+#include "fixtures.h"
+#include "storage/rocks_store.h"
+
+namespace limpet::test {
+namespace {
+
+TEST(Bounds, LoadAfterManyErasuresReadsFewTombstones) {
+  constexpr std::uint64_t kCycles = 300000;
+  constexpr std::uint64_t kPerBatch = 500;
+  TempDir temp;
+  const std::string dir = temp.path("state");
+  auto opened = RocksStore::open(dir);
+  ASSERT_TRUE(opened.ok());
+  RocksStore& store = **opened;
+  std::uint64_t most_bytes = 0;
+  for (std::uint64_t seq = 0; seq < kCycles;) {
+    // Written in one batch and erased in the next: in one and the same, neither would reach the disk.
+    Batch made;
+    Batch erased;
+    for (std::uint64_t i = 0; i < kPerBatch; ++i) {
+      ++seq;
+      made.changes.emplace_back(PutRegistration{sample_registration(seq)});
+      made.changes.emplace_back(PutRemoval{sample_removal(seq)});
+      erased.changes.emplace_back(EraseRegistration{sample_id(seq)});
+      erased.changes.emplace_back(EraseRemoval{Seq{seq}});
+    }
+    ASSERT_TRUE(store.append(made, false).ok());
+    ASSERT_TRUE(store.append(erased, false).ok());
+    most_bytes = std::max(most_bytes, store.bytes_on_disk());
+  }
+  ASSERT_TRUE(store.append(register_batch(kCycles + 1), true).ok());
+
+  rocksdb::SetPerfLevel(rocksdb::kEnableCount);
+  rocksdb::get_perf_context()->Reset();
+  const auto state = store.load();
+  const std::uint64_t skipped = rocksdb::get_perf_context()->internal_delete_skipped_count +
+                                rocksdb::get_perf_context()->internal_key_skipped_count;
+  rocksdb::SetPerfLevel(rocksdb::kDisable);
+  ASSERT_TRUE(state.ok()) << state.status().message();
+  EXPECT_EQ(state->last_seq, Seq{kCycles + 1});
+  EXPECT_EQ(seqs(*state), std::vector<std::uint64_t>{kCycles + 1});
+  EXPECT_LT(skipped, kCycles / 2);
+  EXPECT_LT(most_bytes, 64u << 20);
+}
+
+TEST(Bounds, ManyStartsLeaveFewFiles) {
+  TempDir temp;
+  const std::string dir = temp.path("state");
+  std::uint64_t bytes = 0;
+  for (std::uint64_t start = 1; start <= 60; ++start) {
+    auto store = RocksStore::open(dir);
+    ASSERT_TRUE(store.ok()) << store.status().message();
+    ASSERT_TRUE((*store)->append(register_batch(start), true).ok());
+    bytes = (*store)->bytes_on_disk();
+  }
+  EXPECT_LE(db_files(dir, "LOG", "").size(), 0u);
+  EXPECT_LE(db_files(dir, "", ".log").size(), 2u);
+  EXPECT_LE(db_files(dir, "MANIFEST", "").size(), 2u);
+  EXPECT_LE(db_files(dir, "OPTIONS", "").size(), 0u);
+  EXPECT_LE(db_files(dir, "", ".sst").size(), 20u);
+  EXPECT_LT(bytes, 1u << 20);
+  EXPECT_EQ(seqs(*RocksStore::read(dir)), up_to(60));
+}
+
+TEST(Bounds, OverwritingOneRegistrationDoesNotFillTheDisk) {
+  TempDir temp;
+  auto opened = RocksStore::open(temp.path("state"));
+  ASSERT_TRUE(opened.ok());
+  RocksStore& store = **opened;
+  Registration registration = sample_registration(1);
+  registration.data.assign(500000, 'x');
+  std::uint64_t most_bytes = 0;
+  for (std::uint64_t seq = 1; seq <= 300; ++seq) {
+    registration.seq = Seq{seq};
+    ASSERT_TRUE(store.append({Seq{seq}, {PutRegistration{registration}}}, false).ok());
+    most_bytes = std::max(most_bytes, store.bytes_on_disk());
+  }
+  EXPECT_LT(most_bytes, 64u << 20);
+  EXPECT_EQ(store.load()->registrations.at(0), registration);
+}
+
+}  // namespace
+}  // namespace limpet::test
