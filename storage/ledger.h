@@ -38,9 +38,7 @@ class Ledger {
   // and apply() may follow; `state` is moved out.
   Result<StoredState> finish();
 
-  // No record and no Meta was added: a store whose making was cut off.
-  bool blank() const { return !meta_ && records_.empty(); }
-  // Only the Meta of a new store was added.
+  // Nothing was added but the Meta of a new store, or not even that.
   bool untouched() const { return records_.empty() && last_seq_ == Seq{} && (!meta_ || meta_->last_seq == Seq{}); }
 
  private:

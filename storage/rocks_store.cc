@@ -10,6 +10,7 @@
 #include <cstring>
 #include <exception>
 #include <filesystem>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -205,7 +206,8 @@ class RocksStore::Impl {
   // Commit thread only.
   std::unique_ptr<rocksdb::DB> db_;  // null while closed
   Ledger ledger_;
-  Status failed_;  // why appends are refused until reopen()
+  std::optional<StoredState> read_at_open_;  // for the first load(); gone once something is appended
+  Status failed_;                            // why appends are refused until reopen()
 };
 
 Status RocksStore::Impl::create() {
@@ -233,7 +235,11 @@ Status RocksStore::Impl::open_existing() {
     return contents.status();
   }
   ledger_ = std::move(contents->ledger);
-  return open_for_writing(false);
+  if (Status status = open_for_writing(false); !status.ok()) {
+    return status;
+  }
+  read_at_open_ = std::move(contents->state);
+  return {};
 }
 
 Status RocksStore::Impl::open_for_writing(bool create) {
@@ -248,6 +254,7 @@ Status RocksStore::Impl::open_for_writing(bool create) {
 }
 
 void RocksStore::Impl::close() {
+  read_at_open_.reset();
   if (db_) {
     // What it could still report is no news: everything acknowledged is on stable storage.
     (void)db_->Close();
@@ -258,6 +265,11 @@ void RocksStore::Impl::close() {
 Result<StoredState> RocksStore::Impl::load() {
   if (!db_) {
     return Status(Errc::io, "the store in " + path_ + " is closed after an error");
+  }
+  if (read_at_open_) {
+    Result<StoredState> state(std::move(*read_at_open_));
+    read_at_open_.reset();
+    return state;
   }
   Result<Contents> contents = read_all(dir_, *db_);
   if (!contents.ok()) {
@@ -273,6 +285,7 @@ Status RocksStore::Impl::append(const Batch& batch, bool sync) {
   }
   // Until the write is known to have succeeded; also if memory runs out on the way.
   failed_ = Status(Errc::io, "the store in " + path_ + " is closed after an error");
+  read_at_open_.reset();
   BatchSink sink;
   ledger_.apply(batch, sink);
   rocksdb::WriteOptions options;

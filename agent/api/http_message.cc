@@ -83,7 +83,7 @@ void Response::set_problem(const Problem& problem) {
   render_problem(body, problem);
 }
 
-void ResponseHead::append(std::string& out, const Response& response, bool close, WallMs now) {
+void ResponseHead::append(std::string& out, const Response& response, Persistence persistence, WallMs now) {
   if (const std::int64_t second = now / 1000; second != date_s_) {
     date_s_ = second;
     date_ = "Date: " + http_date(static_cast<std::time_t>(second)) + "\r\n";
@@ -105,8 +105,10 @@ void ResponseHead::append(std::string& out, const Response& response, bool close
     append_number(out, static_cast<std::uint64_t>(response.retry_after_s));
     out += "\r\n";
   }
-  if (close) {
+  if (persistence == Persistence::close) {
     out += "Connection: close\r\n";
+  } else if (persistence == Persistence::keep_alive) {
+    out += "Connection: keep-alive\r\n";
   }
   out += "\r\n";
 }

@@ -1,4 +1,4 @@
-// A request and its answer, as they pass between a connection (session.h) and the routes (routes.h).
+// A request and its answer, as they pass between a connection (connection.h) and the routes (routes.h).
 //
 // All on the core thread.
 #pragma once
@@ -21,6 +21,7 @@ struct Request {
   std::string content_type;  // empty: none was given
   std::string body;
   bool keep_alive = true;
+  bool http_1_0 = false;
   core::Caller caller;
 };
 
@@ -48,11 +49,14 @@ class Exchange {
   virtual void finish() = 0;
 };
 
+// What an answer says of its connection: nothing, as HTTP/1.1 goes on by itself, or one of these.
+enum class Persistence { implied, keep_alive, close };
+
 // Makes the head of answers. Keeps the text of the Date header for as long as its second lasts.
 class ResponseHead {
  public:
-  // Appends status line and headers, up to the empty line. `close`: say that the connection ends with this answer.
-  void append(std::string& out, const Response& response, bool close, WallMs now);
+  // Appends status line and headers, up to and with the empty line.
+  void append(std::string& out, const Response& response, Persistence persistence, WallMs now);
 
  private:
   std::int64_t date_s_ = -1;

@@ -25,54 +25,13 @@ class JsonDocument {
   // `integer`: without fraction or exponent, and within 64 bits. `real`: any other number.
   enum class Kind : std::uint8_t { null, boolean, integer, real, string, array, object };
 
-  class Value {
-   public:
-    Kind kind() const { return node().kind; }
-    bool boolean() const { return node().truth; }
-    // Of a string: what it means. Of a number: its digits.
-    std::string_view text() const { return std::string_view(document_->text_).substr(node().text, node().size); }
-
-    // Elements of an array and members of an object, in the order of the text: for (auto e = v.first(); e; e.next()).
-    class Cursor {
-     public:
-      explicit operator bool() const { return at_ < end_; }
-      void next() { at_ = value().node().end; }
-      Value value() const { return Value(document_, keyed_ ? at_ + 1 : at_); }
-      // Of a member of an object.
-      std::string_view key() const { return Value(document_, at_).text(); }
-
-     private:
-      friend class Value;
-      Cursor(const JsonDocument* document, std::uint32_t at, std::uint32_t end, bool keyed)
-          : document_(document), at_(at), end_(end), keyed_(keyed) {}
-      const JsonDocument* document_;
-      std::uint32_t at_;
-      std::uint32_t end_;
-      bool keyed_;
-    };
-    Cursor first() const { return {document_, index_ + 1, node().end, node().kind == Kind::object}; }
-
-    // The value as compact JSON: no white space, keys in their order, numbers as they were written.
-    void write(JsonWriter& writer) const;
-
-   private:
-    friend class JsonDocument;
-    friend class Cursor;
-    Value(const JsonDocument* document, std::uint32_t index) : document_(document), index_(index) {}
-    const auto& node() const { return document_->nodes_[index_]; }
-
-    const JsonDocument* document_;
-    std::uint32_t index_;
-  };
+  class Value;
 
   // Reads `bytes`, at most 2 GiB. On failure returns nullopt and puts into `error` what is wrong and where, in words
   // for a human.
   static std::optional<JsonDocument> parse(std::string_view bytes, std::string& error);
 
-  Value root() const {
-    assert(!nodes_.empty());
-    return {this, 0};
-  }
+  Value root() const;
 
  private:
   struct Builder;
@@ -89,6 +48,51 @@ class JsonDocument {
   std::vector<Node> nodes_;
   std::string text_;
 };
+
+class JsonDocument::Value {
+ public:
+  Kind kind() const { return node().kind; }
+  bool boolean() const { return node().truth; }
+  // Of a string: what it means. Of a number: its digits.
+  std::string_view text() const { return std::string_view(document_->text_).substr(node().text, node().size); }
+
+  // Elements of an array and members of an object, in the order of the text: for (auto e = v.first(); e; e.next()).
+  class Cursor {
+   public:
+    explicit operator bool() const { return at_ < end_; }
+    void next() { at_ = value().node().end; }
+    Value value() const { return Value(document_, keyed_ ? at_ + 1 : at_); }
+    // Of a member of an object.
+    std::string_view key() const { return Value(document_, at_).text(); }
+
+   private:
+    friend class Value;
+    Cursor(const JsonDocument* document, std::uint32_t at, std::uint32_t end, bool keyed)
+        : document_(document), at_(at), end_(end), keyed_(keyed) {}
+    const JsonDocument* document_;
+    std::uint32_t at_;
+    std::uint32_t end_;
+    bool keyed_;
+  };
+  Cursor first() const { return {document_, index_ + 1, node().end, node().kind == Kind::object}; }
+
+  // The value as compact JSON: no white space, keys in their order, numbers as they were written.
+  void write(JsonWriter& writer) const;
+
+ private:
+  friend class JsonDocument;
+  friend class Cursor;
+  Value(const JsonDocument* document, std::uint32_t index) : document_(document), index_(index) {}
+  const Node& node() const { return document_->nodes_[index_]; }
+
+  const JsonDocument* document_;
+  std::uint32_t index_;
+};
+
+inline JsonDocument::Value JsonDocument::root() const {
+  assert(!nodes_.empty());
+  return {this, 0};
+}
 
 using JsonValue = JsonDocument::Value;
 using JsonKind = JsonDocument::Kind;

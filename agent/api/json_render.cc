@@ -105,7 +105,9 @@ void render_removed(std::string& out, const RegistrationId& id, Seq seq) {
   json.end_object();
 }
 
-RegistrationListWriter::RegistrationListWriter(std::string& out) : out_(out) { out_ += R"({"registrations":[)"; }
+RegistrationListWriter::RegistrationListWriter(std::string& out) : out_(out) {
+  out_ += R"({"registrations":[)";
+}
 
 void RegistrationListWriter::add(const core::RegistrationView& view) {
   if (!last_id_.empty()) {

@@ -20,9 +20,6 @@ std::size_t utf8_sequence(const char* begin, const char* end);
 
 bool is_utf8(std::string_view text);
 
-// Standard alphabet, padded.
-void append_base64(std::string& out, std::string_view bytes);
-
 class JsonWriter {
  public:
   explicit JsonWriter(std::string& out) : out_(out) {}
@@ -65,8 +62,7 @@ class JsonWriter {
   }
 
   template <std::integral T>
-    requires(!std::same_as<T, bool>)
-  void number(T value) {
+  requires(!std::same_as<T, bool>) void number(T value) {
     char digits[24];
     const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
     literal(std::string_view(digits, static_cast<std::size_t>(end - digits)));

@@ -33,8 +33,8 @@ std::optional<std::string> name_error(std::string_view name) {
   if (name == "." || name == "..") {
     return "must be neither \".\" nor \"..\"";
   }
-  const auto bad = std::find_if(name.begin(), name.end(),
-                                [](char c) { return !kNameCharacters[static_cast<unsigned char>(c)]; });
+  const auto bad =
+      std::find_if(name.begin(), name.end(), [](char c) { return !kNameCharacters[static_cast<unsigned char>(c)]; });
   if (bad != name.end()) {
     return "has a character at offset " + std::to_string(bad - name.begin()) +
            " that is not one of A-Z a-z 0-9 . _ : @ + = ~ % , -";
@@ -107,7 +107,9 @@ std::optional<RegistrationId> parse_id(std::string_view text) {
   return RegistrationId{std::string(service), std::string(instance)};
 }
 
-std::string_view state_name(core::State state) { return kStateNames[static_cast<std::size_t>(state)]; }
+std::string_view state_name(core::State state) {
+  return kStateNames[static_cast<std::size_t>(state)];
+}
 
 std::optional<core::State> parse_state(std::string_view name) {
   const auto found = std::find(kStateNames.begin(), kStateNames.end(), name);
@@ -139,6 +141,8 @@ std::string_view reason_name(core::ReasonCode code) {
       return "parent_ephemeral";
     case core::ReasonCode::quota:
       return "quota";
+    case core::ReasonCode::refused:
+      return "refused";
     case core::ReasonCode::check_failed:
       return "check_failed";
     case core::ReasonCode::storage:

@@ -50,10 +50,10 @@ struct FieldError {
 
 struct Problem {
   ProblemKind kind = ProblemKind::bad_request;
-  std::string detail;              // for a human: what, to what, why, what next
-  std::vector<FieldError> errors;  // the fields at fault
+  std::string detail;                // for a human: what, to what, why, what next
+  std::vector<FieldError> errors;    // the fields at fault
   std::optional<std::size_t> index;  // of the operation at fault in a batch
-  std::string allow;               // with method_not_allowed: the methods that there are
+  std::string allow;                 // with method_not_allowed: the methods that there are
 };
 
 // What was read, or why it was refused.

@@ -22,18 +22,19 @@ Exit run_deregister(Context& context, const Name& name, const WaitTime& wait) {
   if (context.json && !answer->body.empty()) {
     print_json(context, answer->body);
   }
-  // Not every answer needs a body here: that it is 200 or 202 says all.
+  // No body is needed here: that it is 200 or 202 says all.
   const Json body = parse(answer->body);
-  bool gone = answer->status == 200;
-  if (wait.asked() && !gone) {
+  const std::string state = text(body, "state");
+  bool gone = answer->status == 200 || state == "removed";
+  if (wait.asked() && answer->status != 200) {
     const Answer now = look_up(context, name);
     gone = now.status == 404;  // in the last moment
     if (!gone) {
-      return wait_ran_out(context, name, wait, text(body, "state").empty() ? parse(now.body) : body);
+      return wait_ran_out(context, name, "gone from ZooKeeper", wait, now.ok() ? parse(now.body) : body);
     }
   }
   if (!context.json) {
-    const std::string message = gone ? fmt::format("{} is gone from ZooKeeper", name.str())
+    const std::string message = gone ? fmt::format("{} is deregistered: nothing of it is in ZooKeeper", name.str())
                                      : fmt::format("{} is deregistered: {} is on disk and goes to ZooKeeper by itself",
                                                    name.str(), change_number(body));
     context.console.out(printable(message) + "\n");

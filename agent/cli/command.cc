@@ -122,17 +122,13 @@ std::string change_number(const Json& body) {
   return seq > 0 ? fmt::format("change {}", seq) : std::string("the change");
 }
 
-Exit wait_ran_out(Context& context, const Name& name, const WaitTime& wait, const Json& item) {
+Exit wait_ran_out(Context& context, const Name& name, std::string_view wanted, const WaitTime& wait, const Json& item) {
   const std::string state = text(item, "state");
-  const bool removing = state == "removing";
-  std::string message = fmt::format(
-      "{} is {} ZooKeeper after {}: {}", printable(name.str()), removing ? "not yet gone from" : "not in", wait.typed,
-      state.empty() ? "its state is not known" : printable(state_with_reason(item, context.now_ms)));
+  const std::string stand = state.empty() ? "its state is not known" : state_with_reason(item, context.now_ms);
+  std::string message = printable(fmt::format("{} is not {} after {}: {}", name.str(), wanted, wait.typed, stand));
   const std::string advice = advice_for(state, text(at(item, "reason"), "code"), text(item, "path"));
-  if (!advice.empty()) {
-    message += "\n" + printable(advice);
-  }
-  message += printable(fmt::format("\nSee: limpet show {} {}", name.service, name.instance));
+  message += advice.empty() ? std::string{} : "\n" + printable(advice);
+  message += "\nSee: " + printable(fmt::format("limpet show {} {}", name.service, name.instance));
   context.console.error(message);
   return Exit::timed_out;
 }

@@ -81,7 +81,8 @@ Answer look_up(Context& context, const Name& name);
 // "change 17" of an answer to a change.
 std::string change_number(const Json& body);
 
-// Reports that `wait` was not enough for `name`, and where it stands (`item`: as the API shows it). Exit::timed_out.
-Exit wait_ran_out(Context& context, const Name& name, const WaitTime& wait, const Json& item);
+// Reports that `wait` was not enough for `name` to be `wanted` ("in ZooKeeper"), and where it stands (`item`: as the
+// API shows it). Always Exit::timed_out.
+Exit wait_ran_out(Context& context, const Name& name, std::string_view wanted, const WaitTime& wait, const Json& item);
 
 }  // namespace limpet::cli

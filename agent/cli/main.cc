@@ -3,10 +3,13 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
+#include <string_view>
+#include <vector>
 
 #include "agent/cli/command.h"
 #include "agent/cli/times.h"
@@ -25,17 +28,18 @@ struct Globals {
 
 void add_globals(CLI::App& app, Globals& globals) {
   app.add_option("--socket", globals.socket,
-                 fmt::format("limpetd's socket; LIMPET_SOCKET names it as well (default: {})", kDefaultSocket))
+                 fmt::format("limpetd's socket (or LIMPET_SOCKET; default: {})", kDefaultSocket))
       ->option_text("PATH");
   app.add_flag("--json", globals.json, "print the API's answer as it is, errors too");
   add_wait(app, "--answer-timeout", globals.answer_timeout,
-           "how long the agent may take to answer, beyond what --wait allows (default: 30s)");
+           "for an answer of the agent, on top of --wait (default: 30s)");
   app.set_version_flag("--version", std::string("limpet " LIMPET_VERSION), "print the version");
   app.set_help_flag("-h,--help", "print this help; after a command, the command's");
 }
 
 void describe(CLI::App& app) {
-  app.description("limpet talks to limpetd, which registers this host's services in ZooKeeper and keeps them there.");
+  app.name("limpet");
+  app.description("limpet talks to limpetd, which registers this host's services in ZooKeeper and keeps them there.\n");
   app.get_formatter()->label("SUBCOMMAND", "COMMAND");
   app.get_formatter()->column_width(28);
   app.footer(
@@ -80,6 +84,25 @@ Client make_client(const Globals& globals) {
   return {kDefaultSocket, "", timeout};
 }
 
+// What was typed, last word first, as CLI11 takes it. It reads `--data=` as an option whose value is the next word;
+// here that is an empty value.
+std::vector<std::string> words_of(int argc, char** argv) {
+  std::vector<std::string> words;
+  bool options = true;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    options = options && word != "--";
+    if (options && word.size() > 3 && word.substr(0, 2) == "--" && word.find('=') == word.size() - 1) {
+      words.emplace_back(word.substr(0, word.size() - 1));
+      words.emplace_back();
+    } else {
+      words.emplace_back(word);
+    }
+  }
+  std::reverse(words.begin(), words.end());
+  return words;
+}
+
 Exit run_program(int argc, char** argv, Console& console) {
   CLI::App app;
   Globals globals;
@@ -93,8 +116,11 @@ Exit run_program(int argc, char** argv, Console& console) {
   add_list_commands(app, run);
   add_show_commands(app, run);
   add_status_command(app, run);
+  for (CLI::App* verb : app.get_subcommands({})) {
+    verb->group("Commands");
+  }
   try {
-    app.parse(argc, argv);
+    app.parse(words_of(argc, argv));
   } catch (const CLI::CallForHelp&) {
     console.out(app.help());
     return Exit::done;

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "agent/cli/command.h"
@@ -22,7 +23,7 @@ constexpr std::size_t kMaxDataBytes = 64u << 20;
 struct RegisterOptions {
   Name name;
   std::optional<std::string> data;
-  std::string data_file;
+  std::optional<std::string> data_file;
   std::optional<std::string> address;
   std::optional<std::string> port;
   std::vector<std::string> metadata;
@@ -51,6 +52,17 @@ std::string check_metadata(const std::string& value) {
   return check_utf8(value);
 }
 
+// Of two values for one key, neither may be dropped in silence.
+void refuse_repeated_keys(const std::vector<std::string>& metadata) {
+  std::set<std::string> keys;
+  for (const std::string& pair : metadata) {
+    const std::string key = pair.substr(0, pair.find('='));
+    if (!keys.insert(key).second) {
+      throw CLI::ValidationError("--metadata", fmt::format("names '{}' twice", key));
+    }
+  }
+}
+
 // All of the file ("-": standard input) into `data`; otherwise what went wrong.
 std::string read_file(const std::string& name, std::string& data) {
   const bool standard_input = name == "-";
@@ -75,9 +87,9 @@ std::string read_file(const std::string& name, std::string& data) {
 std::string registration_body(const RegisterOptions& options, std::string& problem) {
   Json body = Json::object();
   std::optional<std::string> data = options.data;
-  if (!options.data_file.empty()) {
+  if (options.data_file) {
     data.emplace();
-    problem = read_file(options.data_file, *data);
+    problem = read_file(*options.data_file, *data);
   }
   if (data) {
     // JSON strings hold text only; other bytes travel encoded.
@@ -92,11 +104,7 @@ std::string registration_body(const RegisterOptions& options, std::string& probl
   }
   for (const std::string& pair : options.metadata) {
     const std::size_t equals = pair.find('=');
-    const std::string key = pair.substr(0, equals);
-    if (at(body["metadata"], key.c_str()).is_string()) {
-      problem = fmt::format("--metadata names {} twice", key);
-    }
-    body["metadata"][key] = pair.substr(equals + 1);
+    body["metadata"][pair.substr(0, equals)] = pair.substr(equals + 1);
   }
   if (options.format) {
     body["format"] = *options.format;
@@ -133,8 +141,8 @@ Exit run_register(Context& context, const RegisterOptions& options) {
   const std::string state = text(*body, "state");
   const bool registered = answer->status == 200 && (state.empty() || state == "registered");
   if (options.wait.asked() && !registered) {
-    return wait_ran_out(context, options.name, options.wait,
-                        state.empty() ? parse(look_up(context, options.name).body) : *body);
+    const Json item = state.empty() ? parse(look_up(context, options.name).body) : *body;
+    return wait_ran_out(context, options.name, "in ZooKeeper", options.wait, item);
   }
   if (context.json) {
     return Exit::done;
@@ -186,7 +194,10 @@ void add_register_command(CLI::App& app, Run& run) {
       "  limpet register web i-1 --address 10.0.0.7 --port 8080 --metadata zone=a\n"
       "  limpet register web i-1 --data 'http://10.0.0.7:8080' --wait 10s\n"
       "  generate-config | limpet register web i-1 --data-file -\n");
-  verb->callback([&run, options] { run = [options](Context& context) { return run_register(context, *options); }; });
+  verb->callback([&run, options] {
+    refuse_repeated_keys(options->metadata);
+    run = [options](Context& context) { return run_register(context, *options); };
+  });
 }
 
 }  // namespace limpet::cli

@@ -126,7 +126,7 @@ Exit run_wait(Context& context, const Name& name, const WaitTime& wait) {
     print_json(context, answer->body);
   }
   if (text(*item, "state") != "registered") {
-    return wait_ran_out(context, name, wait, *item);
+    return wait_ran_out(context, name, "in ZooKeeper", wait, *item);
   }
   if (!context.json) {
     context.console.out(printable(fmt::format("{} is registered in ZooKeeper as {}", name.str(), text(*item, "path"))) +

@@ -251,7 +251,7 @@ void add_storage(Block& block, const Facts& facts) {
   }
   const std::string error = text(facts.storage, "error");
   block.add("Storage",
-            fmt::format("FAILED{}. Changes are refused (storage_failed) until it works again, which the agent tries by "
+            fmt::format("FAILED{}. Changes are refused until it works again, which the agent tries by "
                         "itself: look at the disk's space and health",
                         error.empty() ? "" : ": " + error),
             Colour::red);

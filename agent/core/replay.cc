@@ -230,6 +230,10 @@ const std::string& Replay::path_of(const Node& node) {
   return node.path;
 }
 
+const RegistrationId& Replay::id_of(const Node& node) {
+  return node.id;
+}
+
 Replay::Phase Replay::phase(const std::string& path) const {
   const auto it = nodes_.find(path);
   return it == nodes_.end() ? Phase::pending : it->second.phase;

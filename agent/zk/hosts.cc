@@ -13,9 +13,13 @@ constexpr std::size_t kMaxServers = 64;
 constexpr std::size_t kMaxHostName = 253;  // RFC 1035 without the root's dot
 constexpr std::size_t kMaxChroot = 1024;
 
-Status invalid(std::string message) { return {Errc::invalid, "zookeeper: " + std::move(message)}; }
+Status invalid(std::string message) {
+  return {Errc::invalid, "zookeeper: " + std::move(message)};
+}
 
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+std::string quoted(std::string_view text) {
+  return "\"" + std::string(text) + "\"";
+}
 
 std::string_view trim(std::string_view text) {
   const auto first = text.find_first_not_of(" \t");
@@ -25,7 +29,9 @@ std::string_view trim(std::string_view text) {
   return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
-bool is_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'); }
+bool is_alnum(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
 
 bool is_host_name(std::string_view name) {
   return !name.empty() && name.size() <= kMaxHostName &&

@@ -130,10 +130,9 @@ class Prober::Round : public std::enable_shared_from_this<Round> {
     } else if (error) {
       settle(attempt, ServerState::unreachable, error.message());
     } else {
-      boost::asio::async_write(attempt.socket, boost::asio::buffer(kQuestion),
-                               [self = shared_from_this(), &attempt](error_code failed, std::size_t) {
-                                 self->asked(attempt, failed);
-                               });
+      boost::asio::async_write(
+          attempt.socket, boost::asio::buffer(kQuestion),
+          [self = shared_from_this(), &attempt](error_code failed, std::size_t) { self->asked(attempt, failed); });
     }
   }
 
@@ -190,7 +189,9 @@ class Prober::Round : public std::enable_shared_from_this<Round> {
 Prober::Prober(boost::asio::io_context& io, Pace pace, std::uint64_t seed, Report report)
     : io_(io), pace_(pace), report_(std::move(report)), random_(seed), timer_(io) {}
 
-Prober::~Prober() { stop(); }
+Prober::~Prober() {
+  stop();
+}
 
 void Prober::start(std::vector<Server> servers) {
   stop();

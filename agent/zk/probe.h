@@ -1,5 +1,5 @@
-// Finds out, while there is no connection, what is wrong with each server: asks it for `srvr` on a socket of its own, at
-// a slow pace and with jitter.
+// Finds out, while there is no connection, what is wrong with each server: asks it for `srvr` on a socket of its own,
+// at a slow pace and with jitter.
 //
 // Core thread only; nothing blocks. The io_context outlives the Prober.
 #pragma once

@@ -21,8 +21,8 @@ using boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// Servers that serve for this long, and still no session: then the handle is at fault. Three times the time-out lets the
-// library try a server that hangs, and two more.
+// Servers that serve for this long, and still no session: then the handle is at fault. Three times the time-out lets
+// the library try a server that hangs, and two more.
 constexpr std::int64_t kFruitlessTimeouts = 3;
 constexpr std::int64_t kFruitlessAtLeastMs = 5000;
 
@@ -56,9 +56,10 @@ class ZkClient::Impl {
         random_(options_.seed),
         retry_timer_(io),
         look_up_timer_(io),
-        trouble_(io, [this](bool no_quorum, std::string text) {
-          sink_(core::ZkTrouble{epoch_, no_quorum, std::move(text)});
-        }),
+        trouble_(io,
+                 [this](bool no_quorum, std::string text) {
+                   sink_(core::ZkTrouble{epoch_, no_quorum, std::move(text)});
+                 }),
         prober_(io, options_.probe, random_(), [this](const auto& verdicts) { probed(verdicts); }),
         life_(1) {}
 
@@ -128,21 +129,21 @@ class ZkClient::Impl {
   }
 
   void open_handle() {
-    boost::asio::post(life_, [self = this, &io = io_, alive = std::weak_ptr<char>(alive_), handle = handle_,
-                              hosts = active_hosts_, session = session_, timeout_ms = options_.session_timeout_ms,
-                              seed = random_()] {
-      Opened opened{resolve(hosts), {}};
-      if (!opened.resolved.servers.empty()) {
-        ZkHandle::Endpoints endpoints;
-        for (const auto& server : opened.resolved.servers) {
-          endpoints.push_back(server.endpoint);
-        }
-        std::shuffle(endpoints.begin(), endpoints.end(), std::mt19937_64(seed));
-        opened.status = handle->open(endpoints, timeout_ms, session);
-      }
-      on_core(self, io, alive, handle->id(),
-              [opened = std::move(opened)](Impl& impl) mutable { impl.opened(std::move(opened)); });
-    });
+    boost::asio::post(
+        life_, [self = this, &io = io_, alive = std::weak_ptr<char>(alive_), handle = handle_, hosts = active_hosts_,
+                session = session_, timeout_ms = options_.session_timeout_ms, seed = random_()] {
+          Opened opened{resolve(hosts), {}};
+          if (!opened.resolved.servers.empty()) {
+            ZkHandle::Endpoints endpoints;
+            for (const auto& server : opened.resolved.servers) {
+              endpoints.push_back(server.endpoint);
+            }
+            std::shuffle(endpoints.begin(), endpoints.end(), std::mt19937_64(seed));
+            opened.status = handle->open(endpoints, timeout_ms, session);
+          }
+          on_core(self, io, alive, handle->id(),
+                  [opened = std::move(opened)](Impl& impl) mutable { impl.opened(std::move(opened)); });
+        });
   }
 
   void opened(Opened opened) {
@@ -226,9 +227,8 @@ class ZkClient::Impl {
         return;
       }
       boost::asio::post(life_, [this, &io = io_, alive, id, hosts = active_hosts_] {
-        on_core(this, io, alive, id, [resolved = resolve(hosts)](Impl& impl) mutable {
-          impl.looked_up(std::move(resolved));
-        });
+        on_core(this, io, alive, id,
+                [resolved = resolve(hosts)](Impl& impl) mutable { impl.looked_up(std::move(resolved)); });
       });
     });
   }
@@ -338,11 +338,17 @@ ZkClient::ZkClient(boost::asio::io_context& io, Options options, Sink sink) {
 
 ZkClient::~ZkClient() = default;
 
-void ZkClient::start(const core::ZkStart& start) { impl_->start(start); }
+void ZkClient::start(const core::ZkStart& start) {
+  impl_->start(start);
+}
 
-void ZkClient::stop(const core::ZkStop& stop) { impl_->stop(stop); }
+void ZkClient::stop(const core::ZkStop& stop) {
+  impl_->stop(stop);
+}
 
-void ZkClient::send(core::ZkSend request) { impl_->send(std::move(request)); }
+void ZkClient::send(core::ZkSend request) {
+  impl_->send(std::move(request));
+}
 
 Status ZkClient::set_servers(const std::string& hosts) {
   auto parsed = parse_hosts(hosts);

@@ -39,8 +39,8 @@ class ZkClient final : public Ensemble {
     Prober::Pace probe;
   };
 
-  // `io` is the core thread's; it outlives the client. `sink` is called from its event loop only. Nothing happens before
-  // start(). Precondition: parse_hosts(options.hosts) succeeds.
+  // `io` is the core thread's; it outlives the client. `sink` is called from its event loop only. Nothing happens
+  // before start(). Precondition: parse_hosts(options.hosts) succeeds.
   //
   // Besides the events that Ensemble names, the sink receives ServersChanged when a handle is wanted anew: addresses
   // have changed, or servers serve while this handle cannot get a session from them (as when the ensemble was restored

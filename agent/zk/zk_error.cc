@@ -17,7 +17,9 @@ constexpr int kHighest = 127;
 
 // Numbers that no header of ours knows. From -100 down they are verdicts of a server on one request; above that they
 // tell of a connection or of the library, after which anything may have happened.
-ZkCode unlisted(int rc) { return rc <= ZAPIERROR ? ZkCode::refused : ZkCode::unknown_outcome; }
+ZkCode unlisted(int rc) {
+  return rc <= ZAPIERROR ? ZkCode::refused : ZkCode::unknown_outcome;
+}
 
 }  // namespace
 

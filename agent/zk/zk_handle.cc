@@ -143,7 +143,9 @@ ZkHandle::ZkHandle(std::uint64_t id, core::Epoch epoch, std::string chroot, std:
       mailbox_(std::move(mailbox)),
       log_(std::make_shared<LibraryLog>(std::move(log))) {}
 
-ZkHandle::~ZkHandle() { assert(zh_.load() == nullptr); }
+ZkHandle::~ZkHandle() {
+  assert(zh_.load() == nullptr);
+}
 
 Status ZkHandle::open(const Endpoints& endpoints, std::int32_t timeout_ms, const std::optional<Session>& session) {
   endpoints_ = endpoints;
@@ -158,9 +160,8 @@ Status ZkHandle::open(const Endpoints& endpoints, std::int32_t timeout_ms, const
     id.client_id = session->id.value;
     std::memcpy(id.passwd, session->password.data(), sizeof(id.passwd));
   }
-  zhandle_t* zh =
-      zookeeper_init2(library_list(pad_to_odd(endpoints)).c_str(), &Callbacks::on_session, timeout_ms,
-                      session ? &id : nullptr, this, ZOO_NO_LOG_CLIENTENV, lease_->callback());
+  zhandle_t* zh = zookeeper_init2(library_list(pad_to_odd(endpoints)).c_str(), &Callbacks::on_session, timeout_ms,
+                                  session ? &id : nullptr, this, ZOO_NO_LOG_CLIENTENV, lease_->callback());
   if (zh == nullptr) {
     const std::string why = std::generic_category().message(errno);
     lease_.reset();
@@ -256,8 +257,7 @@ int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, R
       return zoo_acreate2(zh, path.c_str(), request.data.data(), length, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL,
                           &Callbacks::on_string_stat, context);
     case core::ZkVerb::create_parent:
-      return zoo_acreate(zh, path.c_str(), "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_PERSISTENT, &Callbacks::on_string,
-                         context);
+      return zoo_acreate(zh, path.c_str(), "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_PERSISTENT, &Callbacks::on_string, context);
     case core::ZkVerb::set:
       return zoo_aset(zh, path.c_str(), request.data.data(), length, request.version, &Callbacks::on_stat, context);
     case core::ZkVerb::remove:

@@ -1,9 +1,9 @@
 // One handle of the ZooKeeper C library: opening it, handing requests in, turning its callbacks into Mail, and letting
 // go of it without ending its session.
 //
-// open() and detach() run on the zk-life thread and block; the rest belongs to the core thread. The callbacks run on the
-// library's threads: they copy, push into the mailbox and return. Whoever holds the handle keeps it until detach() has
-// returned true; after that the library knows nothing of it any more.
+// open() and detach() run on the zk-life thread and block; the rest belongs to the core thread. The callbacks run on
+// the library's threads: they copy, push into the mailbox and return. Whoever holds the handle keeps it until detach()
+// has returned true; after that the library knows nothing of it any more.
 #pragma once
 
 #include <atomic>
@@ -45,8 +45,8 @@ class ZkHandle {
 
   std::uint64_t id() const { return id_; }
 
-  // Zk-life thread. Starts connecting to `endpoints`, in their order; at least one. Re-attaches to `session` where there
-  // is one. Errc::io: the library could not make a handle.
+  // Zk-life thread. Starts connecting to `endpoints`, in their order; at least one. Re-attaches to `session` where
+  // there is one. Errc::io: the library could not make a handle.
   Status open(const Endpoints& endpoints, std::int32_t timeout_ms, const std::optional<Session>& session);
 
   // Zk-life thread. Lets go of the library's handle; its session lives on until the server ends it. Blocks for some
@@ -57,11 +57,12 @@ class ZkHandle {
   // Core thread. True while the connection that ZkConnected told of (with this count of losses) stands.
   bool stands(std::uint64_t losses) const;
 
-  // Core thread. Hands a request in; its answer comes as Mail. A code other than ok: it was not taken, nothing was sent,
-  // and no Mail comes. Precondition: a ZkConnected came from this handle.
+  // Core thread. Hands a request in; its answer comes as Mail. A code other than ok: it was not taken, nothing was
+  // sent, and no Mail comes. Precondition: a ZkConnected came from this handle.
   core::ZkReply submit(core::OpId op, const core::ZkRequest& request);
 
-  // Core thread. Creates the chroot and what lies above it, in the same pipeline and before all that is submitted after.
+  // Core thread. Creates the chroot and what lies above it, in the same pipeline and before all that is submitted
+  // after.
   void create_chroot();
 
   // Core thread. Takes back what a Mail of this handle carried.

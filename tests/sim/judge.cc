@@ -187,7 +187,8 @@ void Judge::check_order(const Txn& txn, Seq seq) {
     return;
   }
   if (seq < highest_) {
-    verdict_.fail("I3c", text(seq) + " " + txn.path + " reached ZooKeeper after " + text(highest_));
+    verdict_.fail(txn.before ? "I3c (set)" : "I3c",
+                  text(seq) + " " + txn.path + " reached ZooKeeper after " + text(highest_));
   }
   highest_ = std::max(highest_, seq);
 }

@@ -38,7 +38,7 @@ std::string Model::path_of(const RegisterRequest& request) const {
 
 // ---- Calls
 
-void Model::submitted(const core::Event& event) {
+void Model::submitted(const core::Event& event, const core::Core& core) {
   Call call;
   core::Token token;
   if (const auto* submit = std::get_if<core::Submit>(&event)) {
@@ -58,15 +58,19 @@ void Model::submitted(const core::Event& event) {
     }
   }
   if (!anything_open() && !store_.refusing()) {
-    expect(call);
+    expect(call, core);
   }
   calls_.emplace(token, std::move(call));
 }
 
 // Only where nothing else is on its way can the outcome be told beforehand, and only of single changes.
-void Model::expect(Call& call) const {
+void Model::expect(Call& call, const core::Core& core) const {
   if (call.leave || call.changes.size() != 1) {
     return;
+  }
+  const bool deregisters = std::holds_alternative<DeregisterRequest>(call.changes.front());
+  if (const auto view = core.find(id_of(call.changes.front())); deregisters && view && !live(view)) {
+    return;  // it is being removed: to ask again changes nothing, and may be answered either way
   }
   std::set<ProblemCode> problems;
   expect_one(call, problems);
@@ -95,7 +99,8 @@ void Model::expect_one(Call& call, std::set<ProblemCode>& problems) const {
     problems.insert(ProblemCode::not_allowed);
   }
   for (const auto& [id, other] : accepted_) {
-    if (other.present && other.path == path && id != request->id) {
+    const bool nested = under(path, other.path) || under(other.path, path);  // an ephemeral znode has no children
+    if (other.present && id != request->id && (other.path == path || nested)) {
       problems.insert(ProblemCode::path_taken);
     }
   }
@@ -130,12 +135,24 @@ void Model::refused(const Call& call, const core::Problem& problem) {
   }
   for (const ChangeRequest& change : call.changes) {
     const auto* request = std::get_if<RegisterRequest>(&change);
-    const auto standing = accepted_.find(id_of(change));
-    const bool stands = request != nullptr && standing != accepted_.end() && standing->second.data == request->data;
-    if (request != nullptr && !stands) {
+    if (request != nullptr && !asked_elsewhere(*request)) {
       refused_data_.insert(request->data);
     }
   }
+}
+
+// True where this content may come to stand by another call than the one that was refused.
+bool Model::asked_elsewhere(const RegisterRequest& request) const {
+  const auto asks = [&](const Call& call) {
+    return std::any_of(call.changes.begin(), call.changes.end(), [&](const ChangeRequest& change) {
+      const auto* other = std::get_if<RegisterRequest>(&change);
+      return other != nullptr && other->data == request.data;
+    });
+  };
+  const auto standing = accepted_.find(request.id);
+  return (standing != accepted_.end() && standing->second.data == request.data) ||
+         std::any_of(doubtful_.begin(), doubtful_.end(), asks) ||
+         std::any_of(calls_.begin(), calls_.end(), [&](const auto& entry) { return asks(entry.second); });
 }
 
 void Model::acknowledged(const Call& call, const std::vector<AcceptedChange>& answers, const core::Core& core) {
@@ -166,9 +183,6 @@ void Model::acknowledged(const Call& call, const std::vector<AcceptedChange>& an
     before = answers[i].changed ? answers[i].seq : before;
     acknowledged_change(call, call.changes[i], answers[i], core);
   }
-  for (const ChangeRequest& change : call.changes) {
-    check_shown(id_of(change), core);
-  }
 }
 
 void Model::acknowledged_change(const Call& call, const ChangeRequest& change, const AcceptedChange& answer,
@@ -184,6 +198,7 @@ void Model::acknowledged_change(const Call& call, const ChangeRequest& change, c
   }
   check_durable(change, answer.seq);
   highest_acknowledged_ = std::max(highest_acknowledged_, answer.seq);
+  touched_.insert(answer.id);
   Accepted& standing = accepted_[answer.id];
   if (standing.seq > answer.seq) {
     return;  // a newer change was decided meanwhile
@@ -226,6 +241,7 @@ void Model::agent_died() {
     doubtful_.push_back(std::move(call));
   }
   calls_.clear();
+  touched_.clear();
 }
 
 // ---- What the core shows
@@ -256,6 +272,13 @@ void Model::check_shown(const RegistrationId& id, const core::Core& core) {
                              view->registration.path + " data=" + view->registration.data + ", but stands as " +
                              seq_text(standing.seq) + " " + standing.path + " data=" + standing.data);
   }
+}
+
+void Model::step_done(const core::Core& core) {
+  for (const RegistrationId& id : touched_) {
+    check_shown(id, core);
+  }
+  touched_.clear();
 }
 
 void Model::check(const core::Core& core) {

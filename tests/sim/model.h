@@ -47,9 +47,11 @@ class Model {
       : store_(store), options_(options), verdict_(verdict) {}
 
   // A caller sent this; where the outcome can be told beforehand, it is remembered.
-  void submitted(const core::Event& submit_or_leave);
+  void submitted(const core::Event& submit_or_leave, const core::Core& core);
   // The core answered; `core` is asked whether it shows what it said.
   void replied(const core::Reply& reply, const core::Core& core);
+  // All actions of a step were carried out: reads must now see what it acknowledged.
+  void step_done(const core::Core& core);
   // The agent died: nobody will answer any more.
   void agent_died();
   // The core was made anew from the store, or reopened it: what was in doubt is now decided.
@@ -72,8 +74,9 @@ class Model {
   };
 
   std::string path_of(const core::RegisterRequest& request) const;
-  void expect(Call& call) const;
+  void expect(Call& call, const core::Core& core) const;
   void expect_one(Call& call, std::set<core::ProblemCode>& problems) const;
+  bool asked_elsewhere(const core::RegisterRequest& request) const;
   void refused(const Call& call, const core::Problem& problem);
   void acknowledged(const Call& call, const std::vector<core::AcceptedChange>& answers, const core::Core& core);
   void acknowledged_change(const Call& call, const core::ChangeRequest& change, const core::AcceptedChange& answer,
@@ -92,6 +95,7 @@ class Model {
   std::map<core::Token, Call> calls_;  // not answered yet
   std::vector<Call> doubtful_;         // never answered, or `storage_failed`
   std::set<std::string> refused_data_;
+  std::set<RegistrationId> touched_;  // acknowledged in this step
   Seq highest_acknowledged_;
   std::set<Seq> acknowledged_seqs_;
   std::uint64_t acknowledged_ = 0;

@@ -83,6 +83,7 @@ class FakeEnsemble final : public zk::Ensemble {
 
   // ---- Others, who write where we do
   SessionId foreign_session(std::int64_t lives_ms);  // ends by itself after that
+  void settle_foreign_sessions(bool end);                // they all end now, or live for ever
   bool outsider_create(const std::string& path, const std::string& data, SessionId owner);  // 0: persistent
   bool outsider_set(const std::string& path, const std::string& data);
   bool outsider_remove(const std::string& path);  // with everything below it

@@ -80,6 +80,14 @@ SessionId FakeEnsemble::foreign_session(std::int64_t lives_ms) {
   return session.id;
 }
 
+void FakeEnsemble::settle_foreign_sessions(bool end) {
+  for (auto& [id, session] : sessions_) {
+    if (session.foreign) {
+      session.deadline = end ? clock_.steady_ms() : kNever;
+    }
+  }
+}
+
 bool FakeEnsemble::outsider_create(const std::string& path, const std::string& data, SessionId owner) {
   const std::string parent = FakeZnodes::parent_of(path);
   if (!parent.empty() && znodes_.find(parent) == nullptr && !outsider_create(parent, {}, SessionId{0})) {

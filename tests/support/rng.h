@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 namespace limpet::test {
 
@@ -32,10 +33,10 @@ class Rng {
     return probability > 0 && static_cast<double>(next() >> 11) * 0x1.0p-53 < probability;
   }
 
-  // One element. Precondition: not empty.
+  // One element, of a vector or an array. Precondition: not empty.
   template <typename Container>
   auto& pick(Container& container) {
-    return container[below(container.size())];
+    return container[below(std::size(container))];
   }
 
   // A generator of its own, so that what one part draws does not shift what another gets.

@@ -156,6 +156,14 @@ TEST(RocksStore, ReadChangesNothing) {
   EXPECT_FALSE(std::filesystem::exists(temp.path("none")));
 }
 
+// Its first lines mean the same in every version. storage/FORMAT.md shows this file.
+TEST(RocksStore, FormatFileIsAsDocumented) {
+  TempDir temp;
+  const std::string dir = temp.path("state");
+  open_ok(dir).reset();
+  EXPECT_EQ(read_file(dir + "/FORMAT"), "limpet state\nformat 1\nstage ready\ncrc32c f5bc40ff\n");
+}
+
 TEST(RocksStore, NewerFormatIsRefusedUntouched) {
   TempDir temp;
   const std::string dir = temp.path("state");

@@ -1,0 +1,323 @@
+#include "agent/api/connection.h"
+
+#include <poll.h>
+
+#include <algorithm>
+#include <boost/asio/buffer.hpp>
+#include <cstring>
+#include <utility>
+
+namespace limpet::api {
+namespace {
+
+using boost::system::error_code;
+
+constexpr std::size_t kFirstBufferBytes = 4 * 1024;
+constexpr std::size_t kOutputHighBytes = 64 * 1024;  // answers are sent before more are made
+constexpr std::size_t kKeptOutputBytes = 64 * 1024;
+
+}  // namespace
+
+Connection::Connection(Socket socket, core::Caller caller, Routes& routes, const ConnectionLimits& limits, Host& host)
+    : limits_(limits),
+      routes_(routes),
+      host_(host),
+      socket_(std::move(socket)),
+      reader_(request_, limits.request),
+      in_(kFirstBufferBytes) {
+  request_.caller = caller;
+}
+
+void Connection::start() {
+  arm_read();
+}
+
+void Connection::refuse(const Problem& problem) {
+  answer_and_close(problem);
+  pump();
+}
+
+void Connection::finish() {
+  if (closed_) {
+    return;
+  }
+  assert(busy_);
+  busy_ = false;
+  append_answer(draining_ || !request_.keep_alive || (end_of_input_ && in_begin_ == in_end_));
+  pump();
+}
+
+// Puts response_ behind what is still to be sent.
+void Connection::append_answer(bool close) {
+  last_answer_ = last_answer_ || close;
+  const Persistence persistence = close               ? Persistence::close
+                                  : request_.http_1_0 ? Persistence::keep_alive
+                                                      : Persistence::implied;
+  host_.head.append(out_, response_, persistence, host_.wall_ms());
+  if (request_.method != Method::head) {
+    out_ += response_.body;
+  }
+  if (response_.body.capacity() > kKeptOutputBytes) {
+    response_.body = std::string();
+  }
+}
+
+void Connection::answer_and_close(const Problem& problem) {
+  request_.method = Method::other;  // whatever it was to be: this answer has a body
+  response_.set_problem(problem);
+  refused_ = true;
+  append_answer(true);
+}
+
+// Does all that can be done without waiting. finish() called from within the routes ends here too, and then leaves the
+// rest to the pump that is on the stack.
+void Connection::pump() {
+  if (pumping_ || closed_) {
+    return;
+  }
+  const auto self = shared_from_this();
+  pumping_ = true;
+  starved_ = false;
+  do {
+    handle_buffered();
+  } while (flush() && !busy_ && !last_answer_ && !starved_);
+  pumping_ = false;
+  if (!closed_) {
+    settle();
+  }
+}
+
+void Connection::handle_buffered() {
+  while (!busy_ && !last_answer_ && !starved_ && out_.size() < kOutputHighBytes) {
+    handle_one();
+  }
+}
+
+void Connection::handle_one() {
+  std::size_t used = 0;
+  const auto result = reader_.read(std::string_view(in_.data() + in_begin_, in_end_ - in_begin_), used);
+  in_begin_ += used;
+  switch (result) {
+    case RequestReader::Result::need_more:
+      starved_ = true;
+      if (reader_.take_expects_continue()) {
+        out_ += "HTTP/1.1 100 Continue\r\n\r\n";
+      }
+      return;
+    case RequestReader::Result::refused:
+      return answer_and_close(reader_.problem());
+    case RequestReader::Result::complete:
+      break;
+  }
+  deadline_kind_ = Deadline::none;
+  busy_ = true;
+  response_.reset();
+  routes_.handle(request_, std::static_pointer_cast<Exchange>(shared_from_this()));
+}
+
+// Sends what there is. Returns true when all of it is sent.
+bool Connection::flush() {
+  while (!closed_ && output_pending()) {
+    error_code error;
+    const std::size_t bytes = socket_.write_some(boost::asio::buffer(out_.data() + sent_, out_.size() - sent_), error);
+    if (error == boost::asio::error::would_block) {
+      return false;
+    }
+    if (error) {
+      close();
+      return false;
+    }
+    sent_ += bytes;
+  }
+  sent_ = 0;
+  out_.clear();
+  if (out_.capacity() > 2 * kKeptOutputBytes) {
+    out_.shrink_to_fit();
+  }
+  return !closed_;
+}
+
+// Nothing more can be done now: decides what to wait for, and until when.
+void Connection::settle() {
+  if (output_pending()) {
+    if (deadline_kind_ != Deadline::write) {
+      set_deadline(Deadline::write, limits_.write_timeout);
+    }
+    return arm_write();
+  }
+  if (last_answer_) {
+    return refused_ ? begin_linger() : close();
+  }
+  if (busy_) {
+    deadline_kind_ = Deadline::none;
+    arm_read();
+    if (!reading_) {
+      watch_for_hangup();
+    }
+    return;
+  }
+  const bool in_request = reader_.in_request() || in_begin_ != in_end_;
+  if (end_of_input_ || (draining_ && !in_request)) {
+    return close();
+  }
+  if (!in_request) {
+    deadline_kind_ = Deadline::none;
+  } else if (deadline_kind_ != Deadline::request) {
+    set_deadline(Deadline::request, limits_.request_timeout);
+  }
+  arm_read();
+}
+
+// Closing with something unread in the socket would break the caller's pipe before it has read why. So what it still
+// sends is thrown away until it hangs up too, or too long.
+void Connection::begin_linger() {
+  if (lingering_) {
+    return;
+  }
+  lingering_ = true;
+  error_code ignored;
+  socket_.shutdown(Socket::shutdown_send, ignored);
+  if (end_of_input_) {
+    return close();
+  }
+  set_deadline(Deadline::linger, limits_.linger_timeout);
+  arm_read();
+}
+
+// Makes space for a read where there is none. False: there must be no more now.
+bool Connection::make_room() {
+  if (lingering_) {
+    in_begin_ = in_end_ = 0;
+    return true;
+  }
+  if (in_begin_ == in_end_) {
+    in_begin_ = in_end_ = 0;
+  } else if (in_begin_ != 0 && in_end_ == in_.size()) {
+    std::memmove(in_.data(), in_.data() + in_begin_, in_end_ - in_begin_);
+    in_end_ -= in_begin_;
+    in_begin_ = 0;
+  }
+  // A body passes through in pieces; only a head has to fit as a whole.
+  const std::size_t most = 2 * limits_.request.max_header_bytes;
+  if ((in_end_ == in_.size() || reader_.in_request()) && in_.size() < most) {
+    in_.resize(std::min(in_.size() * 4, most));
+  }
+  return in_end_ != in_.size();
+}
+
+void Connection::arm_read() {
+  if (reading_ || end_of_input_ || closed_ || !make_room()) {
+    return;
+  }
+  reading_ = true;
+  socket_.async_read_some(
+      boost::asio::buffer(in_.data() + in_end_, in_.size() - in_end_),
+      [self = shared_from_this()](const error_code& error, std::size_t bytes) { self->on_read(error, bytes); });
+}
+
+void Connection::on_read(const error_code& error, std::size_t bytes) {
+  reading_ = false;
+  if (closed_) {
+    return;
+  }
+  if (error && error != boost::asio::error::eof) {
+    return close();
+  }
+  end_of_input_ = error == boost::asio::error::eof;
+  if (lingering_) {
+    return end_of_input_ ? close() : arm_read();
+  }
+  in_end_ += bytes;
+  if (end_of_input_ && (busy_ || output_pending())) {
+    // Half closed, or gone altogether? The first still gets its answer.
+    return watch_for_hangup();
+  }
+  pump();
+}
+
+void Connection::arm_write() {
+  if (writing_) {
+    return;
+  }
+  writing_ = true;
+  socket_.async_wait(Socket::wait_write, [self = shared_from_this()](const error_code& error) {
+    self->writing_ = false;
+    if (self->closed_) {
+      return;
+    }
+    if (error) {
+      return self->close();
+    }
+    self->deadline_kind_ = Deadline::none;  // the caller took something
+    self->pump();
+  });
+}
+
+bool Connection::hung_up() {
+  pollfd state{socket_.native_handle(), 0, 0};
+  return ::poll(&state, 1, 0) == 1 && (state.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+void Connection::watch_for_hangup() {
+  if (hung_up()) {
+    return close();
+  }
+  if (watching_) {
+    return;
+  }
+  watching_ = true;
+  socket_.async_wait(Socket::wait_error, [self = shared_from_this()](const error_code& error) {
+    // Not armed again: urgent data wakes this too, and whoever sends that need not be told that its caller went.
+    self->watching_ = false;
+    if (!self->closed_ && !error && self->hung_up()) {
+      self->close();
+    }
+  });
+}
+
+void Connection::set_deadline(Deadline kind, std::chrono::milliseconds after) {
+  deadline_kind_ = kind;
+  deadline_ = Clock::now() + after;
+  host_.watch_deadlines();
+}
+
+bool Connection::sweep(Clock::time_point now) {
+  if (closed_ || deadline_kind_ == Deadline::none) {
+    return false;
+  }
+  if (now < deadline_) {
+    return true;
+  }
+  if (deadline_kind_ != Deadline::request) {
+    close();
+    return false;
+  }
+  Problem problem;
+  problem.kind = ProblemKind::timeout;
+  problem.detail =
+      "The request was not complete " + std::to_string(limits_.request_timeout.count()) + " ms after its first byte.";
+  answer_and_close(problem);
+  pump();
+  return !closed_ && deadline_kind_ != Deadline::none;
+}
+
+void Connection::drain() {
+  draining_ = true;
+  if (lingering_) {
+    return close();
+  }
+  pump();
+}
+
+void Connection::close() {
+  if (closed_) {
+    return;
+  }
+  const auto self = shared_from_this();
+  closed_ = true;
+  error_code ignored;
+  socket_.close(ignored);
+  host_.connection_closed(*this);
+}
+
+}  // namespace limpet::api

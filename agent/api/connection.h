@@ -1,0 +1,116 @@
+// One connection of a local program: reads requests, hands them to the routes one at a time, writes the answers.
+//
+// Callbacks rather than coroutines: a request that is answered at once costs one read and one write and no allocation,
+// and requests that came pipelined are answered in order by one write. The server's list owns a connection; operations
+// in flight hold it too, so it outlives them. What waits for the service holds it weakly: when the caller hangs up, the
+// connection goes, and the late answer finds nobody. All on the core thread.
+#pragma once
+
+#include <boost/asio/local/stream_protocol.hpp>
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/api/http_message.h"
+#include "agent/api/request_reader.h"
+#include "agent/api/routes.h"
+
+namespace limpet::api {
+
+struct ConnectionLimits {
+  RequestLimits request;
+  std::chrono::milliseconds request_timeout{30'000};  // from its first byte to its last
+  std::chrono::milliseconds write_timeout{30'000};    // without the caller taking any of its answer
+  std::chrono::milliseconds linger_timeout{2'000};    // after a refusal that ends the connection
+};
+
+class Connection final : public Exchange, public std::enable_shared_from_this<Connection> {
+ public:
+  using Socket = boost::asio::local::stream_protocol::socket;
+  using Clock = std::chrono::steady_clock;
+
+  // What connections share, and whom they tell. Outlives them, or close()s them first.
+  class Host {
+   public:
+    virtual ~Host() = default;
+    // The connection is closed and wants to be forgotten.
+    virtual void connection_closed(Connection& connection) = 0;
+    // A deadline is set: call sweep() from time to time until told otherwise by its result.
+    virtual void watch_deadlines() = 0;
+    virtual WallMs wall_ms() = 0;
+
+    ResponseHead head;
+  };
+
+  Connection(Socket socket, core::Caller caller, Routes& routes, const ConnectionLimits& limits, Host& host);
+
+  // Begins to read.
+  void start();
+  // In place of start(): sends `problem` unasked and ends the connection.
+  void refuse(const Problem& problem);
+  // Acts on a deadline that has passed. Returns whether there is one still to come.
+  bool sweep(Clock::time_point now);
+  // Answers what has begun and closes then; at once where nothing has.
+  void drain();
+  // Closes at once. Idempotent.
+  void close();
+
+  // Exchange
+  Response& response() override { return response_; }
+  void finish() override;
+
+ private:
+  enum class Deadline { none, request, write, linger };
+
+  void pump();
+  void handle_buffered();
+  void handle_one();
+  bool flush();
+  void settle();
+  void append_answer(bool close);
+  void answer_and_close(const Problem& problem);
+  void begin_linger();
+  void arm_read();
+  void arm_write();
+  void watch_for_hangup();
+  bool hung_up();
+  void on_read(const boost::system::error_code& error, std::size_t bytes);
+  void set_deadline(Deadline kind, std::chrono::milliseconds after);
+  bool make_room();
+  bool output_pending() const { return sent_ != out_.size(); }
+
+  // Constant after construction
+  const ConnectionLimits& limits_;
+  Routes& routes_;
+  Host& host_;
+
+  // Core thread only
+  Socket socket_;
+  Request request_;
+  RequestReader reader_;
+  Response response_;
+  std::vector<char> in_;
+  std::size_t in_begin_ = 0;  // what is between these has been received and not yet read
+  std::size_t in_end_ = 0;
+  std::string out_;
+  std::size_t sent_ = 0;  // of out_
+
+  Deadline deadline_kind_ = Deadline::none;
+  Clock::time_point deadline_;
+
+  bool pumping_ = false;       // pump() is on the stack
+  bool busy_ = false;          // a request is with the routes, unanswered
+  bool reading_ = false;       // a read is under way
+  bool writing_ = false;       // waiting until the socket takes more
+  bool watching_ = false;      // waiting for the caller to hang up
+  bool starved_ = false;       // what is buffered holds no whole request
+  bool end_of_input_ = false;  // the caller will send no more
+  bool last_answer_ = false;   // no more requests: close when out_ is sent
+  bool refused_ = false;       // last_answer_ is an error: what still arrives is thrown away for a while
+  bool lingering_ = false;
+  bool draining_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace limpet::api

@@ -1,0 +1,40 @@
+// What is wrong with the fields of a body: gathered while it is read, told all at once. Plain values; any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "agent/api/json_document.h"
+#include "agent/api/names.h"
+#include "agent/api/problem.h"
+
+namespace limpet::api {
+
+inline constexpr std::size_t kMaxWordBytes = 64;  // of an unknown word that is repeated to the caller
+
+// The RFC 6901 pointer of member `key` of the object at `parent`; a long key is shortened.
+std::string child_pointer(const std::string& parent, std::string_view key);
+
+class FieldErrors {
+ public:
+  // `detail` goes on where the field's pointer left off: "must be …", "is missing".
+  void add(std::string pointer, std::string detail);
+  void wrong_type(std::string pointer, std::string_view expected, JsonKind found);
+  // A field that the object at `parent` does not have. `known`: the fields that could have been meant.
+  template <typename Words>
+  void unknown_field(const std::string& parent, std::string_view key, const Words& known) {
+    add_unknown(parent, key, nearest_word(key.substr(0, kMaxWordBytes), known));
+  }
+
+  bool empty() const { return errors_.empty(); }
+  // Precondition: not empty().
+  Problem problem() &&;
+
+ private:
+  void add_unknown(const std::string& parent, std::string_view key, std::string_view nearest);
+
+  std::vector<FieldError> errors_;
+};
+
+}  // namespace limpet::api

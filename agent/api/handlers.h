@@ -1,0 +1,54 @@
+// The handlers behind routes.cc, one for each call of the API, and what they share. Internal to agent/api.
+//
+// A handler answers through call.exchange: at once, or later from a callback of the service, which then holds the
+// exchange weakly and the service by pointer (the service outlives its own callbacks), and nothing else of the Call.
+#pragma once
+
+#include <chrono>
+#include <memory>
+
+#include "agent/api/http_message.h"
+#include "agent/api/service.h"
+#include "agent/api/target.h"
+
+namespace limpet::api {
+
+struct Call {
+  Service& service;
+  const Request& request;
+  const Target& target;
+  const std::shared_ptr<Exchange>& exchange;
+};
+
+// ---- handlers_registrations.cc
+void put_registration(const Call& call);
+void get_registration(const Call& call);
+void delete_registration(const Call& call);
+void list_registrations(const Call& call);
+
+// ---- handlers_agent.cc
+void post_batch(const Call& call);
+void post_leave(const Call& call);
+void get_status(const Call& call);
+void get_queue(const Call& call);
+void get_healthz(const Call& call);
+void get_readyz(const Call& call);
+
+// ---- handlers.cc
+
+using Wait = std::optional<std::chrono::milliseconds>;  // as ?wait= says
+
+void refuse(Exchange& exchange, const Problem& problem);
+
+Problem make_problem(ProblemKind kind, std::string detail);
+
+// The query where `wait` is all that it may hold.
+Parsed<Wait> read_wait(const Call& call);
+
+// `limit` of a listing: 1 to 10,000, 1,000 where it is not given.
+Parsed<std::size_t> read_limit(const Query& query);
+
+// What stands against taking a change with this body now: its Content-Type, or the agent stopping.
+std::optional<Problem> change_refusal(const Call& call);
+
+}  // namespace limpet::api

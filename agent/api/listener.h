@@ -1,0 +1,46 @@
+// The unix socket that programs connect to: made, or taken over, and removed again.
+//
+// A socket file that a dead process left behind is replaced; anything else that is in the way is an error. There is no
+// moment in which the file exists with other rights than it is to have, or takes connections before it has them.
+// Blocks for the file system only; core thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <string>
+
+#include "storage/error.h"
+
+namespace limpet::api {
+
+class Listener {
+ public:
+  // Makes the socket at `path`, mode 0660, of group `group` where that group exists and the process may give it away;
+  // its directory is made (0755) where it is missing. Fails with in_use where another process listens there, invalid
+  // where something other than a socket has the path or it is too long, permission, or io.
+  static Result<Listener> open(const std::string& path, const std::string& group);
+
+  // Takes over a listening unix stream socket; it is not removed from the file system at the end.
+  static Result<Listener> adopt(int fd);
+
+  Listener(Listener&& other) noexcept;
+  Listener& operator=(Listener&& other) = delete;
+  // Closes the descriptor, and removes the file that open() made, unless another has taken its place.
+  ~Listener();
+
+  // Non-blocking, close-on-exec.
+  int fd() const { return fd_; }
+  // Gives fd() to the caller, who closes it before this is destroyed.
+  void release() { fd_ = -1; }
+
+ private:
+  Listener() = default;
+  Status bind_and_listen(const std::string& path, const std::string& group);
+
+  int fd_ = -1;
+  std::string path_;  // empty: nothing to be removed
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+}  // namespace limpet::api

@@ -1,0 +1,52 @@
+// The fields of one registration, out of the body of a PUT or an operation of a batch. Internal to agent/api.
+#pragma once
+
+#include <array>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "agent/api/field_errors.h"
+#include "agent/api/json_document.h"
+#include "agent/core/types.h"
+
+namespace limpet::api {
+
+inline constexpr std::array<std::string_view, 7> kRegistrationFields = {"data",     "data_base64", "address", "port",
+                                                                        "metadata", "format",      "path"};
+
+class RegistrationReader {
+ public:
+  // `pointer`: where the object stands in the body. `errors` takes what is wrong, and must outlive this.
+  RegistrationReader(std::string pointer, FieldErrors& errors) : pointer_(std::move(pointer)), errors_(errors) {}
+
+  // One member. Returns false where no registration has such a field. The document must outlive this.
+  bool field(std::string_view key, const JsonValue& value);
+
+  // After all members: the request, invalid with all that `errors` has, or too_large.
+  Parsed<core::RegisterRequest> finish(const RegistrationId& id);
+
+ private:
+  std::string at(std::string_view key) const { return child_pointer(pointer_, key); }
+
+  void read_data(const JsonValue& value);
+  void read_data_base64(const JsonValue& value);
+  void read_address(const JsonValue& value);
+  void read_port(const JsonValue& value);
+  void read_metadata(const JsonValue& value);
+  void read_format(const JsonValue& value);
+  void read_path(const JsonValue& value);
+  std::string json_data(const RegistrationId& id) const;
+
+  const std::string pointer_;
+  FieldErrors& errors_;
+  std::optional<std::string> data_;
+  std::optional<std::string> data_base64_;
+  std::optional<std::string> address_;
+  std::optional<std::uint16_t> port_;
+  std::optional<JsonValue> metadata_;
+  std::optional<Format> format_;
+  std::optional<std::string> path_;
+};
+
+}  // namespace limpet::api

@@ -1,0 +1,97 @@
+#include "agent/api/routes.h"
+
+#include <algorithm>
+
+#include "agent/api/handlers.h"
+
+namespace limpet::api {
+namespace {
+
+struct Route {
+  static constexpr std::size_t kMaxDepth = 4;
+
+  Method method;
+  std::size_t depth;
+  std::array<std::string_view, kMaxDepth> segments;  // "*" stands for any
+  void (*handler)(const Call&);
+
+  bool matches(std::span<const std::string_view> path) const {
+    if (path.size() != depth) {
+      return false;
+    }
+    for (std::size_t i = 0; i < depth; ++i) {
+      if (segments[i] != "*" && segments[i] != path[i]) {
+        return false;
+      }
+    }
+    return true;
+  }
+};
+
+constexpr Route kRoutes[] = {
+    {Method::put, 4, {"v1", "registrations", "*", "*"}, put_registration},
+    {Method::get, 4, {"v1", "registrations", "*", "*"}, get_registration},
+    {Method::delete_, 4, {"v1", "registrations", "*", "*"}, delete_registration},
+    {Method::get, 2, {"v1", "registrations"}, list_registrations},
+    {Method::post, 2, {"v1", "batch"}, post_batch},
+    {Method::get, 2, {"v1", "status"}, get_status},
+    {Method::get, 2, {"v1", "queue"}, get_queue},
+    {Method::post, 2, {"v1", "leave"}, post_leave},
+    {Method::get, 1, {"healthz"}, get_healthz},
+    {Method::get, 1, {"readyz"}, get_readyz},
+};
+
+std::string_view allowed_as(Method method) {
+  switch (method) {
+    case Method::get:
+      return "GET, HEAD";
+    case Method::put:
+      return "PUT";
+    case Method::post:
+      return "POST";
+    case Method::delete_:
+      return "DELETE";
+    case Method::head:
+    case Method::other:
+      return "";
+  }
+  return "";
+}
+
+// No route has this path with this method: is there one with another?
+Problem no_route(const Target& target) {
+  Problem problem;
+  for (const Route& route : kRoutes) {
+    if (route.matches(target.segments())) {
+      problem.allow += problem.allow.empty() ? "" : ", ";
+      problem.allow += allowed_as(route.method);
+    }
+  }
+  constexpr std::size_t kMaxShownBytes = 200;
+  const std::string path(target.path().substr(0, kMaxShownBytes));
+  if (problem.allow.empty()) {
+    problem.kind = ProblemKind::not_found;
+    problem.detail = "There is no resource " + path + ".";
+  } else {
+    problem.kind = ProblemKind::method_not_allowed;
+    problem.detail = path + " takes " + problem.allow + ".";
+  }
+  return problem;
+}
+
+}  // namespace
+
+void Routes::handle(const Request& request, const std::shared_ptr<Exchange>& exchange) {
+  if (auto problem = target_.parse(request.target)) {
+    return refuse(*exchange, *problem);
+  }
+  const Method method = request.method == Method::head ? Method::get : request.method;
+  for (const Route& route : kRoutes) {
+    if (route.method == method && route.matches(target_.segments())) {
+      return route.handler(Call{service_, request, target_, exchange});
+    }
+  }
+  refuse(*exchange, no_route(target_));
+}
+
+}  // namespace limpet::api

@@ -1,0 +1,42 @@
+// Method and target -> handler: what the API offers, in one table (routes.cc).
+//
+// The decisions about answers that the interface leaves open:
+// - PUT answers the registration as it is shown. 202: accepted and durable. 200: nothing changed (without `wait`), or
+//   with `wait` it is registered with this or a newer content. A `wait` that runs out is a 202 with the state at that
+//   time. Where another call has removed it by then: 202 with `"state":"removed"`.
+// - DELETE answers the registration as it is being removed (202), and `{"id","service","instance","seq","state":
+//   "removed"}` once it is gone; 200 only with `wait`.
+// - POST /v1/batch and /v1/leave take `wait` too: 200 when all of it is settled in ZooKeeper, or nothing changed.
+// - `wait` is at most 24h; what does not parse, and any unknown query parameter, is 400 bad_request.
+// - GET routes answer HEAD. Bodies of GET, HEAD and DELETE are read and ignored.
+// - A body's Content-Type must be JSON's or absent (415 otherwise); application/x-www-form-urlencoded passes too, since
+//   that is what `curl -d` says of any body.
+// - A page of the listing ends early, with `next`, when it grows past 8 MiB.
+// - A page of the queue does not part two operations of one seq (an update that moves a path has two).
+//
+// One Routes serves all connections, on the core thread.
+#pragma once
+
+#include <memory>
+
+#include "agent/api/http_message.h"
+#include "agent/api/service.h"
+#include "agent/api/target.h"
+
+namespace limpet::api {
+
+class Routes {
+ public:
+  // `service` must outlive this and the answers that it still owes.
+  explicit Routes(Service& service) : service_(service) {}
+
+  // Answers `request` through `exchange`: within the call, or later where the service has to be waited for; then only
+  // if the exchange still exists. `request` need not outlive the call.
+  void handle(const Request& request, const std::shared_ptr<Exchange>& exchange);
+
+ private:
+  Service& service_;
+  Target target_;  // reused, so that a request allocates nothing
+};
+
+}  // namespace limpet::api

@@ -1,0 +1,52 @@
+// The API on its unix socket: takes connections, keeps them within limits, ends them in order.
+//
+// Owned by the agent; everything on the core thread, nothing blocks (but start(), for the file system). It has no
+// thread of its own: it lives on the io_context that it is given. When nothing happens it does nothing, not even wake
+// up: the timer that looks after time-outs runs only while one is pending.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "agent/api/connection.h"
+#include "agent/api/service.h"
+#include "storage/error.h"
+
+namespace limpet::api {
+
+struct ServerOptions {
+  std::string socket_path = "/run/limpet/limpet.sock";
+  std::string group = "limpet";  // of the socket, where there is such a group
+  int listen_fd = -1;            // where not -1: this listening socket instead of one at socket_path
+  std::size_t max_connections = 1'024;
+  ConnectionLimits limits;
+  std::chrono::milliseconds stop_grace{2'000};  // for answers in progress when the server stops
+};
+
+class Server {
+ public:
+  // `io` and `service` must outlive this.
+  Server(boost::asio::io_context& io, Service& service, ServerOptions options);
+  // Closes everything at once, and removes the socket.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // Opens the socket and begins to take connections. Once. Fails as Listener::open and Listener::adopt do.
+  Status start();
+
+  // Takes no more connections, lets answers in progress be finished for up to stop_grace, closes the rest, removes the
+  // socket file, and calls `done` from the event loop. Once.
+  void stop(std::function<void()> done);
+
+  // Those within the limit, now.
+  std::size_t connections() const;
+
+ private:
+  class Impl;
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace limpet::api

@@ -1,0 +1,111 @@
+#include "tests/api/fake_service.h"
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+
+namespace limpet::api {
+namespace {
+
+constexpr SessionId kSession{0x10000000abc};
+
+}  // namespace
+
+FakeService::FakeService(boost::asio::io_context& io, core::Options options) : io_(io), core_(std::move(options), {}) {
+  step(core::Started{});
+}
+
+void FakeService::serve() {
+  serving_ = true;
+  step(core::ZkConnected{epoch_, limpet::Session{kSession, {}, 10'000}, "127.0.0.1:2181"});
+}
+
+void FakeService::release_disk() {
+  disk_held_ = false;
+  for (const std::uint64_t ticket : std::exchange(held_tickets_, {})) {
+    step(core::Persisted{ticket, disk_});
+  }
+}
+
+void FakeService::submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) {
+  const core::Token token{++last_token_};
+  callers_[token] = std::move(done);
+  step_later(core::Submit{token, caller, std::move(changes)});
+}
+
+void FakeService::leave(core::Caller caller, ChangeDone done) {
+  const core::Token token{++last_token_};
+  callers_[token] = std::move(done);
+  step_later(core::Leave{token, caller});
+}
+
+void FakeService::wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
+                               WaitDone done) {
+  const auto wait = waits_.insert(waits_.end(), {std::move(what), boost::asio::steady_timer(io_), std::move(done)});
+  wait->timer.expires_after(timeout);
+  wait->timer.async_wait([this, wait](const boost::system::error_code& error) {
+    if (!error) {
+      const auto callback = std::move(wait->done);
+      waits_.erase(wait);
+      callback(false);
+    }
+  });
+  boost::asio::post(io_, [this] { check_waits(); });
+}
+
+void FakeService::step_later(core::Event event) {
+  boost::asio::post(io_, [this, event = std::move(event)]() mutable { step(std::move(event)); });
+}
+
+void FakeService::step(core::Event event) {
+  core::Actions actions;
+  core_.step(std::move(event), now(), actions);
+  for (core::Action& action : actions) {
+    carry_out(std::move(action));
+  }
+  check_waits();
+}
+
+void FakeService::carry_out(core::Action action) {
+  if (const auto* persist = std::get_if<core::Persist>(&action)) {
+    if (disk_held_) {
+      held_tickets_.push_back(persist->ticket);
+    } else {
+      step_later(core::Persisted{persist->ticket, disk_});
+    }
+  } else if (auto* reply = std::get_if<core::Reply>(&action)) {
+    const auto caller = callers_.extract(reply->token);
+    caller.mapped()(std::move(reply->result));
+  } else if (const auto* start = std::get_if<core::ZkStart>(&action)) {
+    epoch_ = start->epoch;
+  } else if (const auto* send = std::get_if<core::ZkSend>(&action)) {
+    step_later(core::ZkReplied{send->epoch, send->op, reply_to(send->request)});
+  }
+}
+
+core::ZkReply FakeService::reply_to(const core::ZkRequest& request) {
+  core::ZkReply reply;
+  if (request.verb == core::ZkVerb::read) {
+    reply.code = core::ZkCode::no_node;
+  } else {
+    reply.stat = {Zxid{++last_zxid_}, Zxid{last_zxid_}, 0, kSession};
+  }
+  return reply;
+}
+
+bool FakeService::settled(const Wait& wait) const {
+  return std::all_of(wait.what.begin(), wait.what.end(),
+                     [this](const auto& one) { return core_.settled(one.first, one.second); });
+}
+
+void FakeService::check_waits() {
+  for (auto wait = waits_.begin(); wait != waits_.end();) {
+    if (!settled(*wait)) {
+      ++wait;
+      continue;
+    }
+    boost::asio::post(io_, [done = std::move(wait->done)] { done(true); });
+    wait = waits_.erase(wait);
+  }
+}
+
+}  // namespace limpet::api

@@ -1,0 +1,396 @@
+#include "agent/api/json.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "agent/api/base64.h"
+#include "agent/api/json_document.h"
+#include "agent/api/json_writer.h"
+
+namespace limpet::api {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const RegistrationId kId{"web", "i-1"};
+
+core::RegisterRequest accepted(std::string_view body) {
+  auto parsed = parse_registration(kId, body);
+  if (const auto* problem = std::get_if<Problem>(&parsed)) {
+    ADD_FAILURE() << body.substr(0, 200) << ": " << problem->detail;
+    return {};
+  }
+  return std::get<core::RegisterRequest>(std::move(parsed));
+}
+
+Problem refused(std::string_view body) {
+  auto parsed = parse_registration(kId, body);
+  if (!std::holds_alternative<Problem>(parsed)) {
+    ADD_FAILURE() << "accepted: " << body.substr(0, 200);
+    return {};
+  }
+  return std::get<Problem>(std::move(parsed));
+}
+
+std::string nested(std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); }
+
+TEST(JsonDocument, RefusesWhatIsNotCleanJson) {
+  for (const std::string& text :
+       {std::string("{"), std::string("{]"), std::string("{} x"), std::string("{}{}"), std::string("{\"a\":1,}"),
+        std::string("{'a':1}"), std::string("// c\n{}"), std::string("\xEF\xBB\xBF{}"), std::string("{}\0", 3),
+        std::string("{}\0{}", 5), std::string("\"\xFF\""), std::string("\"\xC0\x80\""), std::string("\"\xED\xA0\x80\""),
+        std::string("\"\\ud800\""), std::string("\"\\udc00\""), std::string("\"\\ud800x\""),
+        std::string("\"\\ud800\\u0041\""), std::string("\"a\nb\""), std::string("\"\\x\""), std::string("01"),
+        std::string("1."), std::string(".5"), std::string("+1"), std::string("NaN"), std::string("1e400"),
+        std::string("-1e400"), std::string("nul"), std::string(" "), std::string("\"a")}) {
+    std::string error;
+    EXPECT_EQ(JsonDocument::parse(text, error), std::nullopt) << text;
+    EXPECT_FALSE(error.empty()) << text;
+    EXPECT_EQ(error.find("json.exception"), std::string::npos) << error;
+  }
+}
+
+TEST(JsonDocument, DepthIsBoundedWithoutRecursion) {
+  std::string error;
+  EXPECT_TRUE(JsonDocument::parse(nested(32), error));
+  for (const std::size_t depth : {33, 1'000, 100'000, 1'000'000}) {
+    EXPECT_FALSE(JsonDocument::parse(nested(depth), error));
+    EXPECT_FALSE(JsonDocument::parse(std::string(depth, '['), error));
+  }
+  std::string objects;
+  for (int i = 0; i < 100'000; ++i) {
+    objects += "{\"a\":";
+  }
+  EXPECT_FALSE(JsonDocument::parse(objects, error));
+}
+
+TEST(JsonDocument, DuplicateKeysAreFoundAtAnyDepthAndInAnyNumber) {
+  std::string error;
+  EXPECT_FALSE(JsonDocument::parse(R"({"a":1,"a":1})", error));
+  EXPECT_FALSE(JsonDocument::parse(R"({"a":1,"\u0061":1})", error));
+  EXPECT_FALSE(JsonDocument::parse(R"([{"b":{"a":1,"c":2,"a":[]}}])", error));
+  EXPECT_TRUE(JsonDocument::parse(R"({"a":{"a":1},"b":{"a":1}})", error));
+  std::string many = "{";
+  for (int i = 0; i < 50'000; ++i) {
+    many += "\"k" + std::to_string(i) + "\":0,";
+  }
+  EXPECT_TRUE(JsonDocument::parse(many + "\"z\":0}", error));
+  EXPECT_FALSE(JsonDocument::parse(many + "\"k7\":0}", error));
+}
+
+TEST(JsonDocument, WritesCompactlyInTheSameOrder) {
+  const std::string text =
+      "{ \"z\" : [ 1 , 2.50, -0.0, 1E5, 18446744073709551615, 123456789012345678901234567890 ] ,\n"
+      " \"a\":{}, \"b\":[], \"c\":\"\\u00e4\\n\\\"\\\\\\/\\u0000\\ud83d\\ude00\", \"d\":null, \"e\":true, \"\":false}";
+  std::string error;
+  const auto document = JsonDocument::parse(text, error);
+  ASSERT_TRUE(document) << error;
+  std::string written;
+  JsonWriter writer(written);
+  document->root().write(writer);
+  EXPECT_EQ(written,
+            "{\"z\":[1,2.50,-0.0,1E5,18446744073709551615,123456789012345678901234567890],\"a\":{},\"b\":[],"
+            "\"c\":\"\u00e4\\n\\\"\\\\/\\u0000\U0001F600\",\"d\":null,\"e\":true,\"\":false}");
+  EXPECT_EQ(Json::parse(written), Json::parse(text));
+}
+
+TEST(JsonWriter, EveryByteStringBecomesValidJson) {
+  for (int byte = 0; byte < 256; ++byte) {
+    const std::string text{'a', static_cast<char>(byte), 'b'};
+    std::string written;
+    JsonWriter(written).string(text);
+    const auto read = Json::parse(written, nullptr, false);
+    ASSERT_TRUE(read.is_string()) << byte;
+    EXPECT_EQ(read.get<std::string>(), byte < 128 ? text : "a\uFFFDb") << byte;
+  }
+}
+
+TEST(JsonWriter, KnowsUtf8) {
+  for (const std::string text : {"", "a", "\u00e4", "\u20ac", "\U0001F600", "\uFFFF", "\U0010FFFF", "\u0080"}) {
+    EXPECT_TRUE(is_utf8(text)) << text;
+  }
+  for (const std::string text : {"\x80", "\xC2", "\xC0\xAF", "\xE0\x80\x80", "\xED\xA0\x80", "\xF0\x80\x80\x80",
+                                 "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xE2\x82", "a\xFF"}) {
+    EXPECT_FALSE(is_utf8(text)) << text;
+  }
+}
+
+TEST(JsonWriter, TimesHaveMillisecondsAndAreUtc) {
+  const auto shown = [](WallMs at) {
+    std::string out;
+    JsonWriter(out).time(at);
+    return out;
+  };
+  EXPECT_EQ(shown(0), "\"1970-01-01T00:00:00.000Z\"");
+  EXPECT_EQ(shown(1'700'000'000'123), "\"2023-11-14T22:13:20.123Z\"");
+  EXPECT_EQ(shown(951'782'400'007), "\"2000-02-29T00:00:00.007Z\"");
+  EXPECT_EQ(shown(-1), "\"1969-12-31T23:59:59.999Z\"");
+}
+
+TEST(Base64, RoundTripsAndIsStrict) {
+  std::string bytes;
+  for (int i = 0; i < 300; ++i) {
+    std::string encoded;
+    append_base64(encoded, bytes);
+    EXPECT_EQ(decode_base64(encoded), bytes);
+    bytes += static_cast<char>(i * 7);
+  }
+  EXPECT_EQ(decode_base64("aGk="), "hi");
+  for (const std::string text : {"aGk", "aGk=\n", "a", "a===", "====", "=", "aG=k", "aGl=", "aG-_", " aGk=", "aGk=aGk="}) {
+    EXPECT_EQ(decode_base64(text), std::nullopt) << text;
+  }
+}
+
+TEST(Registration, DataIsTakenAsItIs) {
+  EXPECT_EQ(accepted(R"({"data":"hello"})").data, "hello");
+  EXPECT_EQ(accepted(R"({"data":""})").data, "");
+  EXPECT_EQ(accepted(R"({"data":"a\u0000b\u00e4"})").data, std::string("a\0b\u00e4", 5));
+  EXPECT_EQ(accepted(R"({"data": {"b" : 1, "a" : [true, null]} })").data, R"({"b":1,"a":[true,null]})");
+  EXPECT_EQ(accepted(R"({"data":null})").data, "null");
+  EXPECT_EQ(accepted(R"({"data":1.50})").data, "1.50");
+  EXPECT_EQ(accepted(R"({"data_base64":"AP8="})").data, std::string("\0\xFF", 2));
+  for (const std::string body : {R"({"data":"x"})", R"({"data_base64":""})", R"({"data":0,"format":"raw"})"}) {
+    EXPECT_EQ(accepted(body).format, Format::raw) << body;
+  }
+}
+
+TEST(Registration, RawWithoutDataIsEmpty) {
+  const auto request = accepted(R"({"format":"raw","port":80})");
+  EXPECT_EQ(request.format, Format::raw);
+  EXPECT_EQ(request.data, "");
+}
+
+TEST(Registration, JsonFormatKeepsItsOrderAndLeavesOutWhatIsNotGiven) {
+  EXPECT_EQ(accepted("").data, R"({"service":"web","instance":"i-1"})");
+  EXPECT_EQ(accepted("{}").format, Format::json);
+  EXPECT_EQ(accepted(R"({"metadata":{"z":"1","a":"\""},"port":8080,"address":"10.0.0.7","format":"json"})").data,
+            R"({"service":"web","instance":"i-1","address":"10.0.0.7","port":8080,"metadata":{"z":"1","a":"\""}})");
+  EXPECT_EQ(accepted(R"({"metadata":{}})").data, R"({"service":"web","instance":"i-1","metadata":{}})");
+}
+
+TEST(Registration, PathIsPassedOn) {
+  EXPECT_EQ(accepted("{}").path, std::nullopt);
+  EXPECT_EQ(accepted(R"({"path":"/dubbo/x/providers/y"})").path, "/dubbo/x/providers/y");
+}
+
+struct BadBody {
+  std::string body;
+  ProblemKind kind;
+  std::string pointer;  // of the first error; "-": there are none
+};
+
+class BadRegistration : public ::testing::TestWithParam<BadBody> {};
+
+TEST_P(BadRegistration, IsRefusedWithThePlace) {
+  const BadBody& bad = GetParam();
+  const Problem problem = refused(bad.body);
+  EXPECT_EQ(problem.kind, bad.kind) << bad.body.substr(0, 200) << ": " << problem.detail;
+  EXPECT_EQ(problem.errors.empty() ? "-" : problem.errors.front().pointer, bad.pointer) << bad.body.substr(0, 200);
+}
+
+const BadBody kBadBodies[] = {
+    {"[]", ProblemKind::invalid, ""},
+    {"null", ProblemKind::invalid, ""},
+    {"\"x\"", ProblemKind::invalid, ""},
+    {"{", ProblemKind::bad_json, "-"},
+    {"\xEF\xBB\xBF{}", ProblemKind::bad_json, "-"},
+    {"{\"data\":\"\xFF\"}", ProblemKind::bad_json, "-"},
+    {R"({"data":"\ud800"})", ProblemKind::bad_json, "-"},
+    {R"({"data":1,"data":2})", ProblemKind::bad_json, "-"},
+    {R"({"metadata":{"a":"1","a":"2"}})", ProblemKind::bad_json, "-"},
+    {R"({"data":)" + nested(32) + "}", ProblemKind::bad_json, "-"},
+    {R"({"data":)" + nested(100'000) + "}", ProblemKind::bad_json, "-"},
+    {R"({"port":true})", ProblemKind::invalid, "/port"},
+    {R"({"port":null})", ProblemKind::invalid, "/port"},
+    {R"({"port":"80"})", ProblemKind::invalid, "/port"},
+    {R"({"port":1.9})", ProblemKind::invalid, "/port"},
+    {R"({"port":80.0})", ProblemKind::invalid, "/port"},
+    {R"({"port":8e1})", ProblemKind::invalid, "/port"},
+    {R"({"port":0})", ProblemKind::invalid, "/port"},
+    {R"({"port":-1})", ProblemKind::invalid, "/port"},
+    {R"({"port":65536})", ProblemKind::invalid, "/port"},
+    {R"({"port":4294967297})", ProblemKind::invalid, "/port"},
+    {R"({"port":18446744073709551615})", ProblemKind::invalid, "/port"},
+    {R"({"port":18446744073709551616})", ProblemKind::invalid, "/port"},
+    {R"({"port":-9223372036854775809})", ProblemKind::invalid, "/port"},
+    {R"({"port":1e400})", ProblemKind::bad_json, "-"},
+    {R"({"port":[80]})", ProblemKind::invalid, "/port"},
+    {R"({"address":1})", ProblemKind::invalid, "/address"},
+    {R"({"address":""})", ProblemKind::invalid, "/address"},
+    {R"({"address":"a\u0000"})", ProblemKind::invalid, "/address"},
+    {R"({"address":"a\u007f"})", ProblemKind::invalid, "/address"},
+    {R"({"address":"a\u0085"})", ProblemKind::invalid, "/address"},
+    {R"({"address":")" + std::string(256, 'a') + "\"}", ProblemKind::invalid, "/address"},
+    {R"({"metadata":[]})", ProblemKind::invalid, "/metadata"},
+    {R"({"metadata":{"a":1}})", ProblemKind::invalid, "/metadata/a"},
+    {R"({"metadata":{"a/b~c":null}})", ProblemKind::invalid, "/metadata/a~1b~0c"},
+    {R"({"format":"xml"})", ProblemKind::invalid, "/format"},
+    {R"({"format":"curator"})", ProblemKind::invalid, "/format"},
+    {R"({"format":1})", ProblemKind::invalid, "/format"},
+    {R"({"format":"json","data":"x"})", ProblemKind::invalid, "/format"},
+    {R"({"data":"x","data_base64":"eA=="})", ProblemKind::invalid, "/data_base64"},
+    {R"({"data_base64":"*"})", ProblemKind::invalid, "/data_base64"},
+    {R"({"data_base64":{}})", ProblemKind::invalid, "/data_base64"},
+    {R"({"path":"relative"})", ProblemKind::invalid, "/path"},
+    {R"({"path":"/zookeeper/x"})", ProblemKind::invalid, "/path"},
+    {R"({"path":null})", ProblemKind::invalid, "/path"},
+    {R"({"adress":"x"})", ProblemKind::invalid, "/adress"},
+    {R"({"ttl":"30s"})", ProblemKind::invalid, "/ttl"},
+    {R"({"bind":"none"})", ProblemKind::invalid, "/bind"},
+    {R"({"":1})", ProblemKind::invalid, "/"},
+    {R"({"data":")" + std::string(1'000'001, 'x') + "\"}", ProblemKind::too_large, "/data"},
+};
+INSTANTIATE_TEST_SUITE_P(All, BadRegistration, ::testing::ValuesIn(kBadBodies));
+
+TEST(Registration, SaysWhatWasMeant) {
+  EXPECT_NE(refused(R"({"adress":"x"})").detail.find("did you mean address?"), std::string::npos);
+  EXPECT_NE(refused(R"({"ttl":"30s"})").detail.find("not supported by this version"), std::string::npos);
+  EXPECT_NE(refused(R"({"format":"nerve"})").detail.find("not supported by this version"), std::string::npos);
+}
+
+TEST(Registration, TellsAllThatIsWrongUpToABound) {
+  EXPECT_EQ(refused(R"({"port":0,"address":"","format":"x"})").errors.size(), 3U);
+  std::string body = "{";
+  for (int i = 0; i < 1'000; ++i) {
+    body += "\"x" + std::to_string(i) + "\":0,";
+  }
+  EXPECT_EQ(refused(body + "\"y\":0}").errors.size(), 16U);
+}
+
+TEST(Registration, DataOfExactlyTheLimitIsTaken) {
+  EXPECT_EQ(accepted(R"({"data":")" + std::string(1'000'000, 'x') + "\"}").data.size(), 1'000'000U);
+}
+
+TEST(Batch, IsReadInOrder) {
+  const auto parsed = parse_batch(
+      R"({"operations":[{"op":"register","service":"a","instance":"1","data":"x"},
+                        {"instance":"2","service":"b","op":"deregister"}]})");
+  const auto& requests = std::get<std::vector<core::ChangeRequest>>(parsed);
+  ASSERT_EQ(requests.size(), 2U);
+  EXPECT_EQ(std::get<core::RegisterRequest>(requests[0]).data, "x");
+  EXPECT_EQ(std::get<core::DeregisterRequest>(requests[1]).id, (RegistrationId{"b", "2"}));
+}
+
+TEST(Batch, NamesTheOperationAtFault) {
+  const std::string good = R"({"op":"register","service":"a","instance":"1"},)";
+  struct Case {
+    std::string operation;
+    std::string pointer;
+  };
+  for (const Case& bad : std::initializer_list<Case>{
+           {R"({"op":"register","service":"a","instance":"1","port":true})", "/operations/1/port"},
+           {R"({"op":"deregister","service":"a","instance":"1","port":1})", "/operations/1/port"},
+           {R"({"op":"move","service":"a","instance":"1"})", "/operations/1/op"},
+           {R"({"service":"a","instance":"1"})", "/operations/1/op"},
+           {R"({"op":"register","instance":"1"})", "/operations/1/service"},
+           {R"({"op":"register","service":"a","instance":".."})", "/operations/1/instance"},
+           {R"({"op":"register","service":"a","instance":1})", "/operations/1/instance"},
+           {R"([])", "/operations/1"}}) {
+    const auto parsed = parse_batch(R"({"operations":[)" + good + bad.operation + "]}");
+    ASSERT_TRUE(std::holds_alternative<Problem>(parsed)) << bad.operation;
+    const auto& problem = std::get<Problem>(parsed);
+    EXPECT_EQ(problem.kind, ProblemKind::invalid);
+    EXPECT_EQ(problem.index, 1U);
+    EXPECT_EQ(problem.errors.front().pointer, bad.pointer);
+  }
+}
+
+TEST(Batch, OuterShapeIsChecked) {
+  for (const std::string body : {"", "{}", R"({"operations":{}})", R"({"operations":[],"x":1})", R"({"ops":[]})"}) {
+    const auto parsed = parse_batch(body);
+    ASSERT_TRUE(std::holds_alternative<Problem>(parsed)) << body;
+    EXPECT_EQ(std::get<Problem>(parsed).index, std::nullopt);
+  }
+  EXPECT_TRUE(std::get<std::vector<core::ChangeRequest>>(parse_batch(R"({"operations":[]})")).empty());
+}
+
+TEST(Batch, NumberOfOperationsIsBounded) {
+  const auto body = [](std::size_t count) {
+    std::string text = R"({"operations":[)";
+    for (std::size_t i = 0; i < count; ++i) {
+      text += i == 0 ? "" : ",";
+      text += R"({"op":"deregister","service":"a","instance":"b"})";
+    }
+    return text + "]}";
+  };
+  EXPECT_EQ(std::get<std::vector<core::ChangeRequest>>(parse_batch(body(kMaxBatchOperations))).size(),
+            kMaxBatchOperations);
+  EXPECT_TRUE(std::holds_alternative<Problem>(parse_batch(body(kMaxBatchOperations + 1))));
+}
+
+core::RegistrationView example_view() {
+  core::RegistrationView view;
+  view.registration = {kId, "/services/web/i-1", Format::raw, "a\"b", {1000, 4321}, Seq{17}, 1'700'000'000'123};
+  view.state = core::State::registered;
+  view.znode = Outcome{Seq{17}, SessionId{0x1000000000000abc}, Zxid{0x100000002}, Zxid{0x100000003}, 4, 1'700'000'000'456};
+  return view;
+}
+
+TEST(Render, RegistrationAsTheContractShowsIt) {
+  std::string out;
+  render_registration(out, example_view());
+  EXPECT_EQ(out,
+            R"({"id":"web/i-1","service":"web","instance":"i-1","path":"/services/web/i-1","format":"raw",)"
+            R"("data":"a\"b","state":"registered","reason":null,"seq":17,"accepted_at":"2023-11-14T22:13:20.123Z",)"
+            R"("registered_at":"2023-11-14T22:13:20.456Z","owner":{"uid":1000,"pid":4321},"bind":"none","ttl":null,)"
+            R"("expires_at":null,"znode":{"session":"0x1000000000000abc","czxid":"0x100000002",)"
+            R"("mzxid":"0x100000003","version":4}})");
+}
+
+TEST(Render, BytesThatAreNotTextAreBase64) {
+  auto view = example_view();
+  view.registration.data = "\xFF";
+  std::string out;
+  render_registration(out, view);
+  const Json shown = Json::parse(out);
+  EXPECT_TRUE(shown["data"].is_null());
+  EXPECT_EQ(shown["data_base64"], "/w==");
+}
+
+TEST(Render, WhatIsNotKnownIsNull) {
+  auto view = example_view();
+  view.state = core::State::pending;
+  view.reason = core::Reason{core::ReasonCode::no_quorum, "no leader", 1'700'000'000'123, 3};
+  view.znode->seq = Seq{16};  // an older content is what stands there
+  std::string out;
+  render_registration(out, view);
+  Json shown = Json::parse(out);
+  EXPECT_TRUE(shown["registered_at"].is_null());
+  EXPECT_EQ(shown["znode"]["version"], 4);
+  EXPECT_EQ(shown["reason"].dump(),
+            R"({"code":"no_quorum","message":"no leader","since":"2023-11-14T22:13:20.123Z","attempts":3})");
+  view.znode.reset();
+  view.state = core::State::removing;
+  out.clear();
+  render_registration(out, view);
+  shown = Json::parse(out);
+  EXPECT_TRUE(shown["znode"].is_null());
+  EXPECT_TRUE(shown["data"].is_null());
+  EXPECT_TRUE(shown["format"].is_null());
+}
+
+TEST(Render, QueueAndStatus) {
+  std::string out;
+  render_queue(out, {{Seq{3}, true, kId, "/services/web/i-1", core::State::removing, std::nullopt, 0}}, true);
+  EXPECT_EQ(out,
+            R"({"operations":[{"seq":3,"op":"deregister","id":"web/i-1","service":"web","instance":"i-1",)"
+            R"("path":"/services/web/i-1","state":"removing","reason":null,)"
+            R"("accepted_at":"1970-01-01T00:00:00.000Z"}],"next":3})");
+  out.clear();
+  render_queue(out, {}, false);
+  EXPECT_EQ(out, R"({"operations":[],"next":null})");
+  out.clear();
+  core::StatusView status;
+  status.session = SessionId{-1};
+  status.by_state[static_cast<std::size_t>(core::State::blocked)] = 2;
+  render_status(out, status, {"0.1.0", 1, 0, 40'960});
+  const Json shown = Json::parse(out);
+  EXPECT_EQ(shown["zookeeper"]["session"], "0xffffffffffffffff");
+  EXPECT_TRUE(shown["zookeeper"]["server"].is_null());
+  EXPECT_EQ(shown["registrations"]["blocked"], 2);
+  EXPECT_EQ(shown["storage"].dump(), R"({"healthy":true,"error":null,"bytes":40960})");
+}
+
+}  // namespace
+}  // namespace limpet::api

@@ -1,0 +1,184 @@
+// Exit 3: why the agent cannot be reached, said so that a newcomer knows what to do.
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cstring>
+#include <fstream>
+
+#include "tests/cli/fixture.h"
+
+namespace limpet::test {
+namespace {
+
+class Reach : public ::testing::Test {
+ protected:
+  Reach() : socket(directory.path() + "/limpet.sock") {}
+  Outcome list(Setting setting = {}, const std::string& more = "--json") {
+    return run_limpet({"--socket", socket, more, "list", "--answer-timeout", "20ms"}, setting);
+  }
+  TemporaryDirectory directory;
+  std::string socket;
+};
+
+TEST_F(Reach, NoSuchSocket) {
+  const Outcome outcome = list();
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_TRUE(has(outcome.err, "limpet: no such socket: " + socket + " (from --socket). Is limpetd running?"));
+}
+
+TEST_F(Reach, EnvironmentNamesTheSocketAndTheOptionWins) {
+  const Setting setting{{"LIMPET_SOCKET=" + directory.path() + "/other"}, "", {}, "", false, false};
+  EXPECT_TRUE(has(run_limpet({"list"}, setting).err, "/other (from LIMPET_SOCKET)"));
+  EXPECT_TRUE(has(run_limpet({"list", "--socket", socket}, setting).err, socket + " (from --socket)"));
+  EXPECT_EQ(run_limpet({"list"}, {{"LIMPET_SOCKET="}, "", {}, "", false, false}).err.find("LIMPET_SOCKET)"),
+            std::string::npos);
+}
+
+TEST_F(Reach, StaleSocketFile) {
+  ::close(bind_unix_socket(socket, 1));
+  const Outcome outcome = list();
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, "nobody listens on " + socket));
+  EXPECT_TRUE(has(outcome.err, "left over"));
+}
+
+TEST_F(Reach, NotASocket) {
+  std::ofstream(socket) << "text";
+  const Outcome outcome = list();
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, "is not a socket"));
+}
+
+TEST_F(Reach, PathTooLongForASocket) {
+  socket = directory.path() + "/" + std::string(120, 'a');
+  const Outcome outcome = list();
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, "longer than a unix socket's may be"));
+}
+
+TEST_F(Reach, ListenerThatTakesNoConnections) {
+  const int listener = bind_unix_socket(socket, 0);
+  // Fill its queue until the kernel takes no more.
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, socket.data(), socket.size());
+  std::vector<int> waiting;
+  int result = 0;
+  while (result == 0) {
+    waiting.push_back(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    result = ::connect(waiting.back(), reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+  }
+  const Outcome outcome = list();
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, "does not take the connection"));
+  for (const int fd : waiting) {
+    ::close(fd);
+  }
+  ::close(listener);
+}
+
+TEST_F(Reach, DirectoryShutToThisUser) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "only root can run the program as somebody else";
+  }
+  const int listener = bind_unix_socket(socket, 1);
+  Setting setting;
+  setting.as_nobody = true;
+  const Outcome outcome = list(setting);
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, "permission denied: the directory " + directory.path() +
+                                   " is open to its owner root only (mode 0700), and you are nobody"));
+  ::close(listener);
+}
+
+TEST_F(Reach, SocketOfAGroupThatThisUserIsNotIn) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "only root can run the program as somebody else";
+  }
+  const group* daemon = ::getgrnam("daemon");
+  ASSERT_NE(daemon, nullptr);
+  const int listener = bind_unix_socket(socket, 1);
+  ASSERT_EQ(::chmod(directory.path().c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(socket.c_str(), 0660), 0);
+  ASSERT_EQ(::chown(socket.c_str(), 0, daemon->gr_gid), 0);
+  Setting setting;
+  setting.as_nobody = true;
+  const Outcome outcome = list(setting);
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, socket + " belongs to group daemon (mode 0660), and nobody is not in it"));
+  EXPECT_TRUE(has(outcome.err, "sudo usermod -aG daemon nobody\nthen log in again"));
+  ::close(listener);
+}
+
+TEST_F(Reach, NobodyIsToldToJoinTheGroupRoot) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "only root can run the program as somebody else";
+  }
+  const int listener = bind_unix_socket(socket, 1);
+  ASSERT_EQ(::chmod(directory.path().c_str(), 0755), 0);
+  ASSERT_EQ(::chmod(socket.c_str(), 0660), 0);
+  Setting setting;
+  setting.as_nobody = true;
+  const Outcome outcome = list(setting);
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, "groupadd --system limpet"));
+  EXPECT_EQ(outcome.err.find("usermod -aG root"), std::string::npos);
+  ::close(listener);
+}
+
+TEST_F(Reach, SocketWithoutAnyPermission) {
+  if (::geteuid() == 0) {
+    GTEST_SKIP() << "root is let in everywhere";
+  }
+  const int listener = bind_unix_socket(socket, 1);
+  ASSERT_EQ(::chmod(socket.c_str(), 0), 0);
+  const Outcome outcome = list();
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, "permission denied: " + socket));
+  ::close(listener);
+}
+
+TEST_F(Cli, HungAgentIsReportedAfterTheTimeout) {
+  server.hang();
+  const Outcome outcome = run({"register", "web", "i-1", "--wait", "1ms", "--answer-timeout", "20ms"});
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, "did not answer within 21ms"));
+  EXPECT_TRUE(has(outcome.err, "the same command again is safe"));
+}
+
+TEST_F(Cli, CutConnectionLeavesTheOutcomeOpen) {
+  server.cut();
+  const Outcome outcome = run({"register", "web", "i-1"});
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, "closed the connection without an answer"));
+  EXPECT_TRUE(has(outcome.err, "the same command again is safe"));
+}
+
+TEST_F(Cli, AnswerThatBreaksOffIsNoAnswer) {
+  server.send_raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"registrations\"");
+  const Outcome outcome = run({"list", "--json"});
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_EQ(outcome.out, "");
+}
+
+TEST_F(Cli, SomethingElseListensThere) {
+  server.send_raw("220 mail.example.org ESMTP\r\n");
+  const Outcome outcome = run({"list"});
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_TRUE(has(outcome.err, "does not answer as limpetd does"));
+}
+
+TEST_F(Cli, AnswerThatIsNotJsonIsAFailure) {
+  server.answer(200, "<html>hello</html>");
+  const Outcome outcome = run({"status"});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_TRUE(has(outcome.err, "not JSON: <html>hello</html>"));
+}
+
+}  // namespace
+}  // namespace limpet::test

@@ -1,0 +1,264 @@
+// The callers' and the faults' part of the simulation.
+#include <algorithm>
+#include <utility>
+
+#include "tests/sim/simulation.h"
+
+namespace limpet::test {
+
+namespace {
+
+constexpr std::int64_t kNever = FakeEnsemble::kNever;
+
+}  // namespace
+
+// ---- Callers
+
+core::RegisterRequest Simulation::random_register() {
+  core::RegisterRequest request;
+  request.id = rng_.pick(ids_);
+  const auto last = last_requests_.find(request.id);
+  if (last != last_requests_.end() && rng_.chance(0.2)) {
+    return last->second;  // the same again
+  }
+  request.format = Format::raw;
+  request.data = request.id.str() + "!" + std::to_string(next_content_++);
+  if (rng_.chance(0.25)) {
+    constexpr const char* kPaths[] = {"/x/p1", "/x/p2", "/x/deep/er/p3", "/services/a/0", "/services/c/own"};
+    request.path = rng_.pick(kPaths);
+    if (history_.has(Fault::nested_paths) && rng_.chance(0.3)) {
+      constexpr const char* kNested[] = {"/services/a", "/x/p1/below", "/x/deep", "/services/a/0/below"};
+      request.path = rng_.pick(kNested);
+    }
+  }
+  if (rng_.chance(0.02)) {
+    request.path = "/elsewhere/p";
+  }
+  last_requests_[request.id] = request;
+  return request;
+}
+
+core::ChangeRequest Simulation::random_change() {
+  if (rng_.chance(0.3)) {
+    const RegistrationId& id = rng_.pick(ids_);
+    last_requests_.erase(id);  // a content that was deregistered does not come back: each has one seq
+    return core::DeregisterRequest{id};
+  }
+  return random_register();
+}
+
+void Simulation::call() {
+  if (!core_ || thaw_at_ != kNever) {
+    return;
+  }
+  core::Caller caller;
+  caller.owner.uid = rng_.chance(0.15) ? 1001 : 1000;
+  caller.owner.pid = static_cast<std::int32_t>(rng_.between(2, 9));
+  caller.privileged = rng_.chance(0.15);
+  const core::Token token{next_token_++};
+  core::Event event;
+  if (rng_.chance(0.02)) {
+    caller.privileged = true;
+    event = core::Leave{token, caller};
+    last_requests_.clear();
+  } else {
+    core::Submit submit{token, caller, {}};
+    const std::int64_t changes = rng_.chance(0.15) ? rng_.between(2, 5) : 1;
+    for (std::int64_t i = 0; i < changes; ++i) {
+      submit.changes.push_back(random_change());
+    }
+    event = std::move(submit);
+  }
+  model_.submitted(event, *core_);
+  step(std::move(event));
+}
+
+// ---- Faults
+
+std::int64_t Simulation::duration() {
+  constexpr std::int64_t kScales[] = {10, 500, 5'000, 30'000};
+  return rng_.between(0, rng_.pick(kScales));
+}
+
+void Simulation::undo_due() {
+  const std::int64_t now = clock_.steady_ms();
+  const auto due = [now](std::int64_t& at) { return at <= now ? (at = kNever, true) : false; };
+  if (due(network_back_at_)) {
+    ensemble_->set_network(true);
+  }
+  if (due(quorum_back_at_)) {
+    ensemble_->set_quorum(true);
+  }
+  if (due(credentials_back_at_)) {
+    ensemble_->set_auth_broken(false);
+  }
+  if (due(allow_at_)) {
+    ensemble_->allow_all();
+  }
+  if (due(thaw_at_)) {
+    ensemble_->set_frozen(false);
+    judge_.thawed();
+  }
+  if (due(restart_at_)) {
+    start_agent();
+  }
+}
+
+void Simulation::inject() {
+  std::vector<Fault> enabled;
+  for (std::size_t i = 0; i < kFaultCount; ++i) {
+    if (history_.faults[i]) {
+      enabled.push_back(static_cast<Fault>(i));
+    }
+  }
+  if (enabled.empty()) {
+    return;
+  }
+  const Fault fault = rng_.pick(enabled);
+  if (tracing_) {
+    note(std::string("**** ") + name_of(fault));
+  }
+  ++tally_.faults[static_cast<std::size_t>(fault)];
+  inject_agent_fault(fault);
+  inject_ensemble_fault(fault);
+  inject_store_fault(fault);
+  inject_outsider(fault);
+}
+
+void Simulation::inject_agent_fault(Fault fault) {
+  const std::int64_t now = clock_.steady_ms();
+  if (!core_) {
+    return;
+  }
+  switch (fault) {
+    case Fault::process_crash:
+    case Fault::power_cut:
+      if (rng_.chance(0.5)) {
+        crash_within_step_ = true;
+      } else {
+        crash_agent(fault == Fault::power_cut);
+        restart_at_ = now + duration();
+      }
+      break;
+    case Fault::clean_restart:
+      if (thaw_at_ == kNever) {
+        for (int i = 0; i < 100 && core_ && !in_hand_.empty(); ++i) {
+          commit();  // what was accepted is still written and answered
+        }
+        if (core_) {
+          if (const auto session = ensemble_->attached_session(); mutator_.is(Mutation::end_session_on_stop) && session) {
+            ensemble_->expire(*session);
+          }
+          crash_agent(false);
+          restart_at_ = now + rng_.between(0, 1500);
+        }
+      }
+      break;
+    case Fault::frozen_agent:
+      if (thaw_at_ == kNever) {
+        thaw_at_ = now + duration();
+        ensemble_->set_frozen(true);
+      }
+      break;
+    case Fault::odd_ticks:
+      if (thaw_at_ == kNever) {
+        step(core::Tick{});
+        timer_at_ = timer_at_ == kNever ? kNever : timer_at_;
+      }
+      break;
+    case Fault::servers_changed:
+      if (thaw_at_ == kNever) {
+        step(core::ServersChanged{});
+      }
+      break;
+    case Fault::wall_jumps:
+      clock_.jump_wall(rng_.between(-86'400'000, 86'400'000));
+      break;
+    default:
+      break;
+  }
+}
+
+void Simulation::inject_ensemble_fault(Fault fault) {
+  const std::int64_t now = clock_.steady_ms();
+  const auto attached = ensemble_->attached_session();
+  switch (fault) {
+    case Fault::disconnect:
+      ensemble_->cut();
+      break;
+    case Fault::quorum_loss:
+      ensemble_->set_quorum(false);
+      quorum_back_at_ = now + duration();
+      break;
+    case Fault::network_loss:
+      ensemble_->set_network(false);
+      network_back_at_ = now + duration();
+      break;
+    case Fault::expiry:
+    case Fault::silent_expiry:
+    case Fault::ghosts: {
+      const auto& stored = store_.written().session;
+      if (ensemble_->serving() && stored) {
+        ensemble_->expire(attached.value_or(stored->id), fault == Fault::ghosts);
+      }
+      break;
+    }
+    case Fault::refused_reattach:
+      ensemble_->refuse_next_reattach();
+      ensemble_->cut();
+      break;
+    case Fault::wiped_servers:
+      if (rng_.chance(0.2)) {
+        ensemble_->wipe();
+      }
+      break;
+    case Fault::bad_credentials:
+      ensemble_->set_auth_broken(true);
+      credentials_back_at_ = now + duration();
+      break;
+    case Fault::acl: {
+      constexpr core::ZkCode kCodes[] = {core::ZkCode::no_auth, core::ZkCode::quota_exceeded, core::ZkCode::refused};
+      constexpr const char* kPrefixes[] = {"/services", "/services/a", "/x", "/x/deep", "/services/b/1"};
+      const std::string prefix = rng_.pick(kPrefixes);
+      ensemble_->deny(prefix, rng_.pick(kCodes));
+      judge_.exempt(prefix);
+      allow_at_ = now + duration();
+      break;
+    }
+    default:
+      break;
+  }
+}
+
+void Simulation::inject_store_fault(Fault fault) {
+  if (fault == Fault::store_failure || fault == Fault::store_full) {
+    store_.fail_next_append(fault == Fault::store_full ? Errc::full : Errc::io, rng_.chance(0.5));
+    store_.fail_reopens(static_cast<std::uint32_t>(rng_.below(4)));
+  }
+}
+
+std::string Simulation::random_path() {
+  constexpr const char* kPaths[] = {"/x/p1",       "/x/p2",       "/x/deep/er/p3", "/x/deep/er", "/services/a/0",
+                                    "/services/b/1", "/services/a/2", "/services/b/3", "/services/a", "/services"};
+  return rng_.pick(kPaths);
+}
+
+void Simulation::inject_outsider(Fault fault) {
+  const std::string path = random_path();
+  if (fault == Fault::foreign_znodes) {
+    const SessionId owner = rng_.chance(0.7) ? ensemble_->foreign_session(duration()) : SessionId{0};
+    if (ensemble_->outsider_create(path, "foreign", owner)) {
+      judge_.exempt(path);
+    }
+  } else if (fault == Fault::operators) {
+    const Znode* standing = ensemble_->znodes().find(path);
+    const bool parent = standing != nullptr && standing->stat.ephemeral_owner.value == 0;
+    const bool changed = rng_.chance(0.5) && !parent ? ensemble_->outsider_set(path, "overwritten")
+                                                     : ensemble_->outsider_remove(path);
+    if (changed) {
+      judge_.exempt(path);
+    }
+  }
+}
+
+}  // namespace limpet::test

@@ -1,0 +1,218 @@
+// The end of a history: faults stop, and everything must come to agree, and then be quiet.
+#include <algorithm>
+#include <utility>
+
+#include "tests/sim/describe.h"
+#include "tests/sim/simulation.h"
+
+namespace limpet::test {
+
+namespace {
+
+constexpr std::int64_t kNever = FakeEnsemble::kNever;
+constexpr std::int64_t kHealMs = 150'000;  // longest backoffs, audit and session time-outs, all one after another
+constexpr std::int64_t kLookMs = 500;
+constexpr std::int64_t kQuietMs = 40'000;  // more than an audit's interval
+
+std::int64_t gap(Rng& rng, std::int64_t mean_ms) {
+  return rng.between(0, 2 * mean_ms);
+}
+
+}  // namespace
+
+bool Simulation::run() {
+  ++tally_.histories;
+  start_agent();
+  std::uint32_t calls = history_.calls;
+  std::int64_t call_at = clock_.steady_ms() + gap(rng_, history_.between_calls_ms);
+  std::int64_t fault_at = clock_.steady_ms() + gap(rng_, history_.between_faults_ms);
+  while (calls > 0 && !verdict_.failed()) {
+    run_until(std::min(call_at, fault_at));
+    if (verdict_.failed()) {
+      break;
+    }
+    if (call_at <= fault_at) {
+      call();
+      --calls;
+      call_at = clock_.steady_ms() + gap(rng_, history_.between_calls_ms);
+    } else {
+      inject();
+      fault_at = clock_.steady_ms() + gap(rng_, history_.between_faults_ms) + 1;
+    }
+  }
+  if (history_.long_outage_ms > 0) {
+    long_outage();
+  }
+  heal();
+  converge();
+  tally_.simulated_ms += static_cast<std::uint64_t>(clock_.steady_ms() - 1'000'000);
+  tally_.acknowledged += model_.acknowledged();
+  tally_.writes += judge_.writes();
+  return !verdict_.failed();
+}
+
+// With nobody calling and no servers, the core asks for little.
+void Simulation::long_outage() {
+  if (verdict_.failed() || !core_ || thaw_at_ != kNever) {
+    return;
+  }
+  store_.heal();
+  ensemble_->set_network(false);
+  network_back_at_ = kNever;
+  run_until(clock_.steady_ms() + 5'000);  // what was going on settles
+  const std::uint64_t ticks = ticks_;
+  const std::uint64_t sends = sends_;
+  const std::uint64_t crashes = tally_.crashes;
+  run_until(clock_.steady_ms() + history_.long_outage_ms);
+  const auto seconds = static_cast<std::uint64_t>(history_.long_outage_ms / 1000);
+  if (crashes == tally_.crashes && (ticks_ - ticks > 2 * seconds || sends_ != sends)) {
+    verdict_.fail("I12", "without a connection for " + std::to_string(seconds) + " s: " +
+                             std::to_string(ticks_ - ticks) + " ticks, " + std::to_string(sends_ - sends) +
+                             " requests");
+  }
+}
+
+void Simulation::heal() {
+  if (verdict_.failed()) {
+    return;
+  }
+  if (tracing_) {
+    note("---- faults stop");
+  }
+  faults_on_ = false;
+  crash_within_step_ = false;
+  FakeEnsembleOptions calm = ensemble_->options();
+  calm.throttle_chance = 0;
+  calm.silent_expiry_chance = 0;
+  calm.max_latency_ms = std::min<std::int64_t>(calm.max_latency_ms, 20);
+  calm.min_latency_ms = std::min(calm.min_latency_ms, calm.max_latency_ms);
+  ensemble_->set_options(calm);
+  for (std::int64_t* at : {&network_back_at_, &quorum_back_at_, &credentials_back_at_, &allow_at_, &thaw_at_,
+                           &restart_at_}) {
+    *at = *at == kNever ? kNever : clock_.steady_ms();
+  }
+  store_.heal();
+  ensemble_->set_network(true);
+  ensemble_->settle_foreign_sessions(rng_.chance(0.5));
+  undo_due();
+}
+
+void Simulation::converge() {
+  const std::int64_t until = clock_.steady_ms() + kHealMs;
+  std::string differs = "not looked at";
+  while (!verdict_.failed() && !differs.empty() && clock_.steady_ms() < until) {
+    run_until(clock_.steady_ms() + kLookMs);
+    differs = difference();
+  }
+  if (!differs.empty()) {
+    verdict_.fail("I4", "not converged " + std::to_string(kHealMs / 1000) + " s after the faults stopped: " + differs);
+  }
+  check_quiet();
+}
+
+// What has converged stays so, and costs next to nothing.
+void Simulation::check_quiet() {
+  if (verdict_.failed()) {
+    return;
+  }
+  model_.check(*core_);
+  const std::uint64_t writes = judge_.writes();
+  const std::uint64_t ticks = ticks_;
+  const std::uint64_t sends = sends_;
+  run_until(clock_.steady_ms() + kQuietMs);
+  if (verdict_.failed()) {
+    return;
+  }
+  if (const std::string differs = difference(); !differs.empty()) {
+    verdict_.fail("I4", "converged, and then no more: " + differs);
+  }
+  const std::uint64_t registrations = model_.accepted().size() + 4;
+  if (judge_.writes() != writes && !history_.has(Fault::foreign_znodes) && !history_.has(Fault::nested_paths)) {
+    verdict_.fail("I6", "writes though nothing changed");
+  }
+  if (ticks_ - ticks > 200 + 20 * registrations || sends_ - sends > 40 * registrations) {
+    verdict_.fail("I12", "busy though nothing changes: " + std::to_string(ticks_ - ticks) + " ticks, " +
+                             std::to_string(sends_ - sends) + " requests in " + std::to_string(kQuietMs / 1000) +
+                             " s");
+  }
+}
+
+std::string Simulation::difference_of(const RegistrationId& id, const Accepted& accepted) const {
+  const auto view = core_->find(id);
+  if (!accepted.present) {
+    return view ? id.str() + " is still there, as " + name_of(view->state) : "";
+  }
+  if (!view) {
+    return id.str() + " is not shown";
+  }
+  const Znode* standing = ensemble_->znodes().find(accepted.path);
+  const std::string is = id.str() + " at " + accepted.path + " is " + name_of(view->state) + ", ";
+  if (standing != nullptr && !judge_.is_ours(standing->stat.ephemeral_owner)) {
+    return view->state == core::State::conflict ? "" : is + "and a foreign znode stands there";
+  }
+  for (std::string above = FakeZnodes::parent_of(accepted.path); !above.empty();
+       above = FakeZnodes::parent_of(above)) {
+    const Znode* parent = ensemble_->znodes().find(above);
+    if (parent != nullptr && parent->stat.ephemeral_owner.value != 0) {
+      return view->state == core::State::blocked ? "" : is + "and " + above + " is ephemeral";
+    }
+  }
+  if (standing == nullptr) {
+    return is + "and no znode stands there";
+  }
+  if (standing->stat.ephemeral_owner != ensemble_->attached_session().value_or(SessionId{})) {
+    return is + "its znode is owned by another session of ours";
+  }
+  if (standing->data != accepted.data) {
+    return is + "its znode holds " + standing->data + " instead of " + accepted.data;
+  }
+  if (view->state != core::State::registered || !view->znode || view->znode->seq != accepted.seq ||
+      view->znode->czxid != standing->stat.czxid || view->znode->mzxid != standing->stat.mzxid ||
+      view->znode->version != standing->stat.version || view->znode->session != standing->stat.ephemeral_owner) {
+    return is + "its znode stands, but what is shown of it differs";
+  }
+  return core_->settled(id, accepted.seq) ? "" : is + "but not settled";
+}
+
+std::string Simulation::difference() const {
+  if (!core_) {
+    return "the agent is down";
+  }
+  if (!ensemble_->connected()) {
+    return "not connected";
+  }
+  if (model_.anything_open()) {
+    return "a caller was not answered";
+  }
+  std::set<std::string> wanted;
+  std::size_t aside = 0;
+  for (const auto& [id, accepted] : model_.accepted()) {
+    if (const std::string differs = difference_of(id, accepted); !differs.empty()) {
+      return differs;
+    }
+    if (accepted.present) {
+      wanted.insert(accepted.path);
+      aside += core_->find(id)->state == core::State::registered ? 0 : 1;
+    }
+  }
+  for (const auto& [path, znode] : ensemble_->znodes().all()) {
+    if (judge_.is_ours(znode.stat.ephemeral_owner) && !wanted.contains(path)) {
+      return "a ghost: " + path + " data=" + znode.data;
+    }
+  }
+  bool more = false;
+  const std::size_t queued = core_->queue(Seq{}, 1000, more).size();
+  const core::StatusView status = core_->status(clock_.now());
+  if (queued != aside || status.queue_depth != aside) {
+    return "the queue holds " + std::to_string(queued) + ", set aside are " + std::to_string(aside);
+  }
+  if (!status.storage_healthy || status.session != ensemble_->attached_session() || status.total != wanted.size()) {
+    return "the status shows something else";
+  }
+  if (status.last_seq != store_.written().last_seq) {
+    return "the status shows another last_seq than the store";
+  }
+  return "";
+}
+
+}  // namespace limpet::test

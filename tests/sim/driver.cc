@@ -1,0 +1,350 @@
+// The driver's part of the simulation: what agent/agent.cc and storage/group_commit.cc do, in simulated time.
+#include <algorithm>
+#include <cassert>
+#include <type_traits>
+#include <utility>
+
+#include "tests/sim/describe.h"
+#include "tests/sim/simulation.h"
+
+namespace limpet::test {
+
+namespace {
+
+constexpr std::int64_t kNever = FakeEnsemble::kNever;
+constexpr std::size_t kTraced = 80;
+constexpr std::uint64_t kBusySteps = 5'000;
+
+// Parents, audits and the sync are few and go beside the window.
+bool windowed(core::ZkVerb verb) {
+  return verb != core::ZkVerb::create_parent && verb != core::ZkVerb::watch && verb != core::ZkVerb::sync;
+}
+
+core::Options options_of(const History& history) {
+  core::Options options;
+  options.root = "/services";
+  options.paths = {"/x"};
+  options.window = history.window;
+  options.seed = history.seed;
+  options.session_timeout_ms = history.ensemble.asked_timeout_ms;
+  return options;
+}
+
+}  // namespace
+
+void Tally::add(const Tally& other) {
+  histories += other.histories;
+  steps += other.steps;
+  acknowledged += other.acknowledged;
+  writes += other.writes;
+  crashes += other.crashes;
+  simulated_ms += other.simulated_ms;
+  for (std::size_t i = 0; i < kFaultCount; ++i) {
+    faults[i] += other.faults[i];
+  }
+}
+
+Simulation::Simulation(const History& history, Mutation mutation, bool trace)
+    : history_(history),
+      rng_(history.seed),
+      mutator_(mutation),
+      tracing_(trace),
+      options_(options_of(history)),
+      model_(store_, options_, verdict_),
+      judge_(store_, model_, clock_, verdict_) {
+  ensemble_ = std::make_unique<FakeEnsemble>(
+      clock_, rng_.next(), history.ensemble, [this](core::Event event) { step(std::move(event)); }, &judge_);
+  judge_.attach(ensemble_.get());
+  for (std::uint32_t i = 0; i < history.ids; ++i) {
+    ids_.push_back(RegistrationId{i % 2 == 0 ? "a" : "b", std::to_string(i)});
+  }
+}
+
+Simulation::~Simulation() = default;
+
+void Simulation::note(const std::string& line) {
+  trace_.push_back(std::to_string(clock_.steady_ms() - 1'000'000) + " " + line);
+  if (trace_.size() > kTraced) {
+    trace_.pop_front();
+  }
+}
+
+// ---- Life and death of the agent
+
+void Simulation::start_agent() {
+  restart_at_ = kNever;
+  auto stored = store_.load();
+  assert(stored.ok());
+  mutator_.stored(*stored);
+  if (tracing_) {
+    note("---- agent starts, last_seq=" + std::to_string(stored->last_seq.value));
+  }
+  core_ = std::make_unique<core::Core>(options_, std::move(*stored));
+  model_.decided(*core_);
+  step(core::Started{});
+}
+
+void Simulation::crash_agent(bool power_cut) {
+  ++tally_.crashes;
+  if (!in_hand_.empty() && store_failed_.ok() && rng_.chance(0.5)) {
+    for (const core::Persist& persist : in_hand_) {  // the write was made, the sync perhaps not
+      (void)store_.append(persist.batch, false);
+    }
+  }
+  const std::size_t kept = power_cut ? rng_.below(store_.unsynced() + 1) : 0;
+  if (tracing_) {
+    note(power_cut ? "---- power cut, unsynced batches kept: " + std::to_string(kept) : "---- agent dies");
+  }
+  if (power_cut) {
+    store_.power_cut(kept);
+  } else {
+    store_.process_crash();
+  }
+  core_.reset();
+  mutator_.died();
+  model_.agent_died();
+  ensemble_->process_died();
+  waiting_.clear();
+  in_hand_.clear();
+  early_.clear();
+  in_flight_.clear();
+  store_failed_ = Status();
+  commit_at_ = reopen_at_ = timer_at_ = thaw_at_ = kNever;
+  last_ticket_ = 0;
+  crash_within_step_ = false;
+}
+
+// ---- Events and actions
+
+void Simulation::step(core::Event event) {
+  if (!core_ || verdict_.failed()) {
+    return;
+  }
+  if (const auto* replied = std::get_if<core::ZkReplied>(&event); replied != nullptr && replied->epoch == epoch_) {
+    in_flight_.erase(replied->op.value);
+  } else if (const auto* expired = std::get_if<core::ZkExpired>(&event); expired != nullptr &&
+                                                                         expired->epoch == epoch_) {
+    in_flight_.clear();
+    if (handle_session_) {
+      judge_.told_expired(*handle_session_);
+    }
+  } else if (const auto* connected = std::get_if<core::ZkConnected>(&event);
+             connected != nullptr && connected->epoch == epoch_) {
+    handle_session_ = connected->session.id;
+  }
+  if (!mutator_.event(event)) {
+    return;
+  }
+  if (tracing_) {
+    note("-> " + describe(event));
+  }
+  if (busy_at_ != clock_.steady_ms()) {
+    busy_at_ = clock_.steady_ms();
+    busy_steps_ = 0;
+  }
+  if (++busy_steps_ > kBusySteps) {
+    verdict_.fail("I12", "a busy loop: " + std::to_string(kBusySteps) + " steps within a millisecond");
+    return;
+  }
+  ++tally_.steps;
+  ticks_ += std::holds_alternative<core::Tick>(event) ? 1 : 0;
+  const bool reopened = std::holds_alternative<core::StoreReopened>(event) &&
+                        std::get<core::StoreReopened>(event).status.ok();
+  actions_.clear();
+  core_->step(std::move(event), clock_.now(), actions_);
+  mutator_.actions(actions_);
+  if (reopened) {
+    model_.decided(*core_);
+  }
+  core::Actions todo = std::move(actions_);
+  const bool dies = std::exchange(crash_within_step_, false);
+  const std::size_t carried_out = dies ? rng_.below(todo.size() + 1) : todo.size();
+  for (std::size_t i = 0; i < carried_out && !verdict_.failed(); ++i) {
+    carry_out(std::move(todo[i]));
+  }
+  if (dies) {
+    crash_agent(history_.has(Fault::power_cut) && rng_.chance(0.5));
+    restart_at_ = clock_.steady_ms() + rng_.between(0, 3000);
+    return;
+  }
+  todo.clear();
+  actions_ = std::move(todo);
+  model_.step_done(*core_);
+  if (tally_.steps % 8 == 0) {
+    model_.check(*core_);
+  }
+}
+
+void Simulation::carry_out(core::Action action) {
+  if (tracing_) {
+    note("   <- " + describe(action));
+  }
+  std::visit(
+      [this](auto&& a) {
+        using T = std::decay_t<decltype(a)>;
+        if constexpr (std::is_same_v<T, core::Persist>) {
+          persist(std::move(a));
+        } else if constexpr (std::is_same_v<T, core::ReopenStore>) {
+          reopen_at_ = clock_.steady_ms() + a.delay_ms;
+        } else if constexpr (std::is_same_v<T, core::Reply>) {
+          model_.replied(a, *core_);
+        } else if constexpr (std::is_same_v<T, core::ZkStart>) {
+          judge_.starting(a);
+          epoch_ = a.epoch;
+          handle_session_ = a.session ? std::optional<SessionId>(a.session->id) : std::nullopt;
+          in_flight_.clear();
+          ensemble_->start(a);
+        } else if constexpr (std::is_same_v<T, core::ZkStop>) {
+          ensemble_->stop(a);
+        } else if constexpr (std::is_same_v<T, core::ZkSend>) {
+          ++sends_;
+          if (windowed(a.request.verb)) {
+            in_flight_.insert(a.op.value);
+          }
+          judge_.sending(a, in_flight_.size(), history_.window);
+          ensemble_->send(std::move(a));
+        } else if constexpr (std::is_same_v<T, core::SetTimer>) {
+          timer_at_ = a.at_steady_ms;
+          if (history_.has(Fault::odd_ticks) && faults_on_ && rng_.chance(0.3)) {
+            timer_at_ += rng_.between(0, 2000);
+          }
+        } else {
+          static_assert(std::is_same_v<T, core::Note> || std::is_same_v<T, core::Changed>);
+        }
+      },
+      std::move(action));
+}
+
+// ---- The commit thread
+
+void Simulation::persist(core::Persist persist) {
+  if (persist.ticket != last_ticket_ + 1 && last_ticket_ != 0) {
+    verdict_.fail("order", "tickets do not count up by one");
+  }
+  last_ticket_ = persist.ticket;
+  judge_.persisting(persist);
+  waiting_.push_back(std::move(persist));
+  if (in_hand_.empty()) {
+    take_in_hand();
+  }
+}
+
+void Simulation::take_in_hand() {
+  assert(in_hand_.empty());
+  const std::size_t taken = waiting_.empty() ? 0 : static_cast<std::size_t>(rng_.between(
+                                                       1, static_cast<std::int64_t>(waiting_.size())));
+  for (std::size_t i = 0; i < taken; ++i) {
+    in_hand_.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+  const bool slow = history_.has(Fault::slow_disk) && faults_on_ && rng_.chance(0.2);
+  commit_at_ = taken == 0 ? kNever : clock_.steady_ms() + (slow ? rng_.between(10, 3000) : rng_.between(0, 3));
+  if (taken != 0 && mutator_.is(Mutation::acknowledge_before_sync)) {
+    early_.push_back(in_hand_.back().ticket);
+  }
+}
+
+void Simulation::commit() {
+  std::vector<core::Persist> done = std::move(in_hand_);
+  in_hand_.clear();
+  commit_at_ = kNever;
+  if (store_failed_.ok() && mutator_.is(Mutation::torn_batches)) {
+    for (const core::Persist& persist : done) {
+      for (const Change& change : persist.batch.changes) {
+        (void)store_.append(Batch{persist.batch.last_seq, {change}}, false);
+      }
+    }
+  }
+  Batch merged;
+  bool sync = false;
+  for (core::Persist& persist : done) {
+    merged.last_seq = std::max(merged.last_seq, persist.batch.last_seq);
+    std::move(persist.batch.changes.begin(), persist.batch.changes.end(), std::back_inserter(merged.changes));
+    sync = sync || persist.sync;
+  }
+  if (store_failed_.ok()) {
+    store_failed_ = store_.append(merged, sync && !mutator_.is(Mutation::ignore_sync));
+  }
+  const Status status = store_failed_;
+  const std::uint64_t ticket = done.back().ticket;
+  take_in_hand();
+  if (!mutator_.is(Mutation::acknowledge_before_sync)) {
+    step(core::Persisted{ticket, status});
+  }
+}
+
+// In its turn: not before what was handed over earlier was answered.
+void Simulation::reopen_store() {
+  reopen_at_ = kNever;
+  core::StoreReopened event;
+  event.status = store_.reopen();
+  if (event.status.ok()) {
+    auto state = store_.load();
+    assert(state.ok());
+    event.state = std::move(*state);
+    store_failed_ = Status();
+  }
+  step(std::move(event));
+}
+
+// ---- Time
+
+std::int64_t Simulation::next_due() const {
+  std::int64_t at = std::min({restart_at_, thaw_at_, network_back_at_, quorum_back_at_, credentials_back_at_, allow_at_,
+                              ensemble_->next_at()});
+  if (core_ && thaw_at_ == kNever) {
+    at = std::min({at, timer_at_, commit_at_, in_hand_.empty() ? reopen_at_ : kNever});
+  }
+  return at;
+}
+
+bool Simulation::run_due() {
+  const std::int64_t now = clock_.steady_ms();
+  undo_due();
+  const bool runs = core_ != nullptr && thaw_at_ == kNever;
+  if (runs && !early_.empty()) {
+    const std::uint64_t ticket = early_.front();
+    early_.pop_front();
+    step(core::Persisted{ticket, Status()});
+    return true;
+  }
+  // Whoever comes first at one instant is chance.
+  const std::uint64_t first = rng_.below(3);
+  for (std::uint64_t i = 0; i < 3; ++i) {
+    const std::uint64_t which = (first + i) % 3;
+    if (which == 0 && ensemble_->run_one()) {
+      return true;
+    }
+    if (which == 1 && runs && timer_at_ <= now) {
+      timer_at_ = kNever;
+      step(core::Tick{});
+      return true;
+    }
+    if (which == 2 && runs && commit_at_ <= now) {
+      commit();
+      return true;
+    }
+  }
+  if (runs && reopen_at_ <= now && in_hand_.empty()) {
+    reopen_store();
+    return true;
+  }
+  return false;
+}
+
+void Simulation::run_until(std::int64_t steady_ms) {
+  while (!verdict_.failed()) {
+    while (!verdict_.failed() && run_due()) {
+    }
+    const std::int64_t next = std::max(next_due(), clock_.steady_ms());
+    if (next > steady_ms || verdict_.failed()) {
+      break;
+    }
+    clock_.advance_to(next);
+  }
+  if (!verdict_.failed()) {
+    clock_.advance_to(steady_ms);
+  }
+}
+
+}  // namespace limpet::test

@@ -1,0 +1,66 @@
+// Deliberate bugs. Each stands for a mistake that the agent could make, brought in from outside: by changing what the
+// core is told, what it asks for, or what is kept of it. A checker that does not catch them proves nothing (I18).
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "agent/core/event.h"
+
+namespace limpet::test {
+
+enum class Mutation {
+  none,
+  acknowledge_before_sync,    // callers are answered before the disk has written
+  ignore_sync,                // written, but never synced
+  replay_out_of_order,        // two creates change places
+  unknown_is_done,            // what was lost with the connection is taken for done
+  unknown_is_refused,         // ... or for refused for good
+  unknown_is_dropped,         // ... or is never heard of, and the loss of the connection neither
+  session_after_creates,      // the session's id comes to disk too late
+  forget_removals,            // a deregistration is dropped on the way to ZooKeeper
+  remove_late,                // a delete is held back until after the create that follows it
+  forget_session_on_restart,  // no re-attachment
+  forget_former_sessions,     // what an earlier session left is taken for another's
+  reuse_seq,                  // the counter is one batch old after a restart
+  adopt_foreign,              // another's znode is taken for ours
+  steal_foreign,              // another's znode is taken for one of an earlier session
+  end_session_on_stop,        // stop is taken for leave
+  refuse_but_apply,           // the caller hears "invalid", the change happens
+  torn_batches,               // a batch is not atomic
+  stale_data,                 // a znode gets the content before the present one
+  kCount,
+};
+const char* name_of(Mutation mutation);
+
+// Holds what a mutation has to remember. The driver passes everything through it.
+class Mutator {
+ public:
+  explicit Mutator(Mutation mutation) : mutation_(mutation) {}
+  Mutation kind() const { return mutation_; }
+  bool is(Mutation mutation) const { return mutation_ == mutation; }
+
+  // False where the core shall not see the event.
+  bool event(core::Event& event);
+  void actions(core::Actions& actions);
+  void stored(StoredState& stored);
+  // The process died: what was held back is gone.
+  void died();
+
+ private:
+  bool replied(core::ZkReplied& replied);
+  void swap_creates(core::Actions& actions) const;
+  void hold_removals(core::Actions& actions);
+
+  const Mutation mutation_;
+  std::map<std::uint64_t, core::ZkRequest> sent_;  // by op
+  std::map<std::string, std::string> older_;       // path -> the content before the present one
+  std::map<std::string, std::string> newest_;
+  std::optional<core::ZkSend> held_;
+  SessionId current_;
+  FormerSessions former_;
+};
+
+}  // namespace limpet::test

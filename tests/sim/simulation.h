@@ -1,0 +1,129 @@
+// One random history from its seed: a Core, a FakeStore, a FakeEnsemble, callers and faults, in one thread and in
+// simulated time. The driver here does what agent/agent.cc does: it feeds events to the core and carries out its
+// actions. At the end the faults stop, and everything must come to agree (I4). The same seed always gives the same
+// history, so that a violation is replayed by it.
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/sim/history.h"
+#include "tests/sim/judge.h"
+#include "tests/sim/mutation.h"
+
+namespace limpet::test {
+
+// How much happened, so that a run can refuse to pass when too little did (I18).
+struct Tally {
+  std::uint64_t histories = 0;
+  std::uint64_t steps = 0;
+  std::uint64_t acknowledged = 0;
+  std::uint64_t writes = 0;
+  std::uint64_t crashes = 0;
+  std::uint64_t simulated_ms = 0;
+  std::array<std::uint64_t, kFaultCount> faults{};
+  void add(const Tally& other);
+};
+
+class Simulation {
+ public:
+  // `trace`: keep the last events in words; slow.
+  Simulation(const History& history, Mutation mutation, bool trace);
+  ~Simulation();
+
+  // Runs the history. True where no invariant was violated.
+  bool run();
+
+  const std::string& violation() const { return verdict_.message(); }
+  const std::deque<std::string>& trace() const { return trace_; }
+  const Tally& tally() const { return tally_; }
+
+ private:
+  // ---- The driver (driver.cc)
+  void start_agent();
+  void crash_agent(bool power_cut);
+  void step(core::Event event);
+  void carry_out(core::Action action);
+  void persist(core::Persist persist);
+  void commit();          // the commit thread is done with what it has in hand
+  void take_in_hand();    // ... and takes what has gathered
+  void reopen_store();
+  bool run_due();         // one thing that is due; false: nothing is
+  std::int64_t next_due() const;
+  void run_until(std::int64_t steady_ms);
+  void note(const std::string& line);
+
+  // ---- Callers and faults (chaos.cc)
+  void call();
+  core::ChangeRequest random_change();
+  core::RegisterRequest random_register();
+  void inject();
+  void inject_agent_fault(Fault fault);
+  void inject_ensemble_fault(Fault fault);
+  void inject_store_fault(Fault fault);
+  void inject_outsider(Fault fault);
+  std::string random_path();
+  void undo_due();  // faults that were to last until now
+  std::int64_t duration();
+
+  // ---- The end (converge.cc)
+  void long_outage();
+  void heal();
+  void converge();
+  std::string difference() const;  // from the state in which everything agrees; empty: none
+  std::string difference_of(const RegistrationId& id, const Accepted& accepted) const;
+  void check_quiet();
+
+  const History history_;
+  Rng rng_;
+  Mutator mutator_;
+  const bool tracing_;
+  Verdict verdict_;
+  Tally tally_;
+  std::deque<std::string> trace_;
+
+  ManualClock clock_;
+  core::Options options_;
+  FakeStore store_;
+  Model model_;
+  Judge judge_;
+  std::unique_ptr<FakeEnsemble> ensemble_;
+
+  // The agent. Everything here dies with it.
+  std::unique_ptr<core::Core> core_;
+  core::Actions actions_;
+  std::deque<core::Persist> waiting_;  // for the commit thread
+  std::vector<core::Persist> in_hand_;
+  std::int64_t commit_at_ = FakeEnsemble::kNever;
+  std::int64_t reopen_at_ = FakeEnsemble::kNever;
+  Status store_failed_;  // of the append that failed; ok while appends are possible
+  std::int64_t timer_at_ = FakeEnsemble::kNever;
+  std::set<std::uint64_t> in_flight_;  // ops that the window counts
+  core::Epoch epoch_;
+  std::optional<SessionId> handle_session_;  // of the present handle
+  std::deque<std::uint64_t> early_;          // tickets answered before their time, see Mutation
+  bool crash_within_step_ = false;
+  std::uint64_t last_ticket_ = 0;
+
+  // Faults that pass.
+  std::int64_t restart_at_ = FakeEnsemble::kNever;
+  std::int64_t thaw_at_ = FakeEnsemble::kNever;
+  std::int64_t network_back_at_ = FakeEnsemble::kNever;
+  std::int64_t quorum_back_at_ = FakeEnsemble::kNever;
+  std::int64_t credentials_back_at_ = FakeEnsemble::kNever;
+  std::int64_t allow_at_ = FakeEnsemble::kNever;
+  bool faults_on_ = true;
+
+  std::vector<RegistrationId> ids_;
+  std::map<RegistrationId, core::RegisterRequest> last_requests_;
+  std::uint64_t next_token_ = 1;
+  std::uint64_t next_content_ = 1;
+  std::uint64_t ticks_ = 0;
+  std::uint64_t sends_ = 0;
+  std::int64_t busy_at_ = 0;  // busy-loop guard: steps at one instant
+  std::uint64_t busy_steps_ = 0;
+};
+
+}  // namespace limpet::test
