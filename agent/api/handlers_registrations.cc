@@ -224,7 +224,7 @@ void list_registrations(const Call& call) {
   }
   auto& filter = std::get<Filter>(parsed);
   // In small steps, because a view holds a copy of its data, which may have a megabyte.
-  constexpr std::size_t kStep = 32;
+  constexpr std::size_t kStep = 8;
   constexpr std::size_t kPageBytes = 8 * 1024 * 1024;
   std::string& body = call.exchange->response().body;
   RegistrationListWriter writer(body);

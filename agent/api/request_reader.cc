@@ -30,6 +30,12 @@ Method to_method(http::verb verb) {
   }
 }
 
+// RFC 9110, 5.6.2: tchar.
+bool is_method_character(char c) {
+  return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+         std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
+}
+
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') {
     return c - '0';
@@ -44,6 +50,7 @@ int hex_digit(char c) {
 class RequestReader::Head : public http::basic_parser<true> {
  public:
   Head(Request& request, std::size_t max_bytes) : request_(request) {
+    request_.content_type.clear();
     eager(false);
     header_limit(static_cast<std::uint32_t>(max_bytes));
     body_limit(boost::none);
@@ -98,7 +105,6 @@ class RequestReader::Head : public http::basic_parser<true> {
 };
 
 RequestReader::RequestReader(Request& request, const RequestLimits& limits) : request_(request), limits_(limits) {}
-RequestReader::~RequestReader() = default;
 
 bool RequestReader::take_expects_continue() {
   return std::exchange(expects_continue_, false);
@@ -121,14 +127,12 @@ RequestReader::Result RequestReader::read(std::string_view bytes, std::size_t& u
     if (used == bytes.size() || bytes.substr(used) == "\r") {
       return Result::need_more;
     }
-    request_.content_type.clear();
     request_.body.clear();
     if (request_.body.capacity() > kKeptBodyBytes) {
       request_.body.shrink_to_fit();
     }
-    header_bytes_ = 0;
+    searched_ = 0;
     expects_continue_ = false;
-    head_ = std::make_unique<Head>(request_, limits_.max_header_bytes);
     stage_ = Stage::head;
   }
   if (stage_ == Stage::head) {
@@ -149,40 +153,44 @@ RequestReader::Result RequestReader::read(std::string_view bytes, std::size_t& u
 
 // need_more with another stage than `head`: the head is whole and a body follows.
 RequestReader::Result RequestReader::read_head(std::string_view bytes, std::size_t& used) {
-  beast::error_code error;
-  const std::size_t taken = head_->put(boost::asio::const_buffer(bytes.data() + used, bytes.size() - used), error);
-  used += taken;
-  header_bytes_ += taken;
-  const std::size_t pending = head_->is_header_done() ? 0 : bytes.size() - used;
-  if (error == http::error::header_limit || error == http::error::buffer_overflow ||
-      header_bytes_ + pending > limits_.max_header_bytes) {
+  const std::string_view rest = bytes.substr(used);
+  if (!is_method_character(rest.front())) {
+    return refuse(ProblemKind::bad_request, "This is not an HTTP/1.1 request.");
+  }
+  const bool new_line = rest.find('\n', std::exchange(searched_, rest.size())) != std::string_view::npos;
+  const std::string_view lines = rest.substr(0, new_line ? rest.rfind('\n') + 1 : 0);
+  beast::error_code error = http::error::need_more;
+  Head head(request_, limits_.max_header_bytes);
+  header_bytes_ = lines.empty() ? 0 : head.put(boost::asio::const_buffer(lines.data(), lines.size()), error);
+  const std::size_t size = error == http::error::need_more ? rest.size() : header_bytes_;
+  if (error == http::error::header_limit || size > limits_.max_header_bytes) {
     return refuse(ProblemKind::headers_too_large,
                   "Request line and headers together may have " + std::to_string(limits_.max_header_bytes) + " bytes.");
   }
-  if (error && error != http::error::need_more) {
-    return refuse(ProblemKind::bad_request, "This is not an HTTP/1.1 request: " + error.message() + ".");
-  }
-  if (!head_->is_header_done()) {
+  if (error == http::error::need_more) {
     return Result::need_more;
   }
-  return begin_body();
+  if (error) {
+    return refuse(ProblemKind::bad_request, "This is not an HTTP/1.1 request: " + error.message() + ".");
+  }
+  used += header_bytes_;
+  return begin_body(head);
 }
 
-RequestReader::Result RequestReader::begin_body() {
-  if (head_->hosts > 1 || (head_->hosts == 0 && !request_.http_1_0)) {
+RequestReader::Result RequestReader::begin_body(const Head& head) {
+  if (head.hosts > 1 || (head.hosts == 0 && !request_.http_1_0)) {
     return refuse(ProblemKind::bad_request, "An HTTP/1.1 request has exactly one Host header; any value will do.");
   }
-  if (head_->lengths > 1 || head_->list_of_lengths || (head_->lengths != 0 && head_->codings != 0)) {
+  if (head.lengths > 1 || head.list_of_lengths || (head.lengths != 0 && head.codings != 0)) {
     return refuse(ProblemKind::bad_request, "The length of the body is given more than once.");
   }
-  if (head_->codings != 0 && (head_->codings != 1 || !head_->chunked() || request_.http_1_0)) {
+  if (head.codings != 0 && (head.codings != 1 || !head.chunked() || request_.http_1_0)) {
     return refuse(ProblemKind::bad_request, "The only transfer coding that is understood is chunked, in HTTP/1.1.");
   }
-  request_.keep_alive = head_->keep_alive();
-  const bool chunked = head_->codings != 0;
-  const std::uint64_t length = head_->lengths != 0 ? head_->content_length().value_or(0) : 0;
-  const bool expects_continue = head_->expects_continue && !request_.http_1_0;
-  head_.reset();
+  request_.keep_alive = head.keep_alive();
+  const bool chunked = head.codings != 0;
+  const std::uint64_t length = head.lengths != 0 ? head.content_length().value_or(0) : 0;
+  const bool expects_continue = head.expects_continue && !request_.http_1_0;
   if (length > limits_.max_body_bytes) {
     return refuse(ProblemKind::too_large, "The body has " + std::to_string(length) + " bytes; at most " +
                                               std::to_string(limits_.max_body_bytes) + " are allowed.");

@@ -1,12 +1,12 @@
 // Takes HTTP/1.x requests out of a stream of bytes, piece by piece, within limits.
 //
-// The head is read by Boost.Beast's basic_parser. The body is framed here: Beast 1.81's own chunk reader asserts on
-// some partial inputs, and whatever two servers could read differently (two lengths, a length beside chunks, an unknown
-// transfer coding) is refused. One reader for each connection; core thread.
+// The head is read by Boost.Beast's basic_parser, whole lines at a time and always from its start, so that the outcome
+// does not depend on how the bytes came. The body is framed here: Beast 1.81's own chunk reader asserts on some partial
+// inputs, and whatever two servers could read differently (two lengths, a length beside chunks, an unknown transfer
+// coding) is refused. One reader for each connection; core thread.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <string_view>
 
 #include "agent/api/http_message.h"
@@ -28,7 +28,6 @@ class RequestReader {
 
   // `request` is filled in; it and `limits` must outlive this.
   RequestReader(Request& request, const RequestLimits& limits);
-  ~RequestReader();
   RequestReader(const RequestReader&) = delete;
   RequestReader& operator=(const RequestReader&) = delete;
 
@@ -47,7 +46,7 @@ class RequestReader {
   enum class Stage { idle, head, sized_body, chunk_size, chunk_data, chunk_end, trailer };
 
   Result read_head(std::string_view bytes, std::size_t& used);
-  Result begin_body();
+  Result begin_body(const Head& head);
   Result read_sized_body(std::string_view bytes, std::size_t& used);
   Result read_chunks(std::string_view bytes, std::size_t& used);
   // One line of at most `max_bytes` out of bytes[used…]: without its CRLF, `used` moved past it.
@@ -58,8 +57,8 @@ class RequestReader {
 
   Request& request_;
   const RequestLimits& limits_;
-  std::unique_ptr<Head> head_;
   Stage stage_ = Stage::idle;
+  std::size_t searched_ = 0;      // bytes of the head in which the end of a line was looked for
   std::size_t header_bytes_ = 0;  // of this request, with its trailer
   std::uint64_t body_left_ = 0;   // of the sized body or of the chunk
   bool expects_continue_ = false;

@@ -79,7 +79,11 @@ Exit refused(Context& context, const std::string& what, const Answer& answer) {
   std::string message = fmt::format("cannot {}: {}", printable(what), printable(detail));
   message += code.empty() ? std::string{} : fmt::format(" ({})", printable(code));
   for (const Json& error : at(problem, "errors")) {
-    message += fmt::format("\n  {}: {}", printable(text(error, "pointer")), printable(text(error, "detail")));
+    const std::string fault = text(error, "detail");
+    // One fault alone is often the detail once more.
+    if (detail.find(fault) == std::string::npos) {
+      message += fmt::format("\n  {}: {}", printable(text(error, "pointer")), printable(fault));
+    }
   }
   if (code == "storage_failed") {
     message += "\nWhether it was accepted is not known; the same command again is safe.";

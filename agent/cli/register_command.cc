@@ -83,6 +83,13 @@ std::string read_file(const std::string& name, std::string& data) {
   return std::ferror(file.get()) != 0 ? fmt::format("cannot read {}: {}", shown, std::strerror(errno)) : std::string{};
 }
 
+// JSON strings hold text only, and some text (zeros, many quotes) grows in them: then the bytes travel as base64, so
+// that what a znode can hold does not fail on the size of a body.
+bool fits_a_string(const std::string& data) {
+  constexpr std::size_t kLarge = 256 * 1024;
+  return is_utf8(data) && (data.size() < kLarge || Json(data).dump().size() < data.size() / 3 * 4);
+}
+
 // The request's body, or in `problem` why there is none.
 std::string registration_body(const RegisterOptions& options, std::string& problem) {
   Json body = Json::object();
@@ -92,9 +99,8 @@ std::string registration_body(const RegisterOptions& options, std::string& probl
     problem = read_file(*options.data_file, *data);
   }
   if (data) {
-    // JSON strings hold text only; other bytes travel encoded.
-    const bool is_text = is_utf8(*data);
-    body[is_text ? "data" : "data_base64"] = is_text ? *data : base64(*data);
+    const bool as_text = fits_a_string(*data);
+    body[as_text ? "data" : "data_base64"] = as_text ? *data : base64(*data);
   }
   if (options.address) {
     body["address"] = *options.address;

@@ -111,37 +111,44 @@ Headline headline(const Facts& facts) {
   if (facts.session_state == "expired") {
     return {
         Colour::yellow,
-        "The ZooKeeper session is gone, or presumed gone. The agent makes a new one and registers everything again, "
-        "in order, by itself."};
+        "ZooKeeper is away, or has ended this host's session. Nothing is lost: the agent goes on accepting, keeps it "
+        "on disk, and by itself registers again, in order, what is not there."};
   }
   return connected_headline(facts);
 }
 
 void add_zookeeper(Block& block, const Facts& facts) {
+  // Where the agent says what it knows, that follows the state; our own words are for where it does not.
   const std::string message = text(facts.zookeeper, "message");
-  const std::string why = message.empty() ? std::string{} : ": " + message;
   const std::string lasting = facts.lasting.empty() ? std::string{} : " for " + facts.lasting;
   if (facts.connected()) {
     const std::string server = text(facts.zookeeper, "server");
-    block.add("ZooKeeper", fmt::format("connected{}{}{}", server.empty() ? "" : " to " + server, lasting, why),
+    block.add("ZooKeeper",
+              fmt::format("connected{}{}{}", server.empty() ? "" : " to " + server, lasting,
+                          message.empty() ? "" : ": " + message),
               Colour::green);
-  } else if (facts.session_state == "connecting") {
-    block.add("ZooKeeper", fmt::format("not connected yet, trying{}{}", lasting, why), Colour::yellow);
-  } else if (facts.session_state == "suspended") {
-    block.add("ZooKeeper", fmt::format("suspended{}{}", lasting, why.empty() ? ": the connection is lost" : why),
-              Colour::yellow);
-  } else if (facts.session_state == "expired") {
-    block.add("ZooKeeper", fmt::format("session expired, making a new one{}{}", lasting, why), Colour::yellow);
-  } else if (facts.session_state == "auth_failed") {
-    block.add("ZooKeeper", fmt::format("refuses the credentials{}{}", lasting, why), Colour::red);
-  } else {
-    block.add("ZooKeeper", fmt::format("{}{}{}", facts.session_state, lasting, why), Colour::yellow);
+    return;
   }
+  std::string state = facts.session_state;
+  std::string meaning;
+  if (state == "connecting") {
+    meaning = "no server has been reached yet";
+  } else if (state == "suspended") {
+    meaning = "the connection is lost, the session may live";
+  } else if (state == "expired") {
+    meaning = "the session has ended, or is presumed to have";
+  } else if (state == "auth_failed") {
+    state = "credentials refused";
+    meaning = "correct them in limpet.json and reload the agent";
+  }
+  const std::string& why = message.empty() ? meaning : message;
+  block.add("ZooKeeper", fmt::format("{}{}{}", state, lasting, why.empty() ? "" : ": " + why),
+            facts.session_state == "auth_failed" ? Colour::red : Colour::yellow);
 }
 
 std::string session_text(const Facts& facts) {
   if (facts.session.empty()) {
-    return facts.session_state == "auth_failed" ? "none, until the credentials in limpet.json are right" : "none yet";
+    return facts.session_state == "expired" ? "none: the last one has ended, and its znodes with it" : "none yet";
   }
   if (facts.connected()) {
     const std::int64_t sessions = number(facts.zookeeper, "sessions");
@@ -161,14 +168,14 @@ std::string session_text(const Facts& facts) {
                        facts.session, facts.timeout);
   }
   if (facts.session_state == "expired") {
-    return fmt::format("{} (gone, or presumed gone; its znodes go with it)", facts.session);
+    return fmt::format("{} (presumed gone: tried again first, and replaced if it has ended)", facts.session);
   }
   return facts.session;
 }
 
 std::string registered_text(const Facts& facts) {
   if (facts.live <= 0) {
-    return "nothing";
+    return "none";
   }
   if (facts.connected()) {
     std::string result = fmt::format("{} of {} in ZooKeeper", facts.registered, facts.live);
@@ -180,7 +187,7 @@ std::string registered_text(const Facts& facts) {
   }
   const bool one = before == 1;
   if (facts.session_state == "expired" || facts.session_state == "auth_failed") {
-    return fmt::format("{} of {} in ZooKeeper before; {} created again in the next session", before, facts.live,
+    return fmt::format("{} of {} in ZooKeeper before; {} created again where the session has ended", before, facts.live,
                        one ? "it is" : "they are");
   }
   return fmt::format("{} of {} in ZooKeeper before the loss; {} as long as the session lives", before, facts.live,
@@ -195,8 +202,9 @@ std::string waiting_text(const Facts& facts) {
   std::string result;
   if (!facts.connected()) {
     const std::string when = facts.session_state == "auth_failed" ? "once the credentials are right"
-                             : facts.session_state == "expired"   ? "once the new session stands"
-                                                                  : "when the quorum is back";
+                             : facts.session_state == "expired"   ? "once a session stands again"
+                             : facts.session_state == "suspended" ? "when the quorum is back"
+                                                                  : "once ZooKeeper serves";
     result = fmt::format("{}; all are on disk, and go out in order {}", volume, when);
   } else if (facts.moving() == 0) {
     result = fmt::format("{}; set aside, see below", volume);

@@ -23,6 +23,7 @@ Replay::Node& Replay::node_at(const std::string& path) {
 void Replay::want(Node& node, Seq seq, bool present, const RegistrationId& id, std::uint64_t bytes) {
   take_out(node);
   close_node(node);
+  stop_waiting(node);
   node.id = id;
   node.seq = seq;
   node.present = present;
@@ -31,6 +32,16 @@ void Replay::want(Node& node, Seq seq, bool present, const RegistrationId& id, s
   node.parent_races = 0;
   set_phase(node, present ? Phase::pending : Phase::removing);
   open_node(node);
+  if (node.place == Place::in_flight) {
+    node.waiting = true;
+    waiting_.insert(node.key());
+  }
+}
+
+void Replay::stop_waiting(Node& node) {
+  if (std::exchange(node.waiting, false)) {
+    waiting_.erase(node.key());
+  }
 }
 
 void Replay::want_present(const Registration& registration, bool known) {
@@ -133,7 +144,7 @@ void Replay::enqueue(Node& node) {
   if (node.place != Place::none || !node.is_open) {
     return;
   }
-  if (node.remote == Remote::unknown) {
+  if (node.remote == Remote::unknown || (node.remote == Remote::presumed_absent && !node.present)) {
     node.place = Place::read_ready;
     read_ready_.emplace(node.key(), &node);
   } else {
@@ -166,14 +177,14 @@ void Replay::resume(bool fresh, Effects& effects) {
   for (auto& [path, node] : nodes_) {
     take_out(node);
     if (fresh) {
-      // Everything of ours went with the session that held it; what others hold shows itself when we create.
-      node.remote = Remote::absent;
+      // Everything of ours went with the session that held it.
+      node.remote = node.remote == Remote::absent ? Remote::absent : Remote::presumed_absent;
       node.content = Seq{};
       node.registered_at = 0;
       if (node.phase == Phase::confirmed) {
         set_phase(node, Phase::pending);
       }
-      if (!node.present) {
+      if (in_line(node)) {
         gone.push_back(&node);
         continue;
       }
@@ -213,6 +224,7 @@ void Replay::lost() {
       continue;  // resume() looks at every confirmed node again
     }
     node.place = Place::none;
+    stop_waiting(node);
     if (flight.verb != ZkVerb::read) {
       node.remote = Remote::unknown;
       node.content = Seq{};

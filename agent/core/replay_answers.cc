@@ -93,7 +93,11 @@ void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string mes
   retries_.emplace(now.steady_ms + delay_ms, node.path);
 }
 
-void Replay::refused(Node& node, const ZkReply& reply, Now now, Effects& effects) {
+void Replay::refused(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects) {
+  if (flight.key != node.key() && node.remote != Remote::unknown) {
+    settle(node, now, effects);  // it was about what is no longer wanted
+    return;
+  }
   ReasonCode code = ReasonCode::refused;
   std::string why = "ZooKeeper refuses it: " + reply.message;
   switch (reply.code) {
@@ -153,8 +157,9 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
   assert(found != nodes_.end());  // a node with a request in flight is never erased
   Node& node = found->second;
   node.place = Place::none;
+  stop_waiting(node);
   if (flight.verb == ZkVerb::read) {
-    read_replied(node, reply, now, effects);
+    read_replied(node, flight, reply, now, effects);
   } else {
     write_replied(node, flight, reply, now, effects);
   }
@@ -189,7 +194,7 @@ const ZkReply* Replay::parent_error(const std::string& path) const {
   return nullptr;
 }
 
-void Replay::read_replied(Node& node, const ZkReply& reply, Now now, Effects& effects) {
+void Replay::read_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects) {
   switch (reply.code) {
     case ZkCode::ok: {
       node.stat = reply.stat;
@@ -225,7 +230,7 @@ void Replay::read_replied(Node& node, const ZkReply& reply, Now now, Effects& ef
     case ZkCode::invalid_path:
     case ZkCode::quota_exceeded:
     case ZkCode::refused:
-      refused(node, reply, now, effects);
+      refused(node, flight, reply, now, effects);
       return;
   }
 }
@@ -254,7 +259,7 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
         if (cause != nullptr || ++node.parent_races > kMaxParentRaces) {
           const ZkReply copy = cause != nullptr ? *cause : reply;
           forget_parents(node.path);
-          refused(node, copy, now, effects);
+          refused(node, flight, copy, now, effects);
           return;
         }
         forget_parents(node.path);
@@ -273,7 +278,7 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
       return;
     case ZkCode::not_sent:
     case ZkCode::throttled:
-      enqueue(node);
+      settle(node, now, effects);  // nothing happened
       return;
     case ZkCode::not_empty:
     case ZkCode::parent_ephemeral:
@@ -281,7 +286,7 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
     case ZkCode::invalid_path:
     case ZkCode::quota_exceeded:
     case ZkCode::refused:
-      refused(node, reply, now, effects);
+      refused(node, flight, reply, now, effects);
       return;
   }
 }

@@ -27,6 +27,7 @@ struct Replay::Node {
   bool counted = false;
   bool is_open = false;
   Place place = Place::none;
+  bool waiting = false;  // its key is in waiting_
   bool audit_queued = false;
   bool audit_flying = false;
   bool audit_again = false;

@@ -53,6 +53,7 @@ void Replay::send_parents(const std::string& path, Actions& actions) {
 void Replay::send_write(Node& node, Actions& actions) {
   const Key key = node.key();
   if (!node.present || node.remote == Remote::former) {
+    assert(node.remote == Remote::ours || node.remote == Remote::former);
     if (node.present) {
       barrier_ = key;
     }
@@ -74,7 +75,8 @@ void Replay::send_write(Node& node, Actions& actions) {
 
 bool Replay::may_write(const Key& key) const {
   return !(!read_ready_.empty() && read_ready_.begin()->first < key) &&
-         !(!read_flying_.empty() && *read_flying_.begin() < key) && !(barrier_ && *barrier_ < key);
+         !(!read_flying_.empty() && *read_flying_.begin() < key) && !(!waiting_.empty() && *waiting_.begin() < key) &&
+         !(barrier_ && *barrier_ < key);
 }
 
 void Replay::retry_due(Now now) {

@@ -227,34 +227,46 @@ std::optional<std::int64_t> SessionMachine::deadline() const {
   return presume_at_ms_ ? presume_at_ms_ : reopen_at_ms_;
 }
 
-Reason SessionMachine::reason() const {
-  Reason reason;
-  reason.since = since_.wall_ms;
-  const std::string why = trouble_.empty() ? "" : " (" + trouble_ + ")";
+ReasonCode SessionMachine::reason_code() const {
   switch (state_) {
     case SessionState::connecting:
-      reason.code = no_quorum_ ? ReasonCode::no_quorum : ReasonCode::connecting;
-      reason.message = "not connected to ZooKeeper yet" + why + "; it is kept on disk and goes out as soon as it is";
-      break;
-    case SessionState::connected:
-      reason.code = ReasonCode::storage;
-      reason.message = "connected, but the new session is not on disk yet; nothing is created before it is";
-      break;
     case SessionState::suspended:
-      reason.code = no_quorum_ ? ReasonCode::no_quorum : ReasonCode::connecting;
-      reason.message = "the connection to ZooKeeper is lost" + why + "; the session may live, and is tried again";
-      break;
+      return no_quorum_ ? ReasonCode::no_quorum : ReasonCode::connecting;
+    case SessionState::connected:
+      return ReasonCode::storage;
     case SessionState::expired:
-      reason.code = no_quorum_ ? ReasonCode::no_quorum : ReasonCode::session_expired;
-      reason.message = session_ ? "no ZooKeeper server was reached for longer than the session time-out" + why +
-                                      "; the session is tried again first, and replaced if it has ended"
-                                : "the ZooKeeper session has ended; a new one is being made" + why;
-      break;
+      return no_quorum_ ? ReasonCode::no_quorum : ReasonCode::session_expired;
     case SessionState::auth_failed:
-      reason.code = ReasonCode::no_auth;
-      reason.message = "the ZooKeeper servers refuse the agent's credentials; correct them and reload the agent";
-      break;
+      return ReasonCode::no_auth;
   }
+  return ReasonCode::connecting;
+}
+
+std::string SessionMachine::situation() const {
+  const std::string why = trouble_.empty() ? "" : ": " + trouble_;
+  switch (state_) {
+    case SessionState::connecting:
+      return "not connected to ZooKeeper yet" + why;
+    case SessionState::connected:
+      return "connected to ZooKeeper, but the new session is not on disk yet, and nothing is created before it is";
+    case SessionState::suspended:
+      return "the connection to ZooKeeper is lost, the session may live" + why;
+    case SessionState::expired:
+      return session_ ? "no ZooKeeper server was reached for longer than the session time-out; the session is tried "
+                        "again first, and replaced if it has ended" +
+                            why
+                      : "the ZooKeeper session has ended, a new one is being made" + why;
+    case SessionState::auth_failed:
+      return "the ZooKeeper servers refuse the agent's credentials; correct them and reload the agent";
+  }
+  return "";
+}
+
+Reason SessionMachine::reason() const {
+  Reason reason;
+  reason.code = reason_code();
+  reason.message = situation();
+  reason.since = since_.wall_ms;
   return reason;
 }
 
@@ -266,7 +278,7 @@ void SessionMachine::show(StatusView& view) const {
   view.server = server_;
   view.session_timeout_ms = session_ ? session_->timeout_ms : options_.session_timeout_ms;
   view.session_since = since_.wall_ms;
-  view.session_message = usable() ? "" : reason().message;
+  view.session_message = usable() ? "" : situation();
   view.reattached = reattached_;
   view.sessions = sessions_;
 }

@@ -63,6 +63,8 @@ class SessionMachine {
 
  private:
   void enter(SessionState state, Now now);
+  ReasonCode reason_code() const;
+  std::string situation() const;  // in plain words
   void reopen(Now now, Actions& actions, std::optional<Session> with);
 
   const Options& options_;

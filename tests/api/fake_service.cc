@@ -83,11 +83,40 @@ void FakeService::carry_out(core::Action action) {
 }
 
 core::ZkReply FakeService::reply_to(const core::ZkRequest& request) {
-  core::ZkReply reply;
-  if (request.verb == core::ZkVerb::read) {
-    reply.code = core::ZkCode::no_node;
-  } else {
-    reply.stat = {Zxid{++last_zxid_}, Zxid{last_zxid_}, 0, kSession};
+  const auto failed = [](core::ZkCode code) {
+    core::ZkReply reply;
+    reply.code = code;
+    return reply;
+  };
+  const auto found = znodes_.find(request.path);
+  switch (request.verb) {
+    case core::ZkVerb::sync:
+      return {};
+    case core::ZkVerb::create:
+    case core::ZkVerb::create_parent: {
+      if (found != znodes_.end()) {
+        return failed(core::ZkCode::node_exists);
+      }
+      const Zxid zxid{++last_zxid_};
+      const SessionId owner = request.verb == core::ZkVerb::create ? kSession : SessionId{};
+      const Znode& made = znodes_[request.path] = {request.data, {zxid, zxid, 0, owner}};
+      return {core::ZkCode::ok, made.stat, {}, {}};
+    }
+    default:
+      break;
+  }
+  if (found == znodes_.end()) {
+    return failed(core::ZkCode::no_node);
+  }
+  Znode& znode = found->second;
+  const core::ZkReply reply{core::ZkCode::ok, znode.stat, znode.data, {}};
+  if (request.verb == core::ZkVerb::remove) {
+    znodes_.erase(found);
+  } else if (request.verb == core::ZkVerb::set) {
+    znode.data = request.data;
+    znode.stat.mzxid = Zxid{++last_zxid_};
+    ++znode.stat.version;
+    return {core::ZkCode::ok, znode.stat, {}, {}};
   }
   return reply;
 }

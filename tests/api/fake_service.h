@@ -1,5 +1,5 @@
-// A small agent for tests of the API: a real Core, a disk that never fails unless told to, and a ZooKeeper that says
-// yes to everything once it serves.
+// A small agent for tests of the API: a real Core, a disk that never fails unless told to, and a ZooKeeper of
+// its own that, once it serves, does all it is asked.
 //
 // Everything on the thread of its io_context.
 #pragma once
@@ -45,6 +45,11 @@ class FakeService final : public Service {
     WaitDone done;
   };
 
+  struct Znode {
+    std::string data;
+    core::ZkStat stat;
+  };
+
   void step(core::Event event);
   // The same from the event loop, as a driver would.
   void step_later(core::Event event);
@@ -60,6 +65,7 @@ class FakeService final : public Service {
   Status disk_;
   bool serving_ = false;
   core::Epoch epoch_;
+  std::map<std::string, Znode> znodes_;
   std::int64_t last_zxid_ = 0x100;
   std::uint64_t last_token_ = 0;
   std::map<core::Token, ChangeDone> callers_;

@@ -31,7 +31,9 @@ Client::Client(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SO
   }
 }
 
-Client::~Client() { close(); }
+Client::~Client() {
+  close();
+}
 
 void Client::close() {
   if (fd_ >= 0) {
@@ -51,7 +53,9 @@ bool Client::send(std::string_view bytes) {
   return true;
 }
 
-void Client::shutdown_send() { ::shutdown(fd_, SHUT_WR); }
+void Client::shutdown_send() {
+  ::shutdown(fd_, SHUT_WR);
+}
 
 bool Client::wait_readable() {
   pollfd state{fd_, POLLIN, 0};

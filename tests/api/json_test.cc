@@ -33,17 +33,40 @@ Problem refused(std::string_view body) {
   return std::get<Problem>(std::move(parsed));
 }
 
-std::string nested(std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); }
+std::string nested(std::size_t depth) {
+  return std::string(depth, '[') + std::string(depth, ']');
+}
 
 TEST(JsonDocument, RefusesWhatIsNotCleanJson) {
-  for (const std::string& text :
-       {std::string("{"), std::string("{]"), std::string("{} x"), std::string("{}{}"), std::string("{\"a\":1,}"),
-        std::string("{'a':1}"), std::string("// c\n{}"), std::string("\xEF\xBB\xBF{}"), std::string("{}\0", 3),
-        std::string("{}\0{}", 5), std::string("\"\xFF\""), std::string("\"\xC0\x80\""), std::string("\"\xED\xA0\x80\""),
-        std::string("\"\\ud800\""), std::string("\"\\udc00\""), std::string("\"\\ud800x\""),
-        std::string("\"\\ud800\\u0041\""), std::string("\"a\nb\""), std::string("\"\\x\""), std::string("01"),
-        std::string("1."), std::string(".5"), std::string("+1"), std::string("NaN"), std::string("1e400"),
-        std::string("-1e400"), std::string("nul"), std::string(" "), std::string("\"a")}) {
+  for (const std::string& text : {std::string("{"),
+                                  std::string("{]"),
+                                  std::string("{} x"),
+                                  std::string("{}{}"),
+                                  std::string("{\"a\":1,}"),
+                                  std::string("{'a':1}"),
+                                  std::string("// c\n{}"),
+                                  std::string("\xEF\xBB\xBF{}"),
+                                  std::string("{}\0", 3),
+                                  std::string("{}\0{}", 5),
+                                  std::string("\"\xFF\""),
+                                  std::string("\"\xC0\x80\""),
+                                  std::string("\"\xED\xA0\x80\""),
+                                  std::string("\"\\ud800\""),
+                                  std::string("\"\\udc00\""),
+                                  std::string("\"\\ud800x\""),
+                                  std::string("\"\\ud800\\u0041\""),
+                                  std::string("\"a\nb\""),
+                                  std::string("\"\\x\""),
+                                  std::string("01"),
+                                  std::string("1."),
+                                  std::string(".5"),
+                                  std::string("+1"),
+                                  std::string("NaN"),
+                                  std::string("1e400"),
+                                  std::string("-1e400"),
+                                  std::string("nul"),
+                                  std::string(" "),
+                                  std::string("\"a")}) {
     std::string error;
     EXPECT_EQ(JsonDocument::parse(text, error), std::nullopt) << text;
     EXPECT_FALSE(error.empty()) << text;
@@ -137,7 +160,8 @@ TEST(Base64, RoundTripsAndIsStrict) {
     bytes += static_cast<char>(i * 7);
   }
   EXPECT_EQ(decode_base64("aGk="), "hi");
-  for (const std::string text : {"aGk", "aGk=\n", "a", "a===", "====", "=", "aG=k", "aGl=", "aG-_", " aGk=", "aGk=aGk="}) {
+  for (const std::string text :
+       {"aGk", "aGk=\n", "a", "a===", "====", "=", "aG=k", "aGl=", "aG-_", " aGk=", "aGk=aGk="}) {
     EXPECT_EQ(decode_base64(text), std::nullopt) << text;
   }
 }
@@ -323,7 +347,8 @@ core::RegistrationView example_view() {
   core::RegistrationView view;
   view.registration = {kId, "/services/web/i-1", Format::raw, "a\"b", {1000, 4321}, Seq{17}, 1'700'000'000'123};
   view.state = core::State::registered;
-  view.znode = Outcome{Seq{17}, SessionId{0x1000000000000abc}, Zxid{0x100000002}, Zxid{0x100000003}, 4, 1'700'000'000'456};
+  view.znode =
+      Outcome{Seq{17}, SessionId{0x1000000000000abc}, Zxid{0x100000002}, Zxid{0x100000003}, 4, 1'700'000'000'456};
   return view;
 }
 
@@ -373,10 +398,9 @@ TEST(Render, WhatIsNotKnownIsNull) {
 TEST(Render, QueueAndStatus) {
   std::string out;
   render_queue(out, {{Seq{3}, true, kId, "/services/web/i-1", core::State::removing, std::nullopt, 0}}, true);
-  EXPECT_EQ(out,
-            R"({"operations":[{"seq":3,"op":"deregister","id":"web/i-1","service":"web","instance":"i-1",)"
-            R"("path":"/services/web/i-1","state":"removing","reason":null,)"
-            R"("accepted_at":"1970-01-01T00:00:00.000Z"}],"next":3})");
+  EXPECT_EQ(out, R"({"operations":[{"seq":3,"op":"deregister","id":"web/i-1","service":"web","instance":"i-1",)"
+                 R"("path":"/services/web/i-1","state":"removing","reason":null,)"
+                 R"("accepted_at":"1970-01-01T00:00:00.000Z"}],"next":3})");
   out.clear();
   render_queue(out, {}, false);
   EXPECT_EQ(out, R"({"operations":[],"next":null})");

@@ -56,11 +56,11 @@ Outcome feed_all_ways(const std::string& bytes, RequestLimits limits = {}) {
 const std::string kHost = "Host: x\r\n";
 
 TEST(RequestReader, ReadsRequestsHoweverTheyAreCut) {
-  const std::string bytes = "GET /a HTTP/1.1\r\n" + kHost + "\r\n" +                                             //
-                            "\r\n\r\nPUT /b HTTP/1.1\r\n" + kHost + "Content-Length: 5\r\n\r\nhello" +           //
-                            "PUT /c HTTP/1.1\r\n" + kHost + "Transfer-Encoding: chunked\r\n\r\n" +               //
+  const std::string bytes = "GET /a HTTP/1.1\r\n" + kHost + "\r\n" +                                              //
+                            "\r\n\r\nPUT /b HTTP/1.1\r\n" + kHost + "Content-Length: 5\r\n\r\nhello" +            //
+                            "PUT /c HTTP/1.1\r\n" + kHost + "Transfer-Encoding: chunked\r\n\r\n" +                //
                             "5\r\nhello\r\n00006;a=b;c=\"d\"\r\n world\r\n0\r\nTrailer: x\r\nOther: y\r\n\r\n" +  //
-                            "PUT /d HTTP/1.1\r\n" + kHost + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +      //
+                            "PUT /d HTTP/1.1\r\n" + kHost + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" +       //
                             "GET /e HTTP/1.0\r\n\r\n";
   const Outcome outcome = feed_all_ways(bytes);
   EXPECT_EQ(outcome.problem, std::nullopt);
@@ -168,11 +168,14 @@ TEST(RequestReader, ChunksAddUpToTheBodyLimit) {
 
 // Whatever comes, the reader neither crashes nor depends on how it was cut. Seeded: every run is the same.
 TEST(RequestReader, SurvivesMutations) {
-  const std::string seed_text = put("Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n",
-                                    "5;x=y\r\nhello\r\n0\r\nT: u\r\n\r\n") +
-                                put("Content-Length: 3\r\nExpect: 100-continue\r\n", "abc") +
-                                "GET /b?c=d HTTP/1.1\r\nHost: y\r\nX: folded\r\n line\r\n\r\n";
-  const std::string kLetters("\r\n:;0 \x01\xFFa1\0", 12);
+  const std::string seed_text =
+      put("Transfer-Encoding: chunked\r\nConnection: keep-alive\r\n", "5;x=y\r\nhello\r\n0\r\nT: u\r\n\r\n") +
+      put("Content-Length: 3\r\nExpect: 100-continue\r\n", "abc") +
+      "GET /b?c=d HTTP/1.1\r\nHost: y\r\nX: folded\r\n line\r\n\r\n";
+  const std::string kLetters(
+      "\r\n:;0 \x01\xFF"
+      "a1\0",
+      11);
   std::mt19937 random(20'240'611);
   const auto below = [&random](std::size_t n) { return std::uniform_int_distribution<std::size_t>(0, n - 1)(random); };
   for (int round = 0; round < 4'000; ++round) {

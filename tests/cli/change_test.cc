@@ -65,6 +65,14 @@ TEST_F(Cli, DataFromAFileAndFromStandardInput) {
   EXPECT_EQ(body(1), R"({"data_base64":"/wAB"})") << "bytes that are no text travel encoded";
 }
 
+TEST_F(Cli, LargeTextThatGrowsInJsonTravelsEncoded) {
+  Setting setting;
+  setting.standard_input = std::string(300 * 1024, '\0');
+  server.answer(202, "{}");
+  EXPECT_EQ(run({"register", "web", "i-1", "--data-file", "-"}, setting).exit, 0);
+  EXPECT_EQ(body(0).size(), std::string(R"({"data_base64":""})").size() + 400 * 1024);
+}
+
 TEST_F(Cli, DataFileThatCannotBeRead) {
   const Outcome outcome = run({"register", "web", "i-1", "--data-file", "/nonexistent"});
   EXPECT_EQ(outcome.exit, 1);
@@ -114,6 +122,12 @@ TEST_F(Cli, RefusalIsToldInPlainWordsWithItsCode) {
   EXPECT_EQ(outcome.out, "");
   EXPECT_EQ(outcome.err,
             "limpet: cannot register web/i-1: port is out of range (invalid)\n  /port: must be 1 to 65535\n");
+}
+
+TEST_F(Cli, RefusalIsNotToldTwice) {
+  server.answer(422, R"({"detail":"/port must be a number","code":"invalid",)"
+                     R"("errors":[{"pointer":"/port","detail":"must be a number"}]})");
+  EXPECT_EQ(run({"register", "web", "i-1"}).err, "limpet: cannot register web/i-1: /port must be a number (invalid)\n");
 }
 
 TEST_F(Cli, RefusalAsJson) {

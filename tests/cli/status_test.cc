@@ -99,7 +99,7 @@ TEST_F(StatusText, NeverConnectedYet) {
   const std::string out = status(
       {R"("state":"connecting","session":null,"message":"zk1 cannot be resolved")", R"("total":2,"pending":2)", 2});
   EXPECT_TRUE(has(out, "The agent has not reached ZooKeeper yet."));
-  EXPECT_TRUE(has(out, "ZooKeeper not connected yet, trying for 4m1"));
+  EXPECT_TRUE(has(out, "ZooKeeper connecting for 4m1"));
   EXPECT_TRUE(has(out, ": zk1 cannot be resolved Session none yet"));
   EXPECT_TRUE(has(out, "Registered 2 accepted, none of them known to be in ZooKeeper"));
 }
@@ -111,17 +111,20 @@ TEST_F(StatusText, RestartedWithZooKeeperAway) {
 }
 
 TEST_F(StatusText, SessionExpired) {
-  const std::string out = status({R"("state":"expired","session":"0x10")", R"("total":2,"pending":2)", 2});
-  EXPECT_TRUE(has(out, "The ZooKeeper session is gone, or presumed gone."));
-  EXPECT_TRUE(has(out, "ZooKeeper session expired, making a new one for 4m1"));
-  EXPECT_TRUE(has(out, "0x10 (gone, or presumed gone; its znodes go with it)"));
-  EXPECT_TRUE(has(out, "go out in order once the new session stands"));
+  std::string out = status({R"("state":"expired","session":null)", R"("total":2,"pending":2)", 2});
+  EXPECT_TRUE(has(out, "ZooKeeper is away, or has ended this host's session. Nothing is lost:"));
+  EXPECT_TRUE(has(out, "ZooKeeper expired for 4m1"));
+  EXPECT_TRUE(has(out, ": the session has ended, or is presumed to have Session none: the last one has ended"));
+  EXPECT_TRUE(has(out, "go out in order once a session stands again"));
+  out = status({R"("state":"expired","session":"0x10")", R"("total":2,"suspended":2)", 0});
+  EXPECT_TRUE(has(out, "Session 0x10 (presumed gone: tried again first, and replaced if it has ended)"));
+  EXPECT_TRUE(has(out, "2 of 2 in ZooKeeper before; they are created again where the session has ended"));
 }
 
 TEST_F(StatusText, CredentialsRefused) {
   const std::string out = status({R"("state":"auth_failed","session":null)", R"("total":2,"pending":2)", 2});
   EXPECT_TRUE(has(out, "Needs a hand: ZooKeeper refuses the agent's credentials"));
-  EXPECT_TRUE(has(out, "ZooKeeper refuses the credentials for 4m1"));
+  EXPECT_TRUE(has(out, "ZooKeeper credentials refused for 4m1"));
   EXPECT_TRUE(has(out, "once the credentials are right"));
 }
 

@@ -75,6 +75,7 @@ TEST_F(Outage, WhatWasAcceptedWithoutQuorumIsThereAfterwardsInOrderDespiteKills)
     }
     if (i == 250 || i == 499) {
       agent.kill();
+      http.close();
       ASSERT_TRUE(agent.start()) << agent.log();
     }
   }

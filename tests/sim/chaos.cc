@@ -146,8 +146,8 @@ void Simulation::inject_agent_fault(Fault fault) {
           commit();  // what was accepted is still written and answered
         }
         if (core_) {
-          if (const auto session = ensemble_->attached_session(); mutator_.is(Mutation::end_session_on_stop) && session) {
-            ensemble_->expire(*session);
+          if (mutator_.is(Mutation::end_session_on_stop)) {
+            ensemble_->close_session();
           }
           crash_agent(false);
           restart_at_ = now + rng_.between(0, 1500);

@@ -131,8 +131,15 @@ void Simulation::step(core::Event event) {
   } else if (const auto* connected = std::get_if<core::ZkConnected>(&event);
              connected != nullptr && connected->epoch == epoch_) {
     handle_session_ = connected->session.id;
+  } else if (std::holds_alternative<core::ZkDisconnected>(event)) {
+    in_flight_.clear();  // the core may take them for lost from here on
   }
-  if (!mutator_.event(event)) {
+  std::vector<core::Event> before;
+  const bool seen = mutator_.event(event, before);
+  for (core::Event& made_up : before) {
+    step(std::move(made_up));
+  }
+  if (!seen || !core_) {
     return;
   }
   if (tracing_) {
@@ -202,7 +209,11 @@ void Simulation::carry_out(core::Action action) {
             in_flight_.insert(a.op.value);
           }
           judge_.sending(a, in_flight_.size(), history_.window);
-          ensemble_->send(std::move(a));
+          if (mutator_.refuses(a)) {
+            early_.push_back(core::ZkReplied{a.epoch, a.op, core::ZkReply{core::ZkCode::refused, {}, {}, "mutated"}});
+          } else {
+            ensemble_->send(std::move(a));
+          }
         } else if constexpr (std::is_same_v<T, core::SetTimer>) {
           timer_at_ = a.at_steady_ms;
           if (history_.has(Fault::odd_ticks) && faults_on_ && rng_.chance(0.3)) {
@@ -240,7 +251,7 @@ void Simulation::take_in_hand() {
   const bool slow = history_.has(Fault::slow_disk) && faults_on_ && rng_.chance(0.2);
   commit_at_ = taken == 0 ? kNever : clock_.steady_ms() + (slow ? rng_.between(10, 3000) : rng_.between(0, 3));
   if (taken != 0 && mutator_.is(Mutation::acknowledge_before_sync)) {
-    early_.push_back(in_hand_.back().ticket);
+    early_.push_back(core::Persisted{in_hand_.back().ticket, Status()});
   }
 }
 
@@ -303,9 +314,9 @@ bool Simulation::run_due() {
   undo_due();
   const bool runs = core_ != nullptr && thaw_at_ == kNever;
   if (runs && !early_.empty()) {
-    const std::uint64_t ticket = early_.front();
+    core::Event event = std::move(early_.front());
     early_.pop_front();
-    step(core::Persisted{ticket, Status()});
+    step(std::move(event));
     return true;
   }
   // Whoever comes first at one instant is chance.

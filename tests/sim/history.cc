@@ -52,8 +52,9 @@ History history_of(std::uint64_t seed) {
     const bool chosen = rng.chance(share);  // drawn also where left out, so that the rest stays as it is
     history.faults[i] = chosen && !left_out(kNames[i]);
   }
-  history.calls = static_cast<std::uint32_t>(rng.between(5, 40));
-  history.ids = static_cast<std::uint32_t>(rng.between(2, 8));
+  const bool large = rng.chance(0.05);
+  history.calls = static_cast<std::uint32_t>(large ? rng.between(100, 300) : rng.between(5, 60));
+  history.ids = static_cast<std::uint32_t>(large ? rng.between(20, 60) : rng.between(2, 8));
   constexpr std::int64_t kPaces[] = {1, 20, 400, 2000};
   history.between_calls_ms = rng.pick(kPaces);
   history.between_faults_ms = history.between_calls_ms * rng.between(1, 6) + rng.between(0, 20);

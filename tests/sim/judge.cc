@@ -138,6 +138,12 @@ void Judge::on_transaction(const Txn& txn) {
   }
 }
 
+void Judge::on_session_end(SessionId session, FakeEnsemble::SessionEnd why) {
+  if (is_ours(session) && why == FakeEnsemble::SessionEnd::closed) {
+    verdict_.fail("I6", "the agent closed its session");
+  }
+}
+
 // True where the core must know what became true at that time: not within the last round trip, and not in a stall.
 bool Judge::surely_known(std::int64_t since_ms) const {
   const std::int64_t slack = 4 * ensemble_->options().max_latency_ms + 20;
@@ -197,15 +203,26 @@ void Judge::our_removal(const Txn& txn) {
   if (txn.before->stat.ephemeral_owner != txn.by) {
     return;  // left by an earlier session of ours: to be created anew
   }
-  const auto seq = seq_of(txn.path, txn.before->data);
-  if (!seq) {
+  const auto content = seq_of(txn.path, txn.before->data);
+  if (!content) {
     return;  // somebody overwrote it
   }
-  const auto removals = removals_.find(txn.path);
-  const bool asked = removals != removals_.end() && removals->second.upper_bound(*seq) != removals->second.end();
-  if (!asked) {
-    verdict_.fail("I6", txn.path + " was deleted, and nobody deregistered " + text(*seq));
+  // Which deregistration it was for, one cannot see: one after the content that stood there.
+  const std::set<Seq>& removals = removals_[txn.path];
+  const auto earliest = removals.upper_bound(*content);
+  if (earliest == removals.end()) {
+    verdict_.fail("I6", txn.path + " was deleted, and nobody deregistered " + text(*content));
+    return;
   }
+  if (exempted(txn.path) || order_of_ != txn.by) {
+    return;
+  }
+  const Seq latest = *removals.rbegin();
+  if (latest < highest_) {
+    verdict_.fail("I3c", "the removal " + text(latest) + " of " + txn.path + " reached ZooKeeper after " +
+                             text(highest_));
+  }
+  highest_ = std::max(highest_, *earliest);
 }
 
 }  // namespace limpet::test

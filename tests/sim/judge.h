@@ -41,7 +41,7 @@ class Judge final : public FakeEnsemble::Observer {
                   SessionId by) override;
   void on_transaction(const Txn& txn) override;
   void on_session_begin(const Session& session) override { ours_.insert(session.id); }
-  void on_session_end(SessionId) override {}
+  void on_session_end(SessionId session, FakeEnsemble::SessionEnd why) override;
 
  private:
   bool exempted(const std::string& path) const;

@@ -18,7 +18,6 @@ const char* name_of(Mutation mutation) {
       "ReplayOutOfOrder",
       "UnknownIsDone",
       "UnknownIsRefused",
-      "UnknownIsDropped",
       "SessionAfterCreates",
       "ForgetRemovals",
       "RemoveLate",
@@ -31,49 +30,66 @@ const char* name_of(Mutation mutation) {
       "RefuseButApply",
       "TornBatches",
       "StaleData",
+      "LoseWatches",
   };
   return kNames[static_cast<std::size_t>(mutation)];
 }
 
-bool Mutator::event(core::Event& event) {
+bool Mutator::event(core::Event& event, std::vector<core::Event>& before) {
   if (is(Mutation::none)) {
     return true;
   }
   if (const auto* connected = std::get_if<core::ZkConnected>(&event)) {
     current_ = connected->session.id;
-  }
-  if (is(Mutation::unknown_is_dropped) && std::holds_alternative<core::ZkDisconnected>(event)) {
+  } else if (const auto* lost = std::get_if<core::ZkDisconnected>(&event); lost != nullptr && lost->epoch == epoch_) {
+    decide_unknown(lost->epoch, before);
+  } else if (auto* reply = std::get_if<core::ZkReplied>(&event)) {
+    replied(*reply);
+  } else if (std::holds_alternative<core::ZkWatchFired>(event) && is(Mutation::lose_watches)) {
     return false;
   }
-  auto* reply = std::get_if<core::ZkReplied>(&event);
-  return reply == nullptr || replied(*reply);
+  return true;
 }
 
-bool Mutator::replied(core::ZkReplied& replied) {
+// What is under way when the connection goes gets a definite answer, which nobody gave.
+void Mutator::decide_unknown(core::Epoch epoch, std::vector<core::Event>& before) {
+  const bool done = is(Mutation::unknown_is_done);
+  if (!done && !is(Mutation::unknown_is_refused)) {
+    return;
+  }
+  for (const auto& [op, request] : sent_) {
+    if (request.verb != ZkVerb::create && request.verb != ZkVerb::set && request.verb != ZkVerb::remove) {
+      continue;
+    }
+    core::ZkReply reply;
+    reply.code = done ? ZkCode::ok : ZkCode::refused;
+    reply.stat.ephemeral_owner = current_;
+    if (!done) {
+      refused_.emplace(request.path, request.data);
+    }
+    before.push_back(core::ZkReplied{epoch, core::OpId{op}, reply});
+  }
+}
+
+bool Mutator::refuses(const core::ZkSend& send) const {
+  const ZkVerb verb = send.request.verb;
+  return is(Mutation::unknown_is_refused) && (verb == ZkVerb::create || verb == ZkVerb::set || verb == ZkVerb::remove) &&
+         refused_.contains({send.request.path, send.request.data});
+}
+
+void Mutator::replied(core::ZkReplied& replied) {
   const core::ZkRequest request = sent_[replied.op.value];
   sent_.erase(replied.op.value);
   core::ZkReply& reply = replied.reply;
-  if (reply.code == ZkCode::unknown_outcome) {
-    if (is(Mutation::unknown_is_done)) {
-      reply = core::ZkReply{};
-      reply.stat.ephemeral_owner = current_;
-      reply.data = request.data;
-    } else if (is(Mutation::unknown_is_refused)) {
-      reply.code = ZkCode::refused;
-    } else if (is(Mutation::unknown_is_dropped)) {
-      return false;
-    }
-  }
   SessionId& owner = reply.stat.ephemeral_owner;
   const bool read = request.verb == ZkVerb::read && reply.code == ZkCode::ok;
-  if (read && owner.value != 0 && owner.value >= 0x7000'0000) {
+  if (read && owner.value >= 0x7000'0000) {
     if (is(Mutation::adopt_foreign)) {
       owner = current_;
     } else if (is(Mutation::steal_foreign) && !former_.empty()) {
       owner = former_.back();
     }
   }
-  return true;
 }
 
 void Mutator::actions(core::Actions& actions) {
@@ -115,6 +131,9 @@ void Mutator::actions(core::Actions& actions) {
         }
       }
       sent_[send->op.value] = request;
+    } else if (const auto* start = std::get_if<core::ZkStart>(&action)) {
+      epoch_ = start->epoch;
+      sent_.clear();
     }
   }
 }
@@ -168,6 +187,7 @@ void Mutator::stored(StoredState& stored) {
 
 void Mutator::died() {
   sent_.clear();
+  refused_.clear();
   held_.reset();
 }
 

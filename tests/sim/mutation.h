@@ -6,6 +6,8 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "agent/core/event.h"
 
@@ -18,7 +20,6 @@ enum class Mutation {
   replay_out_of_order,        // two creates change places
   unknown_is_done,            // what was lost with the connection is taken for done
   unknown_is_refused,         // ... or for refused for good
-  unknown_is_dropped,         // ... or is never heard of, and the loss of the connection neither
   session_after_creates,      // the session's id comes to disk too late
   forget_removals,            // a deregistration is dropped on the way to ZooKeeper
   remove_late,                // a delete is held back until after the create that follows it
@@ -31,6 +32,7 @@ enum class Mutation {
   refuse_but_apply,           // the caller hears "invalid", the change happens
   torn_batches,               // a batch is not atomic
   stale_data,                 // a znode gets the content before the present one
+  lose_watches,               // nobody hears that a znode changed
   kCount,
 };
 const char* name_of(Mutation mutation);
@@ -42,20 +44,25 @@ class Mutator {
   Mutation kind() const { return mutation_; }
   bool is(Mutation mutation) const { return mutation_ == mutation; }
 
-  // False where the core shall not see the event.
-  bool event(core::Event& event);
+  // False where the core shall not see the event. `before`: what it shall see first.
+  bool event(core::Event& event, std::vector<core::Event>& before);
+  // True where the request shall not be sent, but be answered `refused`.
+  bool refuses(const core::ZkSend& send) const;
   void actions(core::Actions& actions);
   void stored(StoredState& stored);
   // The process died: what was held back is gone.
   void died();
 
  private:
-  bool replied(core::ZkReplied& replied);
+  void replied(core::ZkReplied& replied);
+  void decide_unknown(core::Epoch epoch, std::vector<core::Event>& before);
   void swap_creates(core::Actions& actions) const;
   void hold_removals(core::Actions& actions);
 
   const Mutation mutation_;
-  std::map<std::uint64_t, core::ZkRequest> sent_;  // by op
+  std::map<std::uint64_t, core::ZkRequest> sent_;  // by op, not answered yet
+  std::set<std::pair<std::string, std::string>> refused_;
+  core::Epoch epoch_;
   std::map<std::string, std::string> older_;       // path -> the content before the present one
   std::map<std::string, std::string> newest_;
   std::optional<core::ZkSend> held_;

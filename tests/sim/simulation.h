@@ -103,7 +103,7 @@ class Simulation {
   std::set<std::uint64_t> in_flight_;  // ops that the window counts
   core::Epoch epoch_;
   std::optional<SessionId> handle_session_;  // of the present handle
-  std::deque<std::uint64_t> early_;          // tickets answered before their time, see Mutation
+  std::deque<core::Event> early_;            // what a mutation makes up
   bool crash_within_step_ = false;
   std::uint64_t last_ticket_ = 0;
 

@@ -54,14 +54,20 @@ void FakeEnsemble::drop_handle() {
     return;
   }
   if (handle_->connected) {
-    lose_connection(rng_.chance(0.5));  // what it still says comes late, with its old epoch
+    lose_connection(rng_.chance(0.5));
   }
+  const std::int64_t delay_ms = rng_.between(0, rng_.chance(0.5) ? 2 : 3'000);
+  for (Outgoing& out : to_client_) {
+    late_.push_back(std::move(out));
+    late_.back().at = clock_.steady_ms() + delay_ms;
+  }
+  to_client_.clear();
   handle_.reset();
 }
 
 void FakeEnsemble::process_died() {
   drop_handle();
-  to_client_.clear();
+  late_.clear();
   frozen_ = false;
 }
 
@@ -72,7 +78,8 @@ std::int64_t FakeEnsemble::latency() {
 }
 
 void FakeEnsemble::push(core::Event event, bool wire, std::optional<std::pair<std::string, bool>> sets_watch) {
-  std::int64_t at = clock_.steady_ms() + latency();
+  // What the library itself finds out comes at once; only what comes over the wire takes its time.
+  std::int64_t at = clock_.steady_ms() + (wire ? latency() : rng_.between(0, 1));
   if (!to_client_.empty()) {
     at = std::max(at, to_client_.back().at);
   }
@@ -95,6 +102,9 @@ std::int64_t FakeEnsemble::next_at() const {
   if (!frozen_ && !to_client_.empty()) {
     at = std::min(at, to_client_.front().at);
   }
+  if (!frozen_ && !late_.empty()) {
+    at = std::min(at, late_.front().at);
+  }
   if (handle_) {
     if (!handle_->to_server.empty()) {
       at = std::min(at, handle_->to_server.front().at);
@@ -114,7 +124,7 @@ bool FakeEnsemble::run_one() {
   if (earliest_deadline() <= now) {
     const auto due = std::find_if(sessions_.begin(), sessions_.end(),
                                   [now](const auto& entry) { return entry.second.deadline <= now; });
-    expire(SessionId(due->first));
+    expire(SessionId(due->first), SessionEnd::timed_out, false);
     return true;
   }
   if (handle_ && handle_->view && handle_->view_until <= now) {
@@ -127,6 +137,9 @@ bool FakeEnsemble::run_one() {
   }
   if (!frozen_ && !to_client_.empty() && to_client_.front().at <= now) {
     deliver();
+    return true;
+  }
+  if (!frozen_ && deliver_late()) {
     return true;
   }
   if (!frozen_ && handle_ && handle_->connect_at <= now) {
@@ -146,6 +159,16 @@ void FakeEnsemble::deliver() {
     handle_->loss_untold = false;
   }
   sink_(std::move(out.event));
+}
+
+bool FakeEnsemble::deliver_late() {
+  if (late_.empty() || late_.front().at > clock_.steady_ms()) {
+    return false;
+  }
+  core::Event event = std::move(late_.front().event);
+  late_.erase(late_.begin());
+  sink_(std::move(event));
+  return true;
 }
 
 // What the client's library does by itself with what comes over the present connection.
@@ -359,6 +382,7 @@ void FakeEnsemble::lose_connection(bool told) {
         library_receives(out);
       }
       arrives -= out.wire ? 1 : 0;
+      out.at = out.wire ? clock_.steady_ms() : out.at;
       out.wire = false;
       kept.push_back(std::move(out));
     } else if (const auto* replied = std::get_if<core::ZkReplied>(&out.event)) {
@@ -427,15 +451,25 @@ void FakeEnsemble::catch_up() {
 
 // ---- Sessions
 
-void FakeEnsemble::end_session(SessionId id, const std::string& spared) {
+void FakeEnsemble::end_session(SessionId id, SessionEnd why, const std::string& spared) {
   sessions_.erase(id);
   if (observer_ != nullptr) {
-    observer_->on_session_end(id);
+    observer_->on_session_end(id, why);
   }
   znodes_.end_session(id, spared);
 }
 
 void FakeEnsemble::expire(SessionId session, bool leave_ghost) {
+  expire(session, SessionEnd::forced, leave_ghost);
+}
+
+void FakeEnsemble::close_session() {
+  if (connected()) {
+    expire(handle_->session->id, SessionEnd::closed, false);
+  }
+}
+
+void FakeEnsemble::expire(SessionId session, SessionEnd why, bool leave_ghost) {
   if (!sessions_.contains(session)) {
     return;
   }
@@ -455,7 +489,7 @@ void FakeEnsemble::expire(SessionId session, bool leave_ghost) {
       end_handle(core::ZkExpired{handle_->epoch});
     }
   }
-  end_session(session, ghost);
+  end_session(session, why, ghost);
 }
 
 }  // namespace limpet::test

@@ -43,6 +43,8 @@ class FakeEnsemble final : public zk::Ensemble {
  public:
   static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
 
+  enum class SessionEnd { timed_out, forced, wiped, closed };
+
   // Sees each request of the agent when the servers answer it. `before`: the znode of its path at that moment.
   class Observer {
    public:
@@ -51,7 +53,7 @@ class FakeEnsemble final : public zk::Ensemble {
                             const std::optional<Znode>& before, SessionId by) = 0;
     virtual void on_transaction(const Txn& txn) = 0;
     virtual void on_session_begin(const Session& session) = 0;
-    virtual void on_session_end(SessionId session) = 0;
+    virtual void on_session_end(SessionId session, SessionEnd why) = 0;
   };
 
   // `clock` and `observer` (may be null) must outlive this object.
@@ -73,7 +75,8 @@ class FakeEnsemble final : public zk::Ensemble {
   void set_auth_broken(bool broken);  // credentials are refused
   void set_frozen(bool frozen);       // the agent's process stands still: no pings, no deliveries
   void process_died();                // the handle is gone without a word
-  void expire(SessionId session, bool leave_ghost = false);  // its time is up now
+  void expire(SessionId session, bool leave_ghost = false);  // the servers end it now
+  void close_session();  // the client says goodbye: what the agent must never do unasked
   void refuse_next_reattach() { refuse_reattach_ = true; }   // as servers do that cannot re-attach
   void wipe();                                               // the servers lost everything
   void deny(const std::string& prefix, core::ZkCode code) { denied_[prefix] = code; }
@@ -139,6 +142,7 @@ class FakeEnsemble final : public zk::Ensemble {
   std::int64_t latency();
   void push(core::Event event, bool wire, std::optional<std::pair<std::string, bool>> sets_watch = std::nullopt);
   void deliver();
+  bool deliver_late();
   void library_receives(const Outgoing& out);
   void apply_next();
   core::ZkReply apply(const core::ZkRequest& request);
@@ -153,7 +157,8 @@ class FakeEnsemble final : public zk::Ensemble {
   void catch_up();
   void fire_watches(const std::string& path);
   void on_txn(const Txn& txn);
-  void end_session(SessionId id, const std::string& spared);
+  void end_session(SessionId id, SessionEnd why, const std::string& spared);
+  void expire(SessionId session, SessionEnd why, bool leave_ghost);
   std::int64_t earliest_deadline() const;
   std::int64_t lease(const Session& session);
 
@@ -174,7 +179,8 @@ class FakeEnsemble final : public zk::Ensemble {
   std::int64_t next_session_ = 0x1000;
 
   std::optional<Handle> handle_;
-  std::deque<Outgoing> to_client_;  // also what older handles still have to say
+  std::deque<Outgoing> to_client_;
+  std::vector<Outgoing> late_;  // what handles that were let go still say, on threads of their own
 };
 
 }  // namespace limpet::test

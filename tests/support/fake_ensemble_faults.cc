@@ -65,7 +65,7 @@ void FakeEnsemble::wipe() {
   sessions_.clear();
   for (const SessionId id : ids) {
     if (observer_ != nullptr) {
-      observer_->on_session_end(id);
+      observer_->on_session_end(id, SessionEnd::wiped);
     }
   }
   znodes_.wipe();
