@@ -18,7 +18,7 @@ namespace limpet::cli {
 namespace {
 
 // ZooKeeper takes 1 MB; far above it a file is a mistake, and /dev/zero would never end.
-constexpr std::size_t kMaxDataBytes = 64u << 20;
+constexpr std::size_t kMaxDataBytes = 16u << 20;
 
 struct RegisterOptions {
   Name name;
@@ -97,6 +97,9 @@ std::string registration_body(const RegisterOptions& options, std::string& probl
   if (options.data_file) {
     data.emplace();
     problem = read_file(*options.data_file, *data);
+    if (!problem.empty()) {
+      return {};
+    }
   }
   if (data) {
     const bool as_text = fits_a_string(*data);
@@ -118,7 +121,7 @@ std::string registration_body(const RegisterOptions& options, std::string& probl
   if (options.path) {
     body["path"] = *options.path;
   }
-  return problem.empty() ? body.dump() : std::string{};
+  return body.dump();
 }
 
 Exit run_register(Context& context, const RegisterOptions& options) {

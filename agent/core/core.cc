@@ -276,7 +276,7 @@ void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
 
 void Core::Impl::resume(Now now, Actions& actions) {
   Replay::Effects effects{actions, {}, {}};
-  replay_.resume(fresh_session_, effects);
+  replay_.resume(fresh_session_, now, effects);
   fresh_session_ = false;
   absorb(effects, now);
 }
@@ -300,12 +300,13 @@ void Core::Impl::session_turned(SessionMachine::Turn turn, Now now, Actions& act
       persist_session(actions);
       break;
     case SessionMachine::Turn::lost:
-      replay_.lost();
+    case SessionMachine::Turn::gone: {
+      fresh_session_ = fresh_session_ || turn == SessionMachine::Turn::gone;
+      Replay::Effects effects{actions, {}, {}};
+      replay_.lost(now, effects);
+      absorb(effects, now);
       break;
-    case SessionMachine::Turn::gone:
-      replay_.lost();
-      fresh_session_ = true;
-      break;
+    }
   }
   actions.push_back(Changed{});
 }

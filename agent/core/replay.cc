@@ -9,7 +9,11 @@
 namespace limpet::core {
 
 Replay::Replay(const Options& options, const Registry& registry, const SessionMachine& session)
-    : options_(options), registry_(registry), session_(session), random_(options.seed) {}
+    : options_(options),
+      registry_(registry),
+      session_(session),
+      random_(options.seed),
+      window_(options.window, options.replay_rate) {}
 Replay::~Replay() = default;
 
 // ---- What is wanted
@@ -30,6 +34,7 @@ void Replay::want(Node& node, Seq seq, bool present, const RegistrationId& id, s
   node.bytes = bytes;
   node.attempts = 0;
   node.parent_races = 0;
+  node.convicted = false;
   set_phase(node, present ? Phase::pending : Phase::removing);
   open_node(node);
   if (node.place == Place::in_flight) {
@@ -164,7 +169,8 @@ void Replay::queue_audit(Node& node) {
 
 // ---- The session
 
-void Replay::resume(bool fresh, Effects& effects) {
+void Replay::resume(bool fresh, Now now, Effects& effects) {
+  next_full_audit_ms_ = now.steady_ms;
   running_ = true;
   synced_ = false;
   sync_flying_ = false;
@@ -192,9 +198,9 @@ void Replay::resume(bool fresh, Effects& effects) {
     } else if (node.phase == Phase::conflict || node.remote == Remote::foreign) {
       node.remote = Remote::unknown;
     }
-    if (node.phase == Phase::confirmed) {
-      queue_audit(node);
-    } else {
+    if (node.convicted) {
+      retry_later(node, now);
+    } else if (node.phase != Phase::confirmed) {
       enqueue(node);
     }
   }
@@ -203,7 +209,8 @@ void Replay::resume(bool fresh, Effects& effects) {
   }
 }
 
-void Replay::lost() {
+void Replay::lost(Now now, Effects& effects) {
+  std::vector<std::string> writes;
   running_ = false;
   synced_ = false;
   sync_flying_ = false;
@@ -226,6 +233,7 @@ void Replay::lost() {
     node.place = Place::none;
     stop_waiting(node);
     if (flight.verb != ZkVerb::read) {
+      writes.push_back(node.path);
       node.remote = Remote::unknown;
       node.content = Seq{};
     }
@@ -234,6 +242,14 @@ void Replay::lost() {
   flights_.clear();
   audits_flying_ = 0;
   reads_and_writes_flying_ = 0;
+  if (const auto convicted = window_.lost(writes)) {
+    Node& node = nodes_.at(*convicted);
+    node.convicted = true;
+    set_aside(node, Phase::blocked, ReasonCode::too_large,
+              "the servers cut the connection whenever this is sent: it is probably larger than their jute.maxbuffer; "
+              "make it smaller, or raise that; it is tried again from time to time",
+              now, effects);
+  }
 }
 
 // ---- For the API

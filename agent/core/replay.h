@@ -22,6 +22,7 @@
 #include "agent/core/event.h"
 #include "agent/core/registry.h"
 #include "agent/core/session.h"
+#include "agent/core/window.h"
 
 namespace limpet::core {
 
@@ -48,9 +49,9 @@ class Replay {
   void remember(const RegistrationId& id, const Outcome& outcome);
 
   // The session is usable (again); `fresh` where it is a new one, and all earlier ones have surely ended.
-  void resume(bool fresh, Effects& effects);
+  void resume(bool fresh, Now now, Effects& effects);
   // No connection: requests in flight have an unknown outcome, also those that are never answered.
-  void lost();
+  void lost(Now now, Effects& effects);
 
   void replied(OpId op, const ZkReply& reply, Now now, Effects& effects);
   void watch_fired(const std::string& path);
@@ -90,6 +91,7 @@ class Replay {
     Seq seq;  // whose content was sent
     Key key;  // of a read: what it holds back
     bool audit = false;
+    std::int64_t sent_ms = 0;
   };
 
   Node& node_at(const std::string& path);
@@ -105,12 +107,14 @@ class Replay {
   void confirm(Node& node, Now now, Effects& effects);
   void finish_removal(Node& node, Effects& effects);
   void settle(Node& node, Now now, Effects& effects);
+  void retry_later(Node& node, Now now);
   void set_aside(Node& node, Phase phase, ReasonCode code, std::string message, Now now, Effects& effects);
   void refused(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
 
-  void send(Node& node, ZkRequest request, bool audit, Actions& actions);
+  void send(Node& node, ZkRequest request, bool audit, Now now, Actions& actions);
   void send_parents(const std::string& path, Actions& actions);
-  void send_write(Node& node, Actions& actions);
+  void send_write(Node& node, Now now, Actions& actions);
+  void send_audits(Now now, Actions& actions);
   void send_sync(Actions& actions);
   bool may_write(const Key& key) const;
   void forget_parents(const std::string& path);
@@ -126,6 +130,7 @@ class Replay {
   const Registry& registry_;
   const SessionMachine& session_;
   std::mt19937_64 random_;
+  Window window_;
 
   std::unordered_map<std::string, Node> nodes_;
   std::map<Key, Node*> open_;        // everything that is not as wanted
@@ -139,6 +144,9 @@ class Replay {
 
   std::unordered_map<std::uint64_t, Flight> flights_;
   std::uint64_t next_op_ = 1;
+  std::int64_t audit_share_began_ms_ = 0;
+  std::uint32_t audit_share_used_ = 0;
+  std::int64_t next_full_audit_ms_ = 0;
   std::uint32_t audits_flying_ = 0;
   std::uint32_t reads_and_writes_flying_ = 0;
   bool running_ = false;  // the session is usable

@@ -13,6 +13,9 @@ namespace {
 // A refused change is tried again after 1 s, 2 s, 4 s … 30 s, each ± a quarter.
 constexpr std::int64_t kFirstRetryMs = 1'000;
 constexpr std::int64_t kMaxRetryMs = 30'000;
+// What made the servers cut the connection costs everybody a reconnect each time: 1 min, 2 min, 4 min … 1 h.
+constexpr std::int64_t kFirstConvictRetryMs = 60'000;
+constexpr std::int64_t kMaxConvictRetryMs = 3'600'000;
 // A parent that keeps vanishing between its creation and its child's is somebody else's doing: stop running after it.
 constexpr std::uint32_t kMaxParentRaces = 5;
 
@@ -25,6 +28,8 @@ void Replay::confirm(Node& node, Now now, Effects& effects) {
   close_node(node);
   node.attempts = 0;
   node.parent_races = 0;
+  node.convicted = false;
+  window_.settled(node.path);
   if (node.registered_at == 0) {
     node.registered_at = now.wall_ms;
   }
@@ -36,6 +41,7 @@ void Replay::confirm(Node& node, Now now, Effects& effects) {
 void Replay::finish_removal(Node& node, Effects& effects) {
   take_out(node);
   close_node(node);
+  window_.settled(node.path);
   --counts_[static_cast<std::size_t>(node.phase)];
   Removal done;
   done.seq = node.seq;
@@ -87,8 +93,14 @@ void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string mes
     set_phase(node, phase);
   }
   effects.actions.push_back(Changed{node.id});
-  std::int64_t delay_ms = kFirstRetryMs << std::min<std::uint32_t>(node.attempts - 1, 5);
-  delay_ms = std::min(delay_ms, kMaxRetryMs);
+  window_.settled(node.path);
+  retry_later(node, now);
+}
+
+void Replay::retry_later(Node& node, Now now) {
+  const std::int64_t first_ms = node.convicted ? kFirstConvictRetryMs : kFirstRetryMs;
+  const std::int64_t max_ms = node.convicted ? kMaxConvictRetryMs : kMaxRetryMs;
+  std::int64_t delay_ms = std::min(first_ms << std::min<std::uint32_t>(node.attempts - 1, 6), max_ms);
   delay_ms = delay_ms * 3 / 4 + static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(delay_ms / 2));
   retries_.emplace(now.steady_ms + delay_ms, node.path);
 }
@@ -132,6 +144,9 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
   }
   const Flight flight = std::move(it->second);
   flights_.erase(it);
+  if (reply.code == ZkCode::not_sent) {
+    running_ = false;  // the connection is gone, and word of that is on its way: nothing more until resume()
+  }
   if (flight.verb == ZkVerb::sync) {
     sync_flying_ = false;
     // A server that cannot do the sync for lack of a connection will say so; any other answer is as good as it gets.
@@ -151,6 +166,9 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
     return;
   }
   --reads_and_writes_flying_;
+  if (reply.code != ZkCode::unknown_outcome && reply.code != ZkCode::not_sent) {
+    window_.answered(now.steady_ms - flight.sent_ms);
+  }
   if (flight.verb == ZkVerb::read) {
     read_flying_.erase(read_flying_.find(flight.key));
   }

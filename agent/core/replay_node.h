@@ -33,7 +33,8 @@ struct Replay::Node {
   bool audit_again = false;
   std::uint32_t attempts = 0;
   std::uint32_t parent_races = 0;
-  Reason reason;  // while set aside
+  bool convicted = false;  // its request made the servers cut the connection
+  Reason reason;           // while set aside
 
   Key key() const { return {seq, present}; }
 };

@@ -10,14 +10,18 @@ namespace limpet::core {
 
 namespace {
 
-// A confirmed znode is looked at again by at most this many requests at a time, behind everything that is open.
+// Confirmed znodes are looked at again behind everything that is open, by at most this many requests at a time and a
+// tenth of a second, after every connect and then every so often: a watch tells sooner, but may be lost.
 constexpr std::uint32_t kAuditsInFlight = 16;
+constexpr std::uint32_t kAuditsPerShare = 100;
+constexpr std::int64_t kAuditShareMs = 100;
+constexpr std::int64_t kFullAuditMs = 300'000;
 
 }  // namespace
 
-void Replay::send(Node& node, ZkRequest request, bool audit, Actions& actions) {
+void Replay::send(Node& node, ZkRequest request, bool audit, Now now, Actions& actions) {
   const OpId op{next_op_++};
-  flights_.emplace(op.value, Flight{node.path, request.verb, node.seq, node.key(), audit});
+  flights_.emplace(op.value, Flight{node.path, request.verb, node.seq, node.key(), audit, now.steady_ms});
   if (audit) {
     ++audits_flying_;
     node.audit_flying = true;
@@ -50,24 +54,24 @@ void Replay::send_parents(const std::string& path, Actions& actions) {
   }
 }
 
-void Replay::send_write(Node& node, Actions& actions) {
+void Replay::send_write(Node& node, Now now, Actions& actions) {
   const Key key = node.key();
   if (!node.present || node.remote == Remote::former) {
     assert(node.remote == Remote::ours || node.remote == Remote::former);
     if (node.present) {
       barrier_ = key;
     }
-    send(node, ZkRequest{ZkVerb::remove, node.path, "", node.stat.version}, false, actions);
+    send(node, ZkRequest{ZkVerb::remove, node.path, "", node.stat.version}, false, now, actions);
     return;
   }
   const Registration* registration = registry_.find(node.id);
   assert(registration != nullptr && registration->path == node.path && registration->seq == node.seq);
   if (node.remote == Remote::ours) {
-    send(node, ZkRequest{ZkVerb::set, node.path, registration->data, node.stat.version}, false, actions);
+    send(node, ZkRequest{ZkVerb::set, node.path, registration->data, node.stat.version}, false, now, actions);
     return;
   }
   send_parents(node.path, actions);
-  send(node, ZkRequest{ZkVerb::create, node.path, registration->data, -1}, false, actions);
+  send(node, ZkRequest{ZkVerb::create, node.path, registration->data, -1}, false, now, actions);
   if (barrier_ && *barrier_ == key) {
     barrier_.reset();
   }
@@ -90,6 +94,9 @@ void Replay::retry_due(Now now) {
     if (node.remote == Remote::foreign) {
       node.remote = Remote::unknown;
     }
+    if (node.convicted) {
+      window_.probation(node.path);
+    }
     forget_parents(node.path);
     enqueue(node);
   }
@@ -103,21 +110,37 @@ void Replay::pump(Now now, Actions& actions) {
   if (!synced_ && !sync_flying_) {
     send_sync(actions);
   }
-  while (synced_ && !read_ready_.empty() && reads_and_writes_flying_ < options_.window) {
+  while (synced_ && !read_ready_.empty() && window_.room(reads_and_writes_flying_)) {
     Node& node = *read_ready_.begin()->second;
     take_out(node);
-    send(node, ZkRequest{ZkVerb::read, node.path, "", -1}, false, actions);
+    send(node, ZkRequest{ZkVerb::read, node.path, "", -1}, false, now, actions);
   }
-  while (!write_ready_.empty() && reads_and_writes_flying_ < options_.window &&
-         may_write(write_ready_.begin()->first)) {
+  while (!write_ready_.empty() && window_.room(reads_and_writes_flying_) && may_write(write_ready_.begin()->first) &&
+         window_.take_share(now.steady_ms)) {
     Node& node = *write_ready_.begin()->second;
     const std::optional<Key> barrier = barrier_;
     take_out(node);
     barrier_ = barrier;
-    send_write(node, actions);
+    send_write(node, now, actions);
   }
-  while (synced_ && !audits_.empty() && audits_flying_ < kAuditsInFlight && read_ready_.empty() &&
-         write_ready_.empty()) {
+  send_audits(now, actions);
+}
+
+void Replay::send_audits(Now now, Actions& actions) {
+  if (now.steady_ms >= next_full_audit_ms_) {
+    next_full_audit_ms_ = now.steady_ms + kFullAuditMs;
+    for (auto& [path, node] : nodes_) {
+      if (node.phase == Phase::confirmed) {
+        queue_audit(node);
+      }
+    }
+  }
+  if (now.steady_ms - audit_share_began_ms_ >= kAuditShareMs) {
+    audit_share_began_ms_ = now.steady_ms;
+    audit_share_used_ = 0;
+  }
+  while (synced_ && !audits_.empty() && audits_flying_ < kAuditsInFlight && audit_share_used_ < kAuditsPerShare &&
+         read_ready_.empty() && write_ready_.empty()) {
     const auto it = nodes_.find(audits_.front());
     audits_.pop_front();
     if (it == nodes_.end()) {
@@ -125,16 +148,27 @@ void Replay::pump(Now now, Actions& actions) {
     }
     it->second.audit_queued = false;
     if (it->second.phase == Phase::confirmed) {
-      send(it->second, ZkRequest{ZkVerb::watch, it->second.path, "", -1}, true, actions);
+      ++audit_share_used_;
+      send(it->second, ZkRequest{ZkVerb::watch, it->second.path, "", -1}, true, now, actions);
     }
   }
 }
 
 std::optional<std::int64_t> Replay::deadline() const {
-  if (!running_ || retries_.empty()) {
+  if (!running_) {
     return std::nullopt;
   }
-  return retries_.begin()->first;
+  std::int64_t at = next_full_audit_ms_;
+  if (!retries_.empty()) {
+    at = std::min(at, retries_.begin()->first);
+  }
+  if (!write_ready_.empty() && window_.next_share_ms()) {
+    at = std::min(at, *window_.next_share_ms());
+  }
+  if (!audits_.empty() && audit_share_used_ == kAuditsPerShare) {
+    at = std::min(at, audit_share_began_ms_ + kAuditShareMs);
+  }
+  return at;
 }
 
 }  // namespace limpet::core

@@ -26,6 +26,11 @@ core::Options options_of(const History& history) {
   options.paths = {"/x"};
   options.window = history.window;
   options.seed = history.seed;
+  if (history.has(Fault::small_limits)) {
+    options.max_registrations = 3;
+    options.max_path_bytes = 60;
+    options.max_operations = 6;
+  }
   options.session_timeout_ms = history.ensemble.asked_timeout_ms;
   return options;
 }
@@ -179,6 +184,8 @@ void Simulation::step(core::Event event) {
   model_.step_done(*core_);
   if (tally_.steps % 8 == 0) {
     model_.check(*core_);
+    judge_.check_settled(*core_);
+    check_views();
   }
 }
 
@@ -221,6 +228,7 @@ void Simulation::carry_out(core::Action action) {
           }
         } else {
           static_assert(std::is_same_v<T, core::Note> || std::is_same_v<T, core::Changed>);
+          notes_ += std::is_same_v<T, core::Note> ? 1 : 0;
         }
       },
       std::move(action));

@@ -40,6 +40,7 @@ enum class Fault : std::size_t {
   nested_paths,
   ghosts,
   small_window,
+  small_limits,
   kCount,
 };
 inline constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::kCount);

@@ -120,6 +120,7 @@ void Judge::on_transaction(const Txn& txn) {
   const bool is_foreign = txn.after && !is_ours(txn.after->stat.ephemeral_owner);
   if (is_ours(txn.by)) {
     ++writes_;
+    disturbed_.erase(txn.path);
     if (txn.before) {
       check_owner(txn);
     }
@@ -128,8 +129,11 @@ void Judge::on_transaction(const Txn& txn) {
     } else if (!is_foreign) {
       our_write(txn);
     }
-  } else if (!txn.session_end) {
-    exempt(txn.path);
+  } else {
+    disturbed_.insert(txn.path);
+    if (!txn.session_end) {
+      exempt(txn.path);
+    }
   }
   if (is_foreign && !was_foreign) {
     foreign_since_[txn.path] = clock_.steady_ms();
@@ -141,6 +145,32 @@ void Judge::on_transaction(const Txn& txn) {
 void Judge::on_session_end(SessionId session, FakeEnsemble::SessionEnd why) {
   if (is_ours(session) && why == FakeEnsemble::SessionEnd::closed) {
     verdict_.fail("I6", "the agent closed its session");
+  }
+}
+
+void Judge::check_settled(const core::Core& core) {
+  for (const auto& [id, accepted] : model_.accepted()) {
+    const auto view = core.find(id);
+    const bool shown = view && view->state != core::State::removing;
+    if (shown != accepted.present || (shown && view->registration.seq != accepted.seq) ||
+        !core.settled(id, accepted.seq)) {
+      continue;
+    }
+    if (accepted.present) {
+      const Znode* standing = ensemble_->znodes().find(accepted.path);
+      const bool stands = standing != nullptr && is_ours(standing->stat.ephemeral_owner) &&
+                          standing->data == accepted.data;
+      if (!stands && !disturbed_.contains(accepted.path)) {
+        verdict_.fail("I4", id.str() + " is called settled as " + text(accepted.seq) + ", but does not stand at " +
+                                accepted.path);
+      }
+      continue;
+    }
+    for (const auto& [path, znode] : ensemble_->znodes().all()) {
+      if (is_ours(znode.stat.ephemeral_owner) && znode.data.starts_with(id.str() + "!")) {
+        verdict_.fail("I5", id.str() + " is called gone, but stands at " + path);
+      }
+    }
   }
 }
 

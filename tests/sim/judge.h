@@ -33,6 +33,9 @@ class Judge final : public FakeEnsemble::Observer {
   // From here on, the order at and below this path is nobody's fault.
   void exempt(const std::string& path) { exempt_.insert(path); }
 
+  // What the core calls settled is so, unless somebody else interfered since.
+  void check_settled(const core::Core& core);
+
   bool is_ours(SessionId session) const { return ours_.contains(session); }
   std::uint64_t writes() const { return writes_; }
 
@@ -64,6 +67,7 @@ class Judge final : public FakeEnsemble::Observer {
   std::map<std::pair<std::string, std::string>, std::pair<Seq, RegistrationId>> contents_;  // (path, data) -> change
   std::map<std::string, std::set<Seq>> removals_;                                           // path -> asked for by
   std::set<std::string> exempt_;
+  std::set<std::string> disturbed_;  // paths at which the newest transaction was not ours
   std::map<std::string, std::int64_t> foreign_since_;  // path -> steady ms
   std::int64_t calm_since_ = 0;
   std::uint64_t writes_ = 0;

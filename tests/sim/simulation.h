@@ -72,9 +72,11 @@ class Simulation {
   void long_outage();
   void heal();
   void converge();
+  std::int64_t heal_ms() const;
   std::string difference() const;  // from the state in which everything agrees; empty: none
   std::string difference_of(const RegistrationId& id, const Accepted& accepted) const;
   void check_quiet();
+  void check_views();  // what the core shows in different places agrees
 
   const History history_;
   Rng rng_;
@@ -122,6 +124,7 @@ class Simulation {
   std::uint64_t next_content_ = 1;
   std::uint64_t ticks_ = 0;
   std::uint64_t sends_ = 0;
+  std::uint64_t notes_ = 0;
   std::int64_t busy_at_ = 0;  // busy-loop guard: steps at one instant
   std::uint64_t busy_steps_ = 0;
 };

@@ -1,0 +1,64 @@
+// How much may be in flight: few at first and after trouble, more while answers come quickly, one where a request is
+// suspected of making the servers cut the connection.
+//
+// A request that is too large for the servers (jute.maxbuffer) is not refused: the connection is cut, and everything in
+// flight with it is lost. Sent again with the rest it would be cut again for ever. So after two losses in a row without
+// anything settled in between, what was in flight is suspect and goes one at a time; what is lost alone three times is
+// convicted, to be set aside.
+// Owned by Replay; no clock, no I/O.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+namespace limpet::core {
+
+class Window {
+ public:
+  // `max` requests in flight at most; `rate` writes a second at most, 0: as many as there are.
+  Window(std::uint32_t max, std::uint32_t rate) : max_(max), rate_(rate) {}
+
+  bool room(std::uint32_t in_flight) const { return in_flight < (careful() ? 1 : limit_); }
+
+  // Takes a write from this second's share; false: none is left, come again at next_share_ms().
+  bool take_share(std::int64_t steady_ms);
+  std::optional<std::int64_t> next_share_ms() const { return next_share_ms_; }
+
+  // An answer came after `took_ms`: additive growth, halved where answers are slow.
+  void answered(std::int64_t took_ms);
+
+  // The connection went while the writes to `paths` were in flight. Returns the path that is convicted, if one is.
+  std::optional<std::string> lost(const std::vector<std::string>& paths);
+
+  // The path came to rest: as wanted, or set aside.
+  void settled(const std::string& path);
+
+  // The path was convicted before and is tried again: alone, and one loss convicts it.
+  void probation(const std::string& path);
+
+  bool careful() const { return !suspects_.empty(); }
+
+ private:
+  static constexpr std::uint32_t kFirst = 32;
+  // Answers slower than this are a sign of servers under load (P10).
+  static constexpr std::int64_t kSlowMs = 200;
+  static constexpr std::uint32_t kLossesBeforeSuspicion = 2;
+  static constexpr std::uint32_t kLossesAloneToConvict = 3;
+
+  const std::uint32_t max_;
+  const std::uint32_t rate_;
+  std::uint32_t limit_ = kFirst < max_ ? kFirst : max_;
+  std::uint32_t answers_since_cut_ = 0;
+  std::uint32_t fruitless_losses_ = 0;
+  std::unordered_set<std::string> suspects_;
+  std::unordered_map<std::string, std::uint32_t> lost_alone_;
+  std::int64_t share_began_ms_ = 0;
+  std::uint32_t share_used_ = 0;
+  std::optional<std::int64_t> next_share_ms_;
+};
+
+}  // namespace limpet::core
