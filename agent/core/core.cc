@@ -236,6 +236,13 @@ void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
     actions.push_back(ReopenStore{reopen_delay_ms_});
     return;
   }
+  // Removals that are done, only not yet erased on disk, stay done.
+  std::erase_if(event.state.removals, [&](const Removal& removal) {
+    return std::any_of(lazy_.begin(), lazy_.end(), [&](const Change& change) {
+      const auto* erase = std::get_if<EraseRemoval>(&change);
+      return erase != nullptr && erase->seq == removal.seq;
+    });
+  });
   // What of the changes on their way made it to the disk has happened after all, in its order.
   std::vector<Change> erased;
   std::vector<std::pair<std::pair<Seq, bool>, Change>> put;

@@ -159,12 +159,13 @@ StatusView Core::status(Now now) const {
 }
 
 bool Core::settled(const RegistrationId& id, Seq seq) const {
-  if (const auto* seqs = impl_->registry_.removals_of(id); seqs != nullptr && *seqs->begin() <= seq) {
-    return false;
-  }
   const Registration* registration = impl_->registry_.find(id);
+  const auto* removals = impl_->registry_.removals_of(id);
   if (registration == nullptr) {
-    return true;
+    return removals == nullptr;
+  }
+  if (removals != nullptr && *removals->begin() <= seq) {
+    return false;
   }
   return impl_->session_.usable() && impl_->replay_.confirmed(registration->path, registration->seq);
 }

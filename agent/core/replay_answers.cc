@@ -347,8 +347,15 @@ void Replay::watch_fired(const std::string& path) {
   Node& node = it->second;
   if (node.phase == Phase::confirmed) {
     queue_audit(node);
-  } else if (node.phase == Phase::conflict && node.place == Place::none) {
+    return;
+  }
+  // What was read no longer holds. A request in flight shows it by itself.
+  const bool was_read = node.remote == Remote::ours || node.remote == Remote::former || node.remote == Remote::foreign;
+  if (was_read && node.is_open && (node.place == Place::write_ready || node.phase == Phase::conflict) &&
+      node.place != Place::in_flight) {
+    take_out(node);
     node.remote = Remote::unknown;
+    node.content = Seq{};
     enqueue(node);
   }
 }
