@@ -1,10 +1,12 @@
 #include "agent/agent.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <chrono>
+#include <fstream>
 #include <random>
 #include <utility>
 
@@ -28,10 +30,27 @@ std::uint64_t host_seed() {
   return (static_cast<std::uint64_t>(std::random_device{}()) << 32) | std::random_device{}();
 }
 
+// A stamp of this machine that tells it from others and gives nothing away: machine-id(5) asks not to show the id
+// itself. FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/.
+std::string host_stamp() {
+  std::ifstream stream("/etc/machine-id");
+  std::string id;
+  if (!std::getline(stream, id) || id.empty()) {
+    return "";
+  }
+  std::uint64_t hash = 14695981039346656037u;
+  for (const char c : "limpet:" + id) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  }
+  return fmt::format("{:016x}", hash);
+}
+
 core::Options core_options(const Config& config) {
   core::Options options;
   options.root = config.root;
   options.paths = config.paths;
+  options.host = host_stamp();
+  options.replay_rate = config.replay_rate;
   options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
   options.seed = host_seed();
   return options;
@@ -69,13 +88,14 @@ struct Overloaded : Ts... {
 
 Agent::Agent(boost::asio::io_context& io, const Config& config, std::unique_ptr<RocksStore> store, StoredState stored)
     : io_(io),
-      config_(config),
       started_at_(wall_ms()),
+      config_(config),
       store_(std::move(store)),
       core_(core_options(config), std::move(stored)),
       zookeeper_(io, zookeeper_options(config), [this](core::Event event) { feed(std::move(event)); }),
       tick_(io),
-      reopen_timer_(io) {}
+      reopen_timer_(io),
+      space_timer_(io) {}
 
 Agent::~Agent() = default;
 
@@ -92,6 +112,10 @@ Status Agent::start() {
     });
   });
   feed(core::Started{});
+  if (store_->low_on_space()) {
+    feed(core::SpaceChanged{true});
+    watch_space();
+  }
   return Status();
 }
 
@@ -105,6 +129,26 @@ void Agent::stop(std::function<void()> stopped) {
     commit_.reset();
     stopped();
   });
+}
+
+void Agent::reload(const Config& config) {
+  const std::vector<std::string> changed = differing_keys(config_, config);
+  std::string applied;
+  std::string waiting;
+  for (const std::string& key : changed) {
+    const bool now = key == "zookeeper" || key == "log_level";
+    std::string& list = now ? applied : waiting;
+    list += (list.empty() ? "" : ",") + key;
+  }
+  set_log_level(config.log_level);
+  config_.log_level = config.log_level;
+  if (config.zookeeper != config_.zookeeper) {
+    if (const Status status = zookeeper_.set_servers(config.zookeeper); status.ok()) {
+      config_.zookeeper = config.zookeeper;
+      feed(core::ServersChanged{});
+    }
+  }
+  log(LogLevel::info, "reloaded", "applied=" + quoted(applied) + " needs_restart=" + quoted(waiting));
 }
 
 // ---- The loop of events and actions
@@ -176,9 +220,32 @@ void Agent::reopen_store(std::int64_t delay_ms) {
     commit_->reopen([this](Result<StoredState> loaded) {
       boost::asio::post(io_, [this, loaded = std::move(loaded)]() mutable {
         if (loaded.ok()) {
-          feed(core::StoreReopened{Status(), std::move(*loaded)});
+          const bool low = store_->low_on_space();
+          feed(core::StoreReopened{Status(), std::move(*loaded), low});
+          if (low) {
+            watch_space();
+          }
         } else {
           feed(core::StoreReopened{loaded.status(), {}});
+        }
+      });
+    });
+  });
+}
+
+// Looks from time to time whether the disk has room again.
+void Agent::watch_space() {
+  constexpr std::chrono::seconds kBetweenLooks(2);
+  space_timer_.expires_after(kBetweenLooks);
+  space_timer_.async_wait([this](boost::system::error_code error) {
+    if (error || commit_ == nullptr) {
+      return;
+    }
+    commit_->check_space([this](bool low) {
+      boost::asio::post(io_, [this, low] {
+        feed(core::SpaceChanged{low});
+        if (low) {
+          watch_space();
         }
       });
     });

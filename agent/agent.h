@@ -34,6 +34,9 @@ class Agent : public api::Service {
   // ZooKeeper session. Calls `stopped` when all that is done, on the core thread, within a few seconds.
   void stop(std::function<void()> stopped);
 
+  // Applies what can be applied of a new configuration, logs that and what needs a restart.
+  void reload(const Config& config);
+
   // api::Service.
   void submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) override;
   void leave(core::Caller caller, ChangeDone done) override;
@@ -55,6 +58,7 @@ class Agent : public api::Service {
   void carry_out(core::Actions& actions);
   void carry_out(core::Action& action);
   void reopen_store(std::int64_t delay_ms);
+  void watch_space();
   void set_timer(std::int64_t at_steady_ms);
   void check_waiters();
   void finish_waiter(std::uint64_t id, bool settled);
@@ -62,10 +66,11 @@ class Agent : public api::Service {
 
   // Constant after construction.
   boost::asio::io_context& io_;
-  const Config config_;
   const WallMs started_at_;
 
-  // Core thread only. GroupCommit is declared after the store it uses, so that it is joined first.
+  // Core thread only.
+  Config config_;
+  // GroupCommit is declared after the store that it uses, so that it is joined first.
   std::unique_ptr<RocksStore> store_;
   core::Core core_;
   zk::ZkClient zookeeper_;
@@ -73,6 +78,7 @@ class Agent : public api::Service {
   std::unique_ptr<GroupCommit> commit_;
   boost::asio::steady_timer tick_;
   boost::asio::steady_timer reopen_timer_;
+  boost::asio::steady_timer space_timer_;  // runs while the store is low on space
   std::unordered_map<std::uint64_t, ChangeDone> replies_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Waiter>> waiters_;
   std::uint64_t next_token_ = 1;

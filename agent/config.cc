@@ -110,8 +110,8 @@ std::string duplicate_key(const std::string& text) {
 }  // namespace
 
 const std::vector<std::string>& config_keys() {
-  static const std::vector<std::string> keys = {"zookeeper", "data_dir",        "socket",   "root",
-                                                "paths",     "session_timeout", "log_level"};
+  static const std::vector<std::string> keys = {"zookeeper", "data_dir",        "socket",      "root",
+                                                "paths",     "session_timeout", "replay_rate", "log_level"};
   return keys;
 }
 
@@ -145,6 +145,13 @@ Status set_config_key(Config& config, const std::string& key, const std::string&
       return wrong(where, key, "a duration from 1s to 10m is needed, such as \"10s\", not \"" + text + "\"");
     }
     config.session_timeout_ms = ms;
+  } else if (key == "replay_rate") {
+    std::uint32_t rate = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), rate);
+    if (error != std::errc() || end != text.data() + text.size() || rate > 1'000'000) {
+      return wrong(where, key, "a number of changes a second is needed, 0 for no limit, not \"" + text + "\"");
+    }
+    config.replay_rate = rate;
   } else if (key == "log_level") {
     if (!parse_log_level(text, config.log_level)) {
       return wrong(where, key, "one of debug, info, warn, error is needed, not \"" + text + "\"");
@@ -153,6 +160,24 @@ Status set_config_key(Config& config, const std::string& key, const std::string&
     return Status(Errc::invalid, fmt::format("{}: unknown key \"{}\"{}", where, key, nearest(key)));
   }
   return Status();
+}
+
+std::vector<std::string> differing_keys(const Config& a, const Config& b) {
+  std::vector<std::string> keys;
+  const auto compare = [&](const char* key, const auto& x, const auto& y) {
+    if (x != y) {
+      keys.emplace_back(key);
+    }
+  };
+  compare("zookeeper", a.zookeeper, b.zookeeper);
+  compare("data_dir", a.data_dir, b.data_dir);
+  compare("socket", a.socket, b.socket);
+  compare("root", a.root, b.root);
+  compare("paths", a.paths, b.paths);
+  compare("session_timeout", a.session_timeout_ms, b.session_timeout_ms);
+  compare("replay_rate", a.replay_rate, b.replay_rate);
+  compare("log_level", a.log_level, b.log_level);
+  return keys;
 }
 
 Status read_config_file(const std::string& file, bool required, Config& config) {
@@ -187,6 +212,8 @@ Status read_config_file(const std::string& file, bool required, Config& config) 
         }
         as_text += (as_text.empty() ? "" : ",") + path.get<std::string>();
       }
+    } else if (key == "replay_rate" && value.is_number_unsigned()) {
+      as_text = value.dump();
     } else if (value.is_string()) {
       as_text = value.get<std::string>();
     } else if (std::find(config_keys().begin(), config_keys().end(), key) != config_keys().end()) {

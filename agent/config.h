@@ -20,6 +20,7 @@ struct Config {
   std::string root = "/services";
   std::vector<std::string> paths;
   std::int64_t session_timeout_ms = 10'000;
+  std::uint32_t replay_rate = 0;  // writes to ZooKeeper a second; 0: as fast as they are answered
   LogLevel log_level = LogLevel::info;
 };
 
@@ -30,6 +31,9 @@ Status set_config_key(Config& config, const std::string& key, const std::string&
 
 // The keys, in the order of the documentation.
 const std::vector<std::string>& config_keys();
+
+// The keys whose values differ.
+std::vector<std::string> differing_keys(const Config& a, const Config& b);
 
 // Reads `file` over `config`. A file that is not there is an error only where `required`.
 Status read_config_file(const std::string& file, bool required, Config& config);

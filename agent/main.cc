@@ -11,6 +11,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -65,6 +66,7 @@ const std::map<std::string, std::pair<std::string, std::string>>& flag_help() {
       {"root", {"PATH", "znode under which registrations stand [/services]"}},
       {"paths", {"LIST", "further places where a registration's own path may lie"}},
       {"session_timeout", {"10s", "ZooKeeper session time-out to ask for"}},
+      {"replay_rate", {"N", "changes sent to ZooKeeper a second at most; 0: no limit [0]"}},
       {"log_level", {"info", "debug, info, warn or error"}}};
   return help;
 }
@@ -85,13 +87,33 @@ Status load_config(const std::string& file, bool file_named, const std::map<std:
   return limpet::check_config(config);
 }
 
+// Reads the configuration again, from where it came at the start.
+using ConfigSource = std::function<Status(limpet::Config&)>;
+
 // Leaves without running destructors: closing the ZooKeeper handle would end the session, and stop is not leave.
 [[noreturn]] void leave_now(int code) {
   std::fflush(nullptr);
   ::_exit(code);
 }
 
-int run(const limpet::Config& config) {
+// Waits for the next SIGHUP, and reloads. What cannot be read or is wrong changes nothing.
+void reload_on_signal(boost::asio::signal_set& signals, limpet::Agent& agent, const ConfigSource& source) {
+  signals.async_wait([&](boost::system::error_code error, int) {
+    if (error) {
+      return;
+    }
+    limpet::Config config;
+    if (Status status = source(config); status.ok()) {
+      agent.reload(config);
+    } else {
+      limpet::log(limpet::LogLevel::error, "reload_failed",
+                  "error=" + limpet::quoted(status.message()) + " meaning=\"the old configuration stays\"");
+    }
+    reload_on_signal(signals, agent, source);
+  });
+}
+
+int run(const limpet::Config& config, const ConfigSource& source) {
   auto opened = limpet::RocksStore::open(config.data_dir);
   if (!opened.ok()) {
     return fail(exit_code(opened.status().code()), opened.status().message());
@@ -123,6 +145,8 @@ int run(const limpet::Config& config) {
       leave_now(0);
     });
   });
+  boost::asio::signal_set reloads(io, SIGHUP);
+  reload_on_signal(reloads, agent, source);
   io.run();
   leave_now(1);
 }
@@ -135,7 +159,6 @@ int main(int argc, char** argv) {
   // A reader that went away, or a file size limit, is an error of one call and not the end of the agent.
   ::signal(SIGPIPE, SIG_IGN);
   ::signal(SIGXFSZ, SIG_IGN);
-  ::signal(SIGHUP, SIG_IGN);
 
   CLI::App app{"limpetd: keeps this host's service registrations in ZooKeeper, also while ZooKeeper is away"};
   app.set_version_flag("--version", "limpetd " LIMPET_VERSION);
@@ -166,8 +189,10 @@ int main(int argc, char** argv) {
       flags[key] = texts[key];
     }
   }
+  const bool file_named = file_option->count() > 0;
+  const ConfigSource source = [&](limpet::Config& config) { return load_config(file, file_named, flags, config); };
   limpet::Config config;
-  if (Status status = load_config(file, file_option->count() > 0, flags, config); !status.ok()) {
+  if (Status status = source(config); !status.ok()) {
     return fail(kUsage, status.message());
   }
   if (check_only) {
@@ -175,5 +200,5 @@ int main(int argc, char** argv) {
     return 0;
   }
   limpet::set_log_level(config.log_level);
-  return run(config);
+  return run(config, source);
 }

@@ -79,11 +79,15 @@ GroupCommit::~GroupCommit() {
 }
 
 void GroupCommit::submit(std::uint64_t ticket, Batch batch, bool sync) {
-  enqueue(Item{ticket, std::move(batch), sync, nullptr});
+  enqueue(Item{ticket, std::move(batch), sync, nullptr, nullptr});
 }
 
 void GroupCommit::reopen(Reopened done) {
-  enqueue(Item{0, {}, false, std::move(done)});
+  enqueue(Item{0, {}, false, std::move(done), nullptr});
+}
+
+void GroupCommit::check_space(SpaceChecked done) {
+  enqueue(Item{0, {}, false, nullptr, std::move(done)});
 }
 
 void GroupCommit::enqueue(Item item) {
@@ -123,6 +127,10 @@ void GroupCommit::process(std::vector<Item>& items) {
     if (items[next].reopened) {
       do_reopen(items[next].reopened);
       ++next;
+    } else if (items[next].checked) {
+      store_.regain_space();
+      items[next].checked(store_.low_on_space());
+      ++next;
     } else {
       next = append_from(items, next);
     }
@@ -135,7 +143,7 @@ std::size_t GroupCommit::append_from(std::vector<Item>& items, std::size_t first
   bool sync = items[first].sync;
   std::size_t bytes = weight(merged);
   std::size_t next = first + 1;
-  for (; next < items.size() && !items[next].reopened; ++next) {
+  for (; next < items.size() && items[next].is_batch(); ++next) {
     Batch& batch = items[next].batch;
     bytes += weight(batch);
     if (bytes > kMaxAppendBytes) {

@@ -24,6 +24,7 @@ class GroupCommit {
   // Says how it went for every ticket not yet answered, up to and with `through_ticket`.
   using Completion = std::function<void(std::uint64_t through_ticket, Status status)>;
   using Reopened = std::function<void(Result<StoredState>)>;
+  using SpaceChecked = std::function<void(bool low_on_space)>;
 
   // A merged append takes no further batch once it holds this much; one batch alone may be larger.
   static constexpr std::size_t kMaxAppendBytes = 4u << 20;
@@ -46,13 +47,20 @@ class GroupCommit {
   // reopen succeeded: who has to see the loaded state first submits nothing until then. Core thread only.
   void reopen(Reopened done);
 
+  // Lets the store try to keep room back again (Store::regain_space()) on the commit thread, in its turn; `done` hears
+  // whether it is still low on space. Core thread only.
+  void check_space(SpaceChecked done);
+
  private:
-  // Either a batch or, with `reopened` set, a reopen: one queue keeps the two in order.
+  // Either a batch or, with `reopened` or `checked` set, one of these: a single queue keeps them in order.
   struct Item {
     std::uint64_t ticket = 0;
     Batch batch;
     bool sync = false;
     Reopened reopened;
+    SpaceChecked checked;
+
+    bool is_batch() const { return !reopened && !checked; }
   };
 
   void enqueue(Item item);

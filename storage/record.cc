@@ -23,7 +23,7 @@ namespace outcome_tag {
 enum : std::uint8_t { seq = 1, session, czxid, mzxid, version, registered_at, kLast = registered_at };
 }
 namespace session_tag {
-enum : std::uint8_t { id = 1, password, timeout_ms, kLast = timeout_ms };
+enum : std::uint8_t { id = 1, password, timeout_ms, host, kLast = host };
 }
 namespace former_tag {
 enum : std::uint8_t { ids = 1, kLast = ids };
@@ -108,6 +108,7 @@ std::string encode(const Session& session) {
       .u64(tag::id, static_cast<std::uint64_t>(session.id.value))
       .bytes(tag::password, password)
       .u32(tag::timeout_ms, static_cast<std::uint32_t>(session.timeout_ms))
+      .bytes(tag::host, session.host)
       .finish();
 }
 
@@ -171,6 +172,7 @@ Result<Session> decode_session(std::string_view bytes) {
   reader.i64(tag::id, session.id.value);
   reader.bytes(tag::password, password);
   reader.i32(tag::timeout_ms, session.timeout_ms);
+  reader.string(tag::host, session.host);
   if (reader.status().ok() && password.size() != session.password.size()) {
     reader.fail(Errc::damaged, "the password has the wrong size");
   }

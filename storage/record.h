@@ -95,6 +95,7 @@ struct Session {
   SessionId id;
   SessionPassword password{};
   std::int32_t timeout_ms = 0;  // as negotiated
+  std::string host;             // stamp of the machine that made it: a copied state directory gives itself away
   friend bool operator==(const Session&, const Session&) = default;
 };
 

@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "storage/ledger.h"
+#include "storage/reserve.h"
 #include "storage/rocks_store_options.h"
 #include "storage/state_dir.h"
 
@@ -185,23 +186,26 @@ auto guarded(Function function) -> decltype(function()) {
 
 class RocksStore::Impl {
  public:
-  explicit Impl(StateDir dir) : dir_(std::move(dir)), path_(dir_.path()) {}
+  explicit Impl(StateDir dir) : dir_(std::move(dir)), path_(dir_.path()), reserve_(path_) {}
   ~Impl() { close(); }
 
-  Status start() { return dir_.stage() == StateDir::Stage::ready ? open_existing() : create(); }
+  Status start();
   Result<StoredState> load();
   Status append(const Batch& batch, bool sync);
   Status reopen();
+  Reserve& reserve() { return reserve_; }
   const std::string& path() const { return path_; }
 
  private:
   Status create();
   Status open_existing();
+  Status open_existing_with_reserve();
   Status open_for_writing(bool create);
   void close();
 
   StateDir dir_;            // its lock outlives the database
   const std::string path_;  // for any thread
+  Reserve reserve_;
 
   // Commit thread only.
   std::unique_ptr<rocksdb::DB> db_;  // null while closed
@@ -209,6 +213,14 @@ class RocksStore::Impl {
   std::optional<StoredState> read_at_open_;  // for the first load(); gone once something is appended
   Status failed_;                            // why appends are refused until reopen()
 };
+
+Status RocksStore::Impl::start() {
+  Status status = dir_.stage() == StateDir::Stage::ready ? open_existing_with_reserve() : create();
+  if (status.ok() && !reserve_.low()) {
+    reserve_.regain();
+  }
+  return status;
+}
 
 Status RocksStore::Impl::create() {
   if (dir_.stage() == StateDir::Stage::creating) {
@@ -240,6 +252,16 @@ Status RocksStore::Impl::open_existing() {
   }
   read_at_open_ = std::move(contents->state);
   return {};
+}
+
+// Opening writes what the log holds into a table: on a full disk that takes the room kept back.
+Status RocksStore::Impl::open_existing_with_reserve() {
+  Status status = open_existing();
+  if (status.code() == Errc::full && !reserve_.low()) {
+    reserve_.give_up();
+    status = open_existing();
+  }
+  return status;
 }
 
 Status RocksStore::Impl::open_for_writing(bool create) {
@@ -300,13 +322,17 @@ Status RocksStore::Impl::append(const Batch& batch, bool sync) {
 
 Status RocksStore::Impl::reopen() {
   close();
+  const bool full = failed_.code() == Errc::full;
   if (failed_.ok()) {
     failed_ = Status(Errc::io, "the store in " + path_ + " is closed");
   }
   if (Status status = dir_.still_there(); !status.ok()) {
     return status;
   }
-  if (Status status = open_existing(); !status.ok()) {
+  if (full && !reserve_.low()) {
+    reserve_.give_up();
+  }
+  if (Status status = open_existing_with_reserve(); !status.ok()) {
     return status;
   }
   failed_ = Status();
@@ -358,6 +384,14 @@ Status RocksStore::append(const Batch& batch, bool sync) {
 
 Status RocksStore::reopen() {
   return guarded([&]() { return impl_->reopen(); });
+}
+
+bool RocksStore::low_on_space() const {
+  return impl_->reserve().low();
+}
+
+void RocksStore::regain_space() {
+  impl_->reserve().regain();
 }
 
 std::uint64_t RocksStore::bytes_on_disk() const {

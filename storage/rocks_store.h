@@ -1,7 +1,7 @@
 // The durable store on RocksDB; rocks_store.cc is the only file that knows RocksDB. storage/FORMAT.md gives the files.
 //
 // Owned by the agent. Opened on the main thread before there is any other, then used by the commit thread alone
-// (through GroupCommit), but for bytes_on_disk(). It is safe to kill the process at any time. The directory is locked
+// (through GroupCommit), but for bytes_on_disk() and low_on_space(). It is safe to kill the process at any time. The directory is locked
 // for as long as the store lives, and never touched before that lock is held: a second agent changes nothing.
 //
 // Before the database is opened for writing it is opened read-only, and every record is read and checked (see
@@ -39,8 +39,11 @@ class RocksStore : public Store {
   // May also fail with Errc::damaged or Errc::newer_format, as open().
   Result<StoredState> load() override;
   Status append(const Batch& batch, bool sync) override;
-  // May also fail as open() does, but keeps the directory's lock in any case.
+  // May also fail as open() does, but keeps the directory's lock in any case. Where the disk is full, gives up the
+  // room kept back (see Reserve) and is then low_on_space().
   Status reopen() override;
+  bool low_on_space() const override;
+  void regain_space() override;
   std::uint64_t bytes_on_disk() const override;
 
  private:

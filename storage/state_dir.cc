@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "storage/frame.h"
+#include "storage/reserve.h"
 
 namespace limpet {
 
@@ -118,7 +119,8 @@ std::uint64_t occupied(const std::string& path) {
   while (const dirent* entry = readdir(directory.get())) {
     struct stat info {};
     // A file that is deleted meanwhile no longer counts.
-    if (fstatat(dirfd(directory.get()), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode)) {
+    if (fstatat(dirfd(directory.get()), entry->d_name, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(info.st_mode) &&
+        std::strcmp(entry->d_name, Reserve::kFile) != 0) {
       sum += static_cast<std::uint64_t>(info.st_blocks) * 512;
     }
   }

@@ -54,7 +54,7 @@ class StateDir {
   // Errc::newer_format, likewise.
   Status newer_format(const std::string& what) const;
 
-  // Bytes that the files in the directory at `path` and its database occupy. Any thread.
+  // Bytes that the files in the directory at `path` and its database occupy, without Reserve's. Any thread.
   static std::uint64_t bytes_on_disk(const std::string& path);
 
  private:

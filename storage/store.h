@@ -24,7 +24,15 @@ class Store {
   // Closes and opens again after a failed append. Blocks. May be called again after it failed.
   virtual Status reopen() = 0;
 
-  // Bytes on disk, roughly. Any thread.
+  // The disk is (nearly) full, and the room that the store keeps back for such times is in use or was never there:
+  // only what makes the store smaller should be appended. Turns true at the start or by reopen(), and false again by
+  // regain_space(). Any thread.
+  virtual bool low_on_space() const { return false; }
+
+  // While low_on_space(): tries to keep room back again. Blocks for the disk; by the thread that appends.
+  virtual void regain_space() {}
+
+  // Bytes on disk, roughly, without the room kept back. Any thread.
   virtual std::uint64_t bytes_on_disk() const = 0;
 };
 

@@ -53,8 +53,17 @@ void Connection::append_answer(bool close) {
   const Persistence persistence = close               ? Persistence::close
                                   : request_.http_1_0 ? Persistence::keep_alive
                                                       : Persistence::implied;
+  const bool with_body = request_.method != Method::head;
+  if (with_body && out_.empty() && response_.body.size() > kKeptOutputBytes) {
+    // A page of many megabytes: no second copy of it.
+    std::string head;
+    host_.head.append(head, response_, persistence, host_.wall_ms());
+    out_ = std::move(response_.body.insert(0, head));
+    response_.body = std::string();
+    return;
+  }
   host_.head.append(out_, response_, persistence, host_.wall_ms());
-  if (request_.method != Method::head) {
+  if (with_body) {
     out_ += response_.body;
   }
   if (response_.body.capacity() > kKeptOutputBytes) {

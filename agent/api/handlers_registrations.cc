@@ -225,7 +225,7 @@ void list_registrations(const Call& call) {
   auto& filter = std::get<Filter>(parsed);
   // In small steps, because a view holds a copy of its data, which may have a megabyte.
   constexpr std::size_t kStep = 8;
-  constexpr std::size_t kPageBytes = 8 * 1024 * 1024;
+  constexpr std::size_t kPageBytes = 32 * 1024 * 1024;
   std::string& body = call.exchange->response().body;
   RegistrationListWriter writer(body);
   bool more = true;
@@ -233,14 +233,14 @@ void list_registrations(const Call& call) {
   while (more && left != 0 && body.size() < kPageBytes) {
     const auto views =
         call.service.core().list(filter.service, filter.state, filter.after, std::min(left, kStep), more);
-    for (const core::RegistrationView& view : views) {
-      writer.add(view);
+    std::size_t shown = 0;
+    while (shown < views.size() && body.size() < kPageBytes) {
+      writer.add(views[shown++]);
     }
-    if (views.empty()) {
-      more = false;
-    } else {
-      filter.after = views.back().registration.id;
-      left -= views.size();
+    left -= shown;
+    more = more || shown < views.size();
+    if (shown != 0) {
+      filter.after = views[shown - 1].registration.id;
     }
   }
   writer.finish(more);

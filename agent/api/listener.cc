@@ -40,7 +40,7 @@ Status failure(const std::string& what, int error) {
   return Status(errc_of(error), what + ": " + std::strerror(error));
 }
 
-// The process's file mode mask, for the time of a scope. Nothing else may make files meanwhile.
+// The process's file mode mask, for the time of a scope: of all threads, so what they make must not rely on it.
 class ScopedMask {
  public:
   explicit ScopedMask(mode_t mask) : before_(::umask(mask)) {}
@@ -169,7 +169,9 @@ Status Listener::bind_and_listen(const std::string& path, const std::string& gro
   if (::lstat(path.c_str(), &made) != 0) {
     return failure("cannot look at the socket just made, " + path, errno);
   }
-  path_ = std::filesystem::absolute(path).string();
+  std::error_code ignored;
+  const auto absolute = std::filesystem::absolute(path, ignored);
+  path_ = ignored ? path : absolute.string();
   device_ = made.st_dev;
   inode_ = made.st_ino;
   // Nobody can connect before listen(), so the group is there before the first caller. A process that is neither root

@@ -66,7 +66,11 @@ Problem to_problem(const core::Problem& problem, bool batch) {
   Problem answer;
   answer.kind = kind_of(problem.code);
   answer.detail = problem.detail;
-  if (batch) {
+  if (batch && answer.kind == ProblemKind::not_found) {
+    answer.kind = ProblemKind::invalid;  // the batch was found; what it says is wrong
+  }
+  // What a disk or a queue refuses is no one operation's fault.
+  if (batch && problem_facts(answer.kind).status < 500) {
     answer.index = problem.index;
   }
   if (!problem.pointer.empty()) {

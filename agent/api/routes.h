@@ -11,7 +11,7 @@
 // - GET routes answer HEAD. Bodies of GET, HEAD and DELETE are read and ignored.
 // - A body's Content-Type must be JSON's or absent (415 otherwise); application/x-www-form-urlencoded passes too, since
 //   that is what `curl -d` says of any body.
-// - A page of the listing ends early, with `next`, when it grows past 8 MiB.
+// - A page of the listing ends early, with `next`, when it grows past 32 MiB.
 // - A page of the queue does not part two operations of one seq (an update that moves a path has two).
 //
 // One Routes serves all connections, on the core thread.

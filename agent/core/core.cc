@@ -88,6 +88,15 @@ void Core::Impl::accept(Token token, const Caller& caller, const std::vector<Cha
                                            "", 0}});
     return;
   }
+  if (low_on_space_ && std::any_of(changes.begin(), changes.end(), [](const ChangeRequest& change) {
+        return std::holds_alternative<RegisterRequest>(change);
+      })) {
+    actions.push_back(Reply{token, Problem{ProblemCode::storage_full,
+                                           "the disk that holds the state is full; only deregistrations are accepted "
+                                           "until there is room again. Nothing of this change was accepted; try again.",
+                                           "", 0}});
+    return;
+  }
   auto planned = registry_.plan(changes, caller, now.wall_ms, replay_.depth() + in_flight_.size());
   if (auto* problem = std::get_if<Problem>(&planned)) {
     actions.push_back(Reply{token, std::move(*problem)});
@@ -275,8 +284,24 @@ void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
   committed_ = std::max(committed_, event.state.last_seq);
   storage_healthy_ = true;
   storage_status_ = Status();
-  actions.push_back(Note{Note::Level::info, "storage_recovered", "meaning=\"changes are accepted again\""});
+  low_on_space_ = event.low_on_space;
+  actions.push_back(Note{Note::Level::info, "storage_recovered",
+                         low_on_space_ ? "meaning=\"the disk is full: only deregistrations are accepted\""
+                                       : "meaning=\"changes are accepted again\""});
   persist_session(actions);
+}
+
+void Core::Impl::on(const SpaceChanged& event, Now, Actions& actions) {
+  if (low_on_space_ == event.low) {
+    return;
+  }
+  low_on_space_ = event.low;
+  if (low_on_space_) {
+    actions.push_back(Note{Note::Level::error, "storage_full",
+                           "meaning=\"the disk is full: only deregistrations are accepted\""});
+  } else {
+    actions.push_back(Note{Note::Level::info, "storage_has_room", "meaning=\"changes are accepted again\""});
+  }
 }
 
 // ---- The session

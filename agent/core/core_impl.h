@@ -25,6 +25,7 @@ class Core::Impl {
   Replay replay_;
 
   bool storage_healthy_ = true;
+  bool low_on_space_ = false;  // only deregistrations are accepted
   Status storage_status_;
   Seq committed_;  // highest seq on disk
 
@@ -45,6 +46,7 @@ class Core::Impl {
   void on(Leave event, Now now, Actions& actions);
   void on(Persisted event, Now now, Actions& actions);
   void on(StoreReopened event, Now now, Actions& actions);
+  void on(const SpaceChanged& event, Now now, Actions& actions);
   void on(const ZkConnected& event, Now now, Actions& actions);
   void on(const ZkDisconnected& event, Now now, Actions& actions);
   void on(const ZkExpired& event, Now now, Actions& actions);

@@ -43,6 +43,12 @@ struct Persisted {
 struct StoreReopened {
   Status status;
   StoredState state;  // where status.ok()
+  bool low_on_space = false;
+};
+
+// The disk is so full that only what frees room may be written (true), or there is room again (false).
+struct SpaceChanged {
+  bool low = false;
 };
 
 // The handle of `epoch` has a session: new, or the one it was started with.
@@ -86,7 +92,7 @@ struct Tick {};
 // The list of servers, their order or their addresses changed: open a new handle with the same session.
 struct ServersChanged {};
 
-using Event = std::variant<Started, Submit, Leave, Persisted, StoreReopened, ZkConnected, ZkDisconnected, ZkExpired,
+using Event = std::variant<Started, Submit, Leave, Persisted, StoreReopened, SpaceChanged, ZkConnected, ZkDisconnected, ZkExpired,
                            ZkAuthFailed, ZkTrouble, ZkReplied, ZkWatchFired, Tick, ServersChanged>;
 
 // ---- Actions

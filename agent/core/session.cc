@@ -18,6 +18,11 @@ constexpr std::size_t kMaxFormer = 64;
 constexpr std::int64_t kReopenAfterTimeouts = 3;
 constexpr std::int64_t kMaxReopenDelayMs = 300'000;
 constexpr std::int64_t kAuthRetryMs = 30'000;
+// A connection that is cut this soon, this often in a row, is cut by something: another process with our session gets
+// it moved to itself each time, for as long as both try. Somebody has to stand back.
+constexpr std::int64_t kQuickLossMs = 1'000;
+constexpr std::uint32_t kQuickLosses = 10;  // more than it takes to find a request that cuts it (Window)
+constexpr std::int64_t kStandBackMs = 5'000;
 
 std::string hex(SessionId id) {
   char text[32];
@@ -47,7 +52,15 @@ SessionMachine::SessionMachine(const Options& options, std::optional<Session> st
     : options_(options),
       session_(std::move(stored)),
       former_(std::move(former)),
-      from_earlier_run_(session_.has_value()) {}
+      from_earlier_run_(session_.has_value()) {
+  if (session_ && session_->host != options_.host) {
+    // Its znodes belong to that other machine, which may be alive: they are a stranger's to us.
+    foreign_state_ = true;
+    session_.reset();
+    former_.clear();
+    from_earlier_run_ = false;
+  }
+}
 
 void SessionMachine::enter(SessionState state, Now now) {
   if (state != state_) {
@@ -60,16 +73,28 @@ void SessionMachine::start(Now now, Actions& actions) {
   since_ = now;
   durable_ = session_.has_value();
   epoch_ = Epoch{1};
+  if (foreign_state_) {
+    actions.push_back(Note{Note::Level::warn, "state_from_another_machine",
+                           "meaning=\"the state directory was copied here: its ZooKeeper session is left to the other "
+                           "machine; znodes that still stand there are conflicts until they go\""});
+  }
   actions.push_back(ZkStart{epoch_, session_});
 }
 
-void SessionMachine::reopen(Now now, Actions& actions, std::optional<Session> with) {
-  (void)now;
+void SessionMachine::let_go(Actions& actions) {
   connected_ = false;
   server_.clear();
-  reopen_at_ms_.reset();
-  actions.push_back(ZkStop{epoch_});
+  if (!parked_) {
+    actions.push_back(ZkStop{epoch_});
+  }
   ++epoch_.value;
+  parked_ = true;
+}
+
+void SessionMachine::reopen(Actions& actions, std::optional<Session> with) {
+  let_go(actions);
+  parked_ = false;
+  reopen_at_ms_.reset();
   actions.push_back(ZkStart{epoch_, std::move(with)});
 }
 
@@ -102,7 +127,9 @@ SessionMachine::Turn SessionMachine::connected(const ZkConnected& event, Now now
     ++sessions_;
   }
   ever_connected_ = true;
+  connected_at_ms_ = now.steady_ms;
   session_ = event.session;
+  session_->host = options_.host;
   enter(SessionState::connected, now);
   actions.push_back(Note{Note::Level::info, "zookeeper_connected",
                          "session=" + hex(session_->id) + " server=" + server_ +
@@ -128,6 +155,18 @@ SessionMachine::Turn SessionMachine::disconnected(Epoch epoch, Now now, Actions&
                          "session=" + hex(session_->id) + " server=" + server_ +
                              " meaning=\"the session may live; registrations are accepted and kept on disk\""});
   server_.clear();
+  quick_losses_ = now.steady_ms - connected_at_ms_ < kQuickLossMs ? quick_losses_ + 1 : 0;
+  if (quick_losses_ >= kQuickLosses) {
+    if (quick_losses_ == kQuickLosses) {
+      actions.push_back(
+          Note{Note::Level::error, "zookeeper_connection_keeps_breaking",
+               "session=" + hex(session_->id) +
+                   " meaning=\"each connection is cut at once: does another process use this session, such as "
+                   "an agent on a copy of the state directory?\""});
+    }
+    let_go(actions);
+    reopen_at_ms_ = now.steady_ms + kStandBackMs;
+  }
   return Turn::lost;
 }
 
@@ -149,7 +188,7 @@ SessionMachine::Turn SessionMachine::expired(Epoch epoch, Now now, Actions& acti
   from_earlier_run_ = false;
   presume_at_ms_.reset();
   enter(SessionState::expired, now);
-  reopen(now, actions, std::nullopt);
+  reopen(actions, std::nullopt);
   return Turn::gone;
 }
 
@@ -183,7 +222,7 @@ SessionMachine::Turn SessionMachine::servers_changed(Now now, Actions& actions) 
     presume_at_ms_ = now.steady_ms + session_->timeout_ms;
     enter(SessionState::suspended, now);
   }
-  reopen(now, actions, session_);
+  reopen(actions, session_);
   return Turn::lost;
 }
 
@@ -198,7 +237,7 @@ SessionMachine::Turn SessionMachine::tick(Now now, Actions& actions) {
   }
   if (reopen_at_ms_ && now.steady_ms >= *reopen_at_ms_) {
     const std::int64_t delay_ms = std::min(reopen_delay_ms_ * 2, kMaxReopenDelayMs);
-    reopen(now, actions, session_);
+    reopen(actions, session_);
     reopen_delay_ms_ = delay_ms;
     reopen_at_ms_ = now.steady_ms + delay_ms;
     return Turn::lost;
@@ -250,7 +289,10 @@ std::string SessionMachine::situation() const {
     case SessionState::connected:
       return "connected to ZooKeeper, but the new session is not on disk yet, and nothing is created before it is";
     case SessionState::suspended:
-      return "the connection to ZooKeeper is lost, the session may live" + why;
+      return quick_losses_ >= kQuickLosses ? "each connection to ZooKeeper is cut at once: another process may be "
+                                             "using the same session, such as "
+                                             "an agent on a copy of the state directory"
+                                           : "the connection to ZooKeeper is lost, the session may live" + why;
     case SessionState::expired:
       return session_ ? "no ZooKeeper server was reached for longer than the session time-out; the session is tried "
                         "again first, and replaced if it has ended" +

@@ -65,13 +65,18 @@ class SessionMachine {
   void enter(SessionState state, Now now);
   ReasonCode reason_code() const;
   std::string situation() const;  // in plain words
-  void reopen(Now now, Actions& actions, std::optional<Session> with);
+  void let_go(Actions& actions);
+  void reopen(Actions& actions, std::optional<Session> with);
 
   const Options& options_;
   Epoch epoch_;
   std::optional<Session> session_;
   FormerSessions former_;
-  bool from_earlier_run_ = false;  // session_ was on disk when this run began
+  bool foreign_state_ = false;        // what was on disk came from another machine
+  bool parked_ = false;               // no handle is open; one is opened at reopen_at_ms_
+  std::int64_t connected_at_ms_ = 0;  // steady
+  std::uint32_t quick_losses_ = 0;    // in a row
+  bool from_earlier_run_ = false;     // session_ was on disk when this run began
   bool connected_ = false;
   bool durable_ = false;
   bool reattached_ = false;

@@ -21,10 +21,25 @@ using boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// Servers that serve for this long, and still no session: then the handle is at fault. Three times the time-out lets
-// the library try a server that hangs, and two more.
-constexpr std::int64_t kFruitlessTimeouts = 3;
-constexpr std::int64_t kFruitlessAtLeastMs = 5000;
+// In parts of the session time-out. An election takes a second or so, and the library finds back by itself; what lasts
+// longer than this is steered. Servers are looked at often enough, and a herd is spread little enough, for the session
+// to be taken up in a fraction of its time-out once a server serves.
+constexpr std::int64_t kPatiencePart = 5;
+constexpr std::int64_t kProbePart = 10;
+constexpr std::int64_t kSpreadPart = 20;
+
+Prober::Pace pace_of(const ZkClient::Options& options) {
+  Prober::Pace pace = options.probe;
+  const std::int64_t most_ms = std::max<std::int64_t>(1, options.session_timeout_ms / kProbePart);
+  pace.first_ms = std::min(pace.first_ms, most_ms);
+  pace.then_ms = std::min(pace.then_ms, most_ms);
+  return pace;
+}
+
+bool cannot_serve(const Verdict& verdict) {
+  return verdict.state == ServerState::refuses || verdict.state == ServerState::unreachable ||
+         verdict.state == ServerState::no_quorum;
+}
 
 std::string seconds_text(std::int64_t ms) {
   const std::int64_t tenths = std::max<std::int64_t>(1, (ms + 50) / 100);
@@ -60,7 +75,7 @@ class ZkClient::Impl {
                  [this](bool no_quorum, std::string text) {
                    sink_(core::ZkTrouble{epoch_, no_quorum, std::move(text)});
                  }),
-        prober_(io, options_.probe, random_(), [this](const auto& verdicts) { probed(verdicts); }),
+        prober_(io, pace_of(options_), random_(), [this](const auto& verdicts) { probed(verdicts); }),
         life_(1) {}
 
   ~Impl() {
@@ -77,8 +92,9 @@ class ZkClient::Impl {
     epoch_ = start.epoch;
     session_ = start.session;
     next_retry_ms_ = options_.first_retry_ms;
-    handle_ = std::make_shared<ZkHandle>(++handles_, epoch_, hosts_.chroot, mailbox_, options_.log);
+    patience_ms_ = options_.session_timeout_ms / kPatiencePart;
     active_hosts_ = hosts_;
+    make_handle();
     open_handle();
   }
 
@@ -128,22 +144,31 @@ class ZkClient::Impl {
     });
   }
 
+  void make_handle() {
+    handle_ = std::make_shared<ZkHandle>(++handles_, epoch_, active_hosts_.chroot, mailbox_, options_.log);
+  }
+
+  // Those that the prober found serving come first. Names are not looked up where the addresses are known: a slow
+  // resolver would cost the session.
   void open_handle() {
-    boost::asio::post(
-        life_, [self = this, &io = io_, alive = std::weak_ptr<char>(alive_), handle = handle_, hosts = active_hosts_,
-                session = session_, timeout_ms = options_.session_timeout_ms, seed = random_()] {
-          Opened opened{resolve(hosts), {}};
-          if (!opened.resolved.servers.empty()) {
-            ZkHandle::Endpoints endpoints;
-            for (const auto& server : opened.resolved.servers) {
-              endpoints.push_back(server.endpoint);
-            }
-            std::shuffle(endpoints.begin(), endpoints.end(), std::mt19937_64(seed));
-            opened.status = handle->open(endpoints, timeout_ms, session);
-          }
-          on_core(self, io, alive, handle->id(),
-                  [opened = std::move(opened)](Impl& impl) mutable { impl.opened(std::move(opened)); });
+    boost::asio::post(life_, [self = this, &io = io_, alive = std::weak_ptr<char>(alive_), handle = handle_,
+                              hosts = active_hosts_, session = session_, timeout_ms = options_.session_timeout_ms,
+                              seed = random_(), serving = serving_, known = Resolved{servers_, failures_}] {
+      Opened opened{known.servers.empty() ? resolve(hosts) : known, {}};
+      if (!opened.resolved.servers.empty()) {
+        ZkHandle::Endpoints endpoints;
+        for (const auto& server : opened.resolved.servers) {
+          endpoints.push_back(server.endpoint);
+        }
+        std::shuffle(endpoints.begin(), endpoints.end(), std::mt19937_64(seed));
+        std::stable_partition(endpoints.begin(), endpoints.end(), [&](const auto& endpoint) {
+          return std::find(serving.begin(), serving.end(), endpoint) != serving.end();
         });
+        opened.status = handle->open(endpoints, timeout_ms, session);
+      }
+      on_core(self, io, alive, handle->id(),
+              [opened = std::move(opened)](Impl& impl) mutable { impl.opened(std::move(opened)); });
+    });
   }
 
   void opened(Opened opened) {
@@ -166,18 +191,22 @@ class ZkClient::Impl {
     for (const auto& failure : failures_) {
       text += (text.empty() ? "" : "; ") + failure;
     }
+    open_in(in_ms);
+    trouble_.tell(false, text + "; trying again in " + seconds_text(in_ms));
+  }
+
+  void open_in(std::int64_t in_ms) {
     retry_timer_.expires_after(milliseconds(in_ms));
     retry_timer_.async_wait([this, id = handle_->id(), alive = std::weak_ptr<char>(alive_)](error_code error) {
       if (!error && !alive.expired() && handle_ != nullptr && handle_->id() == id) {
         open_handle();
       }
     });
-    trouble_.tell(false, text + "; trying again in " + seconds_text(in_ms));
   }
 
   // There is no connection: finds out why, and whether the servers have moved.
   void begin_search() {
-    serving_since_ = std::nullopt;
+    searching_since_ = Clock::now();
     prober_.start(servers_);
     look_up_later();
   }
@@ -196,26 +225,46 @@ class ZkClient::Impl {
     for (const auto& failure : failures_) {
       text += "; " + failure;
     }
-    const bool serving = count(ServerState::serving) != 0;
-    const bool fruitless = serving && serves_in_vain();
-    if (!serving) {
-      serving_since_ = std::nullopt;
+    steer(verdicts);
+    trouble_.tell(count(ServerState::serving) == 0 && count(ServerState::no_quorum) != 0, text);
+  }
+
+  // The library tries all servers again and again without jitter, and stays with one that hangs for 2/3 of the
+  // time-out. So, where it does not find back soon: while no server can serve, there is no handle at all, and a new one
+  // a random while after the first can; where one serves all the same, a new handle that begins with that one. A new
+  // handle also has seen nothing yet, which matters where the ensemble was wiped or restored from a backup: it turns
+  // away a client that has seen more, and does not say more than that.
+  void steer(const std::vector<Verdict>& verdicts) {
+    serving_.clear();
+    for (std::size_t i = 0; i < std::min(verdicts.size(), servers_.size()); ++i) {
+      if (verdicts[i].state == ServerState::serving) {
+        serving_.push_back(servers_[i].endpoint);
+      }
     }
-    trouble_.tell(!serving && count(ServerState::no_quorum) != 0, text);
-    if (fruitless) {
-      sink_(core::ServersChanged{});
+    const bool hopeless = std::all_of(verdicts.begin(), verdicts.end(), cannot_serve);
+    if (waiting_for_servers_) {
+      if (!hopeless) {
+        open_after_jitter();
+      }
+    } else if (Clock::now() - searching_since_ >= milliseconds(patience_ms_) && (hopeless || !serving_.empty())) {
+      drop_handle();
+      make_handle();
+      if (hopeless) {
+        waiting_for_servers_ = true;
+        look_up_later();
+      } else {
+        patience_ms_ *= 2;  // for a network so slow that a session takes longer than that to be had
+        searching_since_ = Clock::now();
+        open_handle();
+      }
     }
   }
 
-  // True when servers have served for long without a session for us; once in that time.
-  bool serves_in_vain() {
-    const auto now = Clock::now();
-    const std::int64_t limit_ms =
-        std::max(kFruitlessTimeouts * std::int64_t{options_.session_timeout_ms}, kFruitlessAtLeastMs);
-    if (serving_since_ && now - *serving_since_ < milliseconds(limit_ms)) {
-      return false;
-    }
-    return std::exchange(serving_since_, now).has_value();
+  void open_after_jitter() {
+    waiting_for_servers_ = false;
+    searching_since_ = Clock::now();
+    std::uniform_int_distribution<std::int64_t> spread(0, options_.session_timeout_ms / kSpreadPart);
+    open_in(spread(random_));
   }
 
   void look_up_later() {
@@ -266,6 +315,7 @@ class ZkClient::Impl {
       connected_ = true;
       losses_ = item.losses;
       session_ = connected->session;
+      patience_ms_ = options_.session_timeout_ms / kPatiencePart;
       end_search();
       handle_->create_chroot();
     } else if (std::holds_alternative<core::ZkDisconnected>(item.event)) {
@@ -289,10 +339,15 @@ class ZkClient::Impl {
     retry_timer_.cancel();
     connected_ = false;
     servers_.clear();
+    serving_.clear();
     failures_.clear();
-    if (handle_ == nullptr) {
-      return;
+    waiting_for_servers_ = false;
+    if (handle_ != nullptr) {
+      drop_handle();
     }
+  }
+
+  void drop_handle() {
     boost::asio::post(life_, [handle = std::move(handle_)] {
       if (!handle->detach()) {
         new std::shared_ptr<ZkHandle>(handle);
@@ -321,7 +376,10 @@ class ZkClient::Impl {
   std::int64_t next_retry_ms_ = 0;
   std::vector<Server> servers_;
   std::vector<std::string> failures_;
-  std::optional<Clock::time_point> serving_since_;
+  std::vector<boost::asio::ip::tcp::endpoint> serving_;  // as of the prober's last round
+  Clock::time_point searching_since_;
+  std::int64_t patience_ms_ = 0;      // how long the library may search by itself
+  bool waiting_for_servers_ = false;  // the handle is not opened before one of them can serve
   boost::asio::steady_timer retry_timer_;
   boost::asio::steady_timer look_up_timer_;
   Trouble trouble_;

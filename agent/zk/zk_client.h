@@ -1,7 +1,9 @@
 // The ZooKeeper client of the agent: an Ensemble on the C library.
 //
 // It looks up names itself, gives the library numeric addresses in an order of its own, puts the chroot in front of
-// every path, and, while there is no connection, finds out in plain words why. All calls and all events are on the core
+// every path, and, while there is no connection, finds out in plain words why. It is easy on servers that come back:
+// where none can serve for longer than an election takes, it only looks at them, a tenth of the session's time-out
+// apart, and opens a handle a random while after one serves. All calls and all events are on the core
 // thread. What blocks (name resolution, opening and closing handles) is on a thread of its own, "zk-life"; the
 // library's two threads only copy and post.
 //
@@ -36,15 +38,14 @@ class ZkClient final : public Ensemble {
     std::int64_t last_retry_ms = 10'000;
     // While there is no connection: how often names are looked up again, for addresses that have changed.
     std::int64_t look_up_again_ms = 60'000;
-    Prober::Pace probe;
+    Prober::Pace probe;  // or faster: at least ten times in a session time-out
   };
 
   // `io` is the core thread's; it outlives the client. `sink` is called from its event loop only. Nothing happens
   // before start(). Precondition: parse_hosts(options.hosts) succeeds.
   //
-  // Besides the events that Ensemble names, the sink receives ServersChanged when a handle is wanted anew: addresses
-  // have changed, or servers serve while this handle cannot get a session from them (as when the ensemble was restored
-  // from a backup, and its servers turn away a client that has seen more than they).
+  // Besides the events that Ensemble names, the sink receives ServersChanged when addresses have changed and a handle
+  // is wanted anew. Handles that the client replaces by itself, with the same session, are not told of.
   ZkClient(boost::asio::io_context& io, Options options, Sink sink);
 
   // Lets go of the handle as stop() does, and waits for that: some milliseconds, or as long as the system's resolver

@@ -16,7 +16,10 @@ FakeService::FakeService(boost::asio::io_context& io, core::Options options) : i
 
 void FakeService::serve() {
   serving_ = true;
-  step(core::ZkConnected{epoch_, limpet::Session{kSession, {}, 10'000}, "127.0.0.1:2181"});
+  limpet::Session session;
+  session.id = kSession;
+  session.timeout_ms = 10'000;
+  step(core::ZkConnected{epoch_, session, "127.0.0.1:2181"});
 }
 
 void FakeService::release_disk() {

@@ -238,7 +238,7 @@ void Simulation::inject_store_fault(Fault fault) {
 }
 
 std::string Simulation::random_path() {
-  constexpr const char* kPaths[] = {"/x/p1",       "/x/p2",       "/x/deep/er/p3", "/x/deep/er", "/services/a/0",
+  constexpr const char* kPaths[] = {"/x/p1",         "/x/p2",         "/x/deep/er/p3", "/x/deep/er",  "/services/a/0",
                                     "/services/b/1", "/services/a/2", "/services/b/3", "/services/a", "/services"};
   return rng_.pick(kPaths);
 }
@@ -253,8 +253,8 @@ void Simulation::inject_outsider(Fault fault) {
   } else if (fault == Fault::operators) {
     const Znode* standing = ensemble_->znodes().find(path);
     const bool parent = standing != nullptr && standing->stat.ephemeral_owner.value == 0;
-    const bool changed = rng_.chance(0.5) && !parent ? ensemble_->outsider_set(path, "overwritten")
-                                                     : ensemble_->outsider_remove(path);
+    const bool changed =
+        rng_.chance(0.5) && !parent ? ensemble_->outsider_set(path, "overwritten") : ensemble_->outsider_remove(path);
     if (changed) {
       judge_.exempt(path);
     }

@@ -75,8 +75,8 @@ void Simulation::long_outage() {
                              " s without a connection");
   }
   if (ticks_ - ticks > 2 * seconds || sends_ != sends) {
-    verdict_.fail("I12", "without a connection for " + std::to_string(seconds) + " s: " +
-                             std::to_string(ticks_ - ticks) + " ticks, " + std::to_string(sends_ - sends) +
+    verdict_.fail("I12", "without a connection for " + std::to_string(seconds) +
+                             " s: " + std::to_string(ticks_ - ticks) + " ticks, " + std::to_string(sends_ - sends) +
                              " requests");
   }
 }
@@ -96,8 +96,8 @@ void Simulation::heal() {
   calm.max_latency_ms = std::min<std::int64_t>(calm.max_latency_ms, 20);
   calm.min_latency_ms = std::min(calm.min_latency_ms, calm.max_latency_ms);
   ensemble_->set_options(calm);
-  for (std::int64_t* at : {&network_back_at_, &quorum_back_at_, &credentials_back_at_, &allow_at_, &thaw_at_,
-                           &restart_at_}) {
+  for (std::int64_t* at :
+       {&network_back_at_, &quorum_back_at_, &credentials_back_at_, &allow_at_, &thaw_at_, &restart_at_}) {
     *at = *at == kNever ? kNever : clock_.steady_ms();
   }
   store_.heal();
@@ -108,10 +108,9 @@ void Simulation::heal() {
 
 // Where nothing was refused, and nobody's session but our own had to end, there is nothing to wait for.
 std::int64_t Simulation::heal_ms() const {
-  constexpr Fault kSlow[] = {Fault::refused_reattach, Fault::wiped_servers, Fault::foreign_znodes,
-                             Fault::operators,        Fault::acl,           Fault::bad_credentials,
-                             Fault::ghosts,           Fault::store_failure, Fault::store_full,
-                             Fault::nested_paths};
+  constexpr Fault kSlow[] = {
+      Fault::refused_reattach, Fault::wiped_servers, Fault::foreign_znodes, Fault::operators,  Fault::acl,
+      Fault::bad_credentials,  Fault::ghosts,        Fault::store_failure,  Fault::store_full, Fault::nested_paths};
   const bool slow = std::any_of(std::begin(kSlow), std::end(kSlow), [this](Fault f) { return history_.has(f); });
   return slow ? kHealMs : kFastHealMs;
 }
@@ -152,8 +151,7 @@ void Simulation::check_quiet() {
   }
   if (ticks_ - ticks > 200 + 20 * registrations || sends_ - sends > 40 * registrations) {
     verdict_.fail("I12", "busy though nothing changes: " + std::to_string(ticks_ - ticks) + " ticks, " +
-                             std::to_string(sends_ - sends) + " requests in " + std::to_string(kQuietMs / 1000) +
-                             " s");
+                             std::to_string(sends_ - sends) + " requests in " + std::to_string(kQuietMs / 1000) + " s");
   }
 }
 
@@ -171,8 +169,8 @@ void Simulation::check_views() {
                                 std::to_string(status.queue_depth));
   }
   std::uint64_t open = 0;
-  for (const core::State state : {core::State::pending, core::State::conflict, core::State::blocked,
-                                  core::State::removing}) {
+  for (const core::State state :
+       {core::State::pending, core::State::conflict, core::State::blocked, core::State::removing}) {
     open += status.by_state[static_cast<std::size_t>(state)];
   }
   if (open != queue.size()) {
@@ -204,8 +202,7 @@ std::string Simulation::difference_of(const RegistrationId& id, const Accepted& 
   if (standing != nullptr && !judge_.is_ours(standing->stat.ephemeral_owner)) {
     return view->state == core::State::conflict ? "" : is + "and a foreign znode stands there";
   }
-  for (std::string above = FakeZnodes::parent_of(accepted.path); !above.empty();
-       above = FakeZnodes::parent_of(above)) {
+  for (std::string above = FakeZnodes::parent_of(accepted.path); !above.empty(); above = FakeZnodes::parent_of(above)) {
     const Znode* parent = ensemble_->znodes().find(above);
     if (parent != nullptr && parent->stat.ephemeral_owner.value != 0) {
       return view->state == core::State::blocked ? "" : is + "and " + above + " is ephemeral";

@@ -42,9 +42,9 @@ std::string describe(const core::Reply& reply) {
 }  // namespace
 
 const char* name_of(core::ZkCode code) {
-  constexpr const char* kNames[] = {"ok",        "no_node",      "node_exists",    "bad_version", "not_empty",
-                                    "parent_ephemeral", "no_auth", "invalid_path", "quota_exceeded", "throttled",
-                                    "refused",   "unknown_outcome", "not_sent"};
+  constexpr const char* kNames[] = {
+      "ok",           "no_node",        "node_exists", "bad_version", "not_empty",       "parent_ephemeral", "no_auth",
+      "invalid_path", "quota_exceeded", "throttled",   "refused",     "unknown_outcome", "not_sent"};
   return kNames[static_cast<std::size_t>(code)];
 }
 
@@ -129,9 +129,10 @@ std::string describe(const core::Event& event) {
           return "ZkWatchFired epoch=" + num(e.epoch.value) + " " + e.path;
         } else if constexpr (std::is_same_v<T, core::Tick>) {
           return "Tick";
-        } else {
-          static_assert(std::is_same_v<T, core::ServersChanged>);
+        } else if constexpr (std::is_same_v<T, core::ServersChanged>) {
           return "ServersChanged";
+        } else {
+          return "event " + num(core::Event(e).index());
         }
       },
       event);
@@ -142,8 +143,8 @@ std::string describe(const core::Action& action) {
       [](const auto& a) -> std::string {
         using T = std::decay_t<decltype(a)>;
         if constexpr (std::is_same_v<T, core::Persist>) {
-          std::string text = "Persist ticket=" + num(a.ticket) + (a.sync ? " sync" : "") +
-                             " last_seq=" + num(a.batch.last_seq.value);
+          std::string text =
+              "Persist ticket=" + num(a.ticket) + (a.sync ? " sync" : "") + " last_seq=" + num(a.batch.last_seq.value);
           for (const Change& change : a.batch.changes) {
             text += " " + describe(change);
           }

@@ -121,54 +121,63 @@ void Simulation::crash_agent(bool power_cut) {
 
 // ---- Events and actions
 
-void Simulation::step(core::Event event) {
-  if (!core_ || verdict_.failed()) {
-    return;
-  }
+// What the driver itself keeps of an event: what is in flight, which session the handle has.
+void Simulation::keep_books(const core::Event& event) {
   if (const auto* replied = std::get_if<core::ZkReplied>(&event); replied != nullptr && replied->epoch == epoch_) {
     in_flight_.erase(replied->op.value);
-  } else if (const auto* expired = std::get_if<core::ZkExpired>(&event); expired != nullptr &&
-                                                                         expired->epoch == epoch_) {
+  } else if (const auto* connected = std::get_if<core::ZkConnected>(&event);
+             connected != nullptr && connected->epoch == epoch_) {
+    handle_session_ = connected->session.id;
+  } else if (const auto* expired = std::get_if<core::ZkExpired>(&event);
+             expired != nullptr && expired->epoch == epoch_) {
     in_flight_.clear();
     if (handle_session_) {
       judge_.told_expired(*handle_session_);
     }
-  } else if (const auto* connected = std::get_if<core::ZkConnected>(&event);
-             connected != nullptr && connected->epoch == epoch_) {
-    handle_session_ = connected->session.id;
   } else if (std::holds_alternative<core::ZkDisconnected>(event)) {
     in_flight_.clear();  // the core may take them for lost from here on
   }
-  std::vector<core::Event> before;
-  const bool seen = mutator_.event(event, before);
-  for (core::Event& made_up : before) {
-    step(std::move(made_up));
-  }
-  if (!seen || !core_) {
-    return;
-  }
-  if (tracing_) {
-    note("-> " + describe(event));
-  }
+}
+
+// A core that keeps itself busy without time passing is stopped here.
+bool Simulation::runs_wild() {
   if (busy_at_ != clock_.steady_ms()) {
     busy_at_ = clock_.steady_ms();
     busy_steps_ = 0;
   }
   if (++busy_steps_ > kBusySteps) {
     verdict_.fail("I12", "a busy loop: " + std::to_string(kBusySteps) + " steps within a millisecond");
+  }
+  return verdict_.failed();
+}
+
+void Simulation::step(core::Event event) {
+  if (!core_ || verdict_.failed()) {
     return;
+  }
+  keep_books(event);
+  std::vector<core::Event> before;
+  const bool seen = mutator_.event(event, before);
+  for (core::Event& made_up : before) {
+    step(std::move(made_up));
+  }
+  if (!seen || !core_ || runs_wild()) {
+    return;
+  }
+  if (tracing_) {
+    note("-> " + describe(event));
   }
   ++tally_.steps;
   ticks_ += std::holds_alternative<core::Tick>(event) ? 1 : 0;
-  const bool reopened = std::holds_alternative<core::StoreReopened>(event) &&
-                        std::get<core::StoreReopened>(event).status.ok();
-  actions_.clear();
-  core_->step(std::move(event), clock_.now(), actions_);
-  mutator_.actions(actions_);
-  if (reopened) {
+  const auto* reopened = std::get_if<core::StoreReopened>(&event);
+  const bool decides = reopened != nullptr && reopened->status.ok();
+  core::Actions todo = std::move(actions_);
+  todo.clear();
+  core_->step(std::move(event), clock_.now(), todo);
+  mutator_.actions(todo);
+  if (decides) {
     model_.decided(*core_);
   }
-  core::Actions todo = std::move(actions_);
   const bool dies = std::exchange(crash_within_step_, false);
   const std::size_t carried_out = dies ? rng_.below(todo.size() + 1) : todo.size();
   for (std::size_t i = 0; i < carried_out && !verdict_.failed(); ++i) {
@@ -179,7 +188,6 @@ void Simulation::step(core::Event event) {
     restart_at_ = clock_.steady_ms() + rng_.between(0, 3000);
     return;
   }
-  todo.clear();
   actions_ = std::move(todo);
   model_.step_done(*core_);
   if (tally_.steps % 8 == 0) {
@@ -250,8 +258,8 @@ void Simulation::persist(core::Persist persist) {
 
 void Simulation::take_in_hand() {
   assert(in_hand_.empty());
-  const std::size_t taken = waiting_.empty() ? 0 : static_cast<std::size_t>(rng_.between(
-                                                       1, static_cast<std::int64_t>(waiting_.size())));
+  const std::size_t taken =
+      waiting_.empty() ? 0 : static_cast<std::size_t>(rng_.between(1, static_cast<std::int64_t>(waiting_.size())));
   for (std::size_t i = 0; i < taken; ++i) {
     in_hand_.push_back(std::move(waiting_.front()));
     waiting_.pop_front();

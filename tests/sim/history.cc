@@ -8,11 +8,11 @@ namespace limpet::test {
 namespace {
 
 constexpr std::array<const char*, kFaultCount> kNames = {
-    "process_crash",  "power_cut",     "clean_restart",    "disconnect",  "quorum_loss",     "network_loss",
-    "expiry",         "silent_expiry", "refused_reattach", "wiped_servers", "foreign_znodes", "operators",
-    "acl",            "throttling",    "bad_credentials",  "store_failure", "store_full",     "frozen_agent",
-    "slow_disk",      "slow_network",  "lagging_follower", "odd_ticks",   "servers_changed", "wall_jumps",
-    "nested_paths",   "ghosts",        "small_window", "small_limits",
+    "process_crash", "power_cut",     "clean_restart",    "disconnect",    "quorum_loss",     "network_loss",
+    "expiry",        "silent_expiry", "refused_reattach", "wiped_servers", "foreign_znodes",  "operators",
+    "acl",           "throttling",    "bad_credentials",  "store_failure", "store_full",      "frozen_agent",
+    "slow_disk",     "slow_network",  "lagging_follower", "odd_ticks",     "servers_changed", "wall_jumps",
+    "nested_paths",  "ghosts",        "small_window",     "small_limits",
 };
 
 bool left_out(std::string_view name) {

@@ -67,7 +67,7 @@ class Judge final : public FakeEnsemble::Observer {
   std::map<std::pair<std::string, std::string>, std::pair<Seq, RegistrationId>> contents_;  // (path, data) -> change
   std::map<std::string, std::set<Seq>> removals_;                                           // path -> asked for by
   std::set<std::string> exempt_;
-  std::set<std::string> disturbed_;  // paths at which the newest transaction was not ours
+  std::set<std::string> disturbed_;                    // paths at which the newest transaction was not ours
   std::map<std::string, std::int64_t> foreign_since_;  // path -> steady ms
   std::int64_t calm_since_ = 0;
   std::uint64_t writes_ = 0;

@@ -179,8 +179,8 @@ void Model::acknowledged(const Call& call, const std::vector<AcceptedChange>& an
       verdict_.fail("I2", "the answer's result is about another name");
     }
     if (answers[i].changed && before.value != 0 && answers[i].seq.value != before.value + 1) {
-      verdict_.fail("I3a", "a batch whose seqs are not consecutive: " + seq_text(before) + ", " +
-                               seq_text(answers[i].seq));
+      verdict_.fail("I3a",
+                    "a batch whose seqs are not consecutive: " + seq_text(before) + ", " + seq_text(answers[i].seq));
     }
     before = answers[i].changed ? answers[i].seq : before;
     acknowledged_change(call, call.changes[i], answers[i], core);
@@ -191,8 +191,8 @@ void Model::acknowledged_change(const Call& call, const ChangeRequest& change, c
                                 const core::Core& core) {
   if (answer.changed) {
     if (answer.seq <= call.highest_acknowledged || !acknowledged_seqs_.insert(answer.seq).second) {
-      verdict_.fail("I3a", "seq " + seq_text(answer.seq) + " after " + seq_text(call.highest_acknowledged) +
-                               " was acknowledged");
+      verdict_.fail(
+          "I3a", "seq " + seq_text(answer.seq) + " after " + seq_text(call.highest_acknowledged) + " was acknowledged");
     }
   }
   if (call.same && (answer.changed || answer.seq != *call.same)) {
@@ -219,8 +219,8 @@ void Model::check_durable(const ChangeRequest& change, Seq seq) {
   const RegistrationId& id = id_of(change);
   const auto it = disk.registrations.find(id);
   if (disk.last_seq < seq) {
-    verdict_.fail("I1", "acknowledged " + seq_text(seq) + " of " + id.str() + ", but only " +
-                            seq_text(disk.last_seq) + " is on stable storage");
+    verdict_.fail("I1", "acknowledged " + seq_text(seq) + " of " + id.str() + ", but only " + seq_text(disk.last_seq) +
+                            " is on stable storage");
     return;
   }
   const auto* request = std::get_if<RegisterRequest>(&change);
@@ -233,8 +233,8 @@ void Model::check_durable(const ChangeRequest& change, Seq seq) {
       verdict_.fail("I1", "acknowledged " + seq_text(seq) + " of " + id.str() + " is not on stable storage");
     }
   } else if (it != disk.registrations.end() && it->second.seq < seq) {
-    verdict_.fail("I1", "acknowledged deregistration " + seq_text(seq) + " of " + id.str() +
-                            " is not on stable storage");
+    verdict_.fail("I1",
+                  "acknowledged deregistration " + seq_text(seq) + " of " + id.str() + " is not on stable storage");
   }
 }
 
@@ -270,9 +270,9 @@ void Model::check_shown(const RegistrationId& id, const core::Core& core) {
     verdict_.fail("I1", "acknowledged " + seq_text(standing.seq) + " of " + id.str() + " is not shown");
   } else if (view->registration.seq != standing.seq || view->registration.path != standing.path ||
              view->registration.data != standing.data) {
-    verdict_.fail("I17", id.str() + " is shown as " + seq_text(view->registration.seq) + " " +
-                             view->registration.path + " data=" + view->registration.data + ", but stands as " +
-                             seq_text(standing.seq) + " " + standing.path + " data=" + standing.data);
+    verdict_.fail("I17", id.str() + " is shown as " + seq_text(view->registration.seq) + " " + view->registration.path +
+                             " data=" + view->registration.data + ", but stands as " + seq_text(standing.seq) + " " +
+                             standing.path + " data=" + standing.data);
   }
 }
 
@@ -318,9 +318,9 @@ bool Model::explains(const Call& call, const RegistrationId& id,
     if (id_of(change) != id) {
       continue;
     }
-    if (request == nullptr ? !live(view)
-                           : live(view) && view->registration.data == request->data &&
-                                 view->registration.path == path_of(*request)) {
+    if (request == nullptr
+            ? !live(view)
+            : live(view) && view->registration.data == request->data && view->registration.path == path_of(*request)) {
       return true;
     }
   }
@@ -345,8 +345,8 @@ void Model::check_whole(const Call& call, const std::map<RegistrationId, int>& t
     (explains(call, id, core.find(id)) ? in : out) += 1;
   }
   if (in > 0 && out > 0) {
-    verdict_.fail("I2", "a batch in doubt happened in part: " + std::to_string(in) + " of " +
-                            std::to_string(in + out) + " changes");
+    verdict_.fail("I2", "a batch in doubt happened in part: " + std::to_string(in) + " of " + std::to_string(in + out) +
+                            " changes");
   }
 }
 
@@ -376,14 +376,14 @@ void Model::decided(const core::Core& core) {
   for (const RegistrationId& id : ids) {
     const auto view = core.find(id);
     Accepted& standing = accepted_[id];
-    const bool same = live(view) == standing.present &&
-                      (!live(view) || (view->registration.seq == standing.seq && view->registration.data ==
-                                       standing.data && view->registration.path == standing.path));
+    const bool same = live(view) == standing.present && (!live(view) || (view->registration.seq == standing.seq &&
+                                                                         view->registration.data == standing.data &&
+                                                                         view->registration.path == standing.path));
     if (same) {
       continue;
     }
-    const bool explained = std::any_of(possible.begin(), possible.end(),
-                                       [&](const Call& call) { return explains(call, id, view); });
+    const bool explained =
+        std::any_of(possible.begin(), possible.end(), [&](const Call& call) { return explains(call, id, view); });
     if (!explained || (live(view) && view->registration.seq <= standing.seq)) {
       verdict_.fail("I1", id.str() + (live(view) ? " stands as " + seq_text(view->registration.seq) : " is gone") +
                               ", but accepted was " +

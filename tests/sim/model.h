@@ -68,9 +68,9 @@ class Model {
     core::Caller caller;
     std::vector<core::ChangeRequest> changes;
     bool leave = false;
-    Seq highest_acknowledged;                                   // when it was sent
-    std::optional<std::set<core::ProblemCode>> expected;        // nothing: cannot be told; empty: success
-    std::optional<Seq> same;                                    // it repeats what stands
+    Seq highest_acknowledged;                             // when it was sent
+    std::optional<std::set<core::ProblemCode>> expected;  // nothing: cannot be told; empty: success
+    std::optional<Seq> same;                              // it repeats what stands
   };
 
   std::string path_of(const core::RegisterRequest& request) const;

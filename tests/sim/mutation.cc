@@ -73,7 +73,8 @@ void Mutator::decide_unknown(core::Epoch epoch, std::vector<core::Event>& before
 
 bool Mutator::refuses(const core::ZkSend& send) const {
   const ZkVerb verb = send.request.verb;
-  return is(Mutation::unknown_is_refused) && (verb == ZkVerb::create || verb == ZkVerb::set || verb == ZkVerb::remove) &&
+  return is(Mutation::unknown_is_refused) &&
+         (verb == ZkVerb::create || verb == ZkVerb::set || verb == ZkVerb::remove) &&
          refused_.contains({send.request.path, send.request.data});
 }
 

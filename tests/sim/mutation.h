@@ -63,7 +63,7 @@ class Mutator {
   std::map<std::uint64_t, core::ZkRequest> sent_;  // by op, not answered yet
   std::set<std::pair<std::string, std::string>> refused_;
   core::Epoch epoch_;
-  std::map<std::string, std::string> older_;       // path -> the content before the present one
+  std::map<std::string, std::string> older_;  // path -> the content before the present one
   std::map<std::string, std::string> newest_;
   std::optional<core::ZkSend> held_;
   SessionId current_;

@@ -45,12 +45,14 @@ class Simulation {
   void start_agent();
   void crash_agent(bool power_cut);
   void step(core::Event event);
+  void keep_books(const core::Event& event);
+  bool runs_wild();
   void carry_out(core::Action action);
   void persist(core::Persist persist);
-  void commit();          // the commit thread is done with what it has in hand
-  void take_in_hand();    // ... and takes what has gathered
+  void commit();        // the commit thread is done with what it has in hand
+  void take_in_hand();  // ... and takes what has gathered
   void reopen_store();
-  bool run_due();         // one thing that is due; false: nothing is
+  bool run_due();  // one thing that is due; false: nothing is
   std::int64_t next_due() const;
   void run_until(std::int64_t steady_ms);
   void note(const std::string& line);
@@ -95,7 +97,7 @@ class Simulation {
 
   // The agent. Everything here dies with it.
   std::unique_ptr<core::Core> core_;
-  core::Actions actions_;
+  core::Actions actions_;              // kept for its room
   std::deque<core::Persist> waiting_;  // for the commit thread
   std::vector<core::Persist> in_hand_;
   std::int64_t commit_at_ = FakeEnsemble::kNever;

@@ -31,11 +31,11 @@ namespace limpet::test {
 struct FakeEnsembleOptions {
   std::int64_t min_latency_ms = 0;  // one way, of a request and of its reply
   std::int64_t max_latency_ms = 2;
-  std::int64_t max_connect_ms = 300;   // from looking for a server to having one
+  std::int64_t max_connect_ms = 300;    // from looking for a server to having one
   std::int32_t granted_timeout_ms = 0;  // 0: what was asked
   std::int32_t asked_timeout_ms = 10'000;
-  double lag_chance = 0;       // of a new connection being to a follower that lags
-  double throttle_chance = 0;  // of a request being refused as `throttled`
+  double lag_chance = 0;            // of a new connection being to a follower that lags
+  double throttle_chance = 0;       // of a request being refused as `throttled`
   double silent_expiry_chance = 0;  // of an expiry that is told without ZkDisconnected and without further replies
 };
 
@@ -77,8 +77,8 @@ class FakeEnsemble final : public zk::Ensemble {
   void process_died();                // the handle is gone without a word
   void expire(SessionId session, bool leave_ghost = false);  // the servers end it now
   void close_session();  // the client says goodbye: what the agent must never do unasked
-  void refuse_next_reattach() { refuse_reattach_ = true; }   // as servers do that cannot re-attach
-  void wipe();                                               // the servers lost everything
+  void refuse_next_reattach() { refuse_reattach_ = true; }  // as servers do that cannot re-attach
+  void wipe();                                              // the servers lost everything
   void deny(const std::string& prefix, core::ZkCode code) { denied_[prefix] = code; }
   void allow_all() { denied_.clear(); }
   void set_options(const FakeEnsembleOptions& options) { options_ = options; }
@@ -86,7 +86,7 @@ class FakeEnsemble final : public zk::Ensemble {
 
   // ---- Others, who write where we do
   SessionId foreign_session(std::int64_t lives_ms);  // ends by itself after that
-  void settle_foreign_sessions(bool end);                // they all end now, or live for ever
+  void settle_foreign_sessions(bool end);            // they all end now, or live for ever
   bool outsider_create(const std::string& path, const std::string& data, SessionId owner);  // 0: persistent
   bool outsider_set(const std::string& path, const std::string& data);
   bool outsider_remove(const std::string& path);  // with everything below it
@@ -96,8 +96,8 @@ class FakeEnsemble final : public zk::Ensemble {
   bool session_alive(SessionId id) const { return sessions_.contains(id); }
   bool serving() const { return network_ && quorum_; }
   bool connected() const { return handle_ && handle_->connected; }
-  bool connected_for(std::int64_t ms) const;       // without a break, at least so long
-  std::size_t in_flight() const;                   // requests of the present handle without a delivered reply
+  bool connected_for(std::int64_t ms) const;  // without a break, at least so long
+  std::size_t in_flight() const;              // requests of the present handle without a delivered reply
   std::optional<SessionId> attached_session() const;
 
  private:

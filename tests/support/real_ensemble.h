@@ -39,6 +39,7 @@ class RealEnsemble {
   int size() const { return static_cast<int>(servers_.size()); }
   std::string connect_string() const;    // "127.0.0.1:1234,127.0.0.2:1235,127.0.0.3:1236"
   std::string address(int index) const;  // "127.0.0.1:1234"
+  std::string data_directory(int index) const { return at(index).directory + "/data"; }
   pid_t pid(int index) const { return servers_.at(static_cast<std::size_t>(index)).pid; }  // 0: not running
 
   // From 0. Each does nothing where it is so already.

@@ -223,6 +223,23 @@ int ZkObserver::remove(const std::string& path, int version) {
   return zoo_delete(zh_, path.c_str(), version);
 }
 
+int ZkObserver::lock(const std::string& path) {
+  auto* done = new std::atomic<int>(1);  // small, and left behind where no answer comes
+  const std::string who = "operator:secret";
+  const int rc = zoo_add_auth(
+      zh_, "digest", who.data(), static_cast<int>(who.size()),
+      [](int result, const void* data) { *static_cast<std::atomic<int>*>(const_cast<void*>(data)) = result; }, done);
+  if (rc != ZOK || !poll_until([&] { return *done != 1; }) || *done != ZOK) {
+    return rc != ZOK ? rc : ZAUTHFAILED;
+  }
+  delete done;
+  return zoo_set_acl(zh_, path.c_str(), -1, &ZOO_CREATOR_ALL_ACL);
+}
+
+int ZkObserver::unlock(const std::string& path) {
+  return zoo_set_acl(zh_, path.c_str(), -1, &ZOO_OPEN_ACL_UNSAFE);
+}
+
 void ZkObserver::remove_tree(const std::string& root) {
   const auto found = tree(root);
   for (auto entry = found.rbegin(); entry != found.rend(); ++entry) {

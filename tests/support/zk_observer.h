@@ -61,6 +61,10 @@ class ZkObserver {
   int create_with_parents(const std::string& path, const std::string& data, bool ephemeral = false);
   int set(const std::string& path, const std::string& data, int version = -1);
   int remove(const std::string& path, int version = -1);
+  // From now on only this observer's kind (digest "operator:secret") may do anything with the znode; or, again,
+  // everybody.
+  int lock(const std::string& path);
+  int unlock(const std::string& path);
   void remove_tree(const std::string& root);  // with `root` itself unless that is "/"
 
   // Records from now on every change of these znodes, of their being there, and of their children.

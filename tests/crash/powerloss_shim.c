@@ -1,0 +1,261 @@
+/* Loaded into limpetd by LD_PRELOAD: keeps account of what a power cut would leave of its state directory.
+ *
+ * LIMPET_POWERLOSS_STATE names the state directory, LIMPET_POWERLOSS_OUT a directory elsewhere. Every change of names
+ * and every sync below the state directory is noted in OUT/events; what a file held when it was synced is copied to
+ * OUT/<id>. The sync itself is not done, which makes the tests fast: it is the copy that survives. The test kills the
+ * process and builds from this what a disk would hold (powerloss.cc).
+ *
+ * With LIMPET_POWERLOSS_LIE the disk lies: fdatasync and fsync report success and keep nothing. The tests must notice.
+ *
+ * A line of OUT/events, written by one write(2) after the thing was done:
+ *   C id path   a file was made, or emptied, and opened for writing; id names what is synced through it
+ *   O id path   an existing file was opened for writing
+ *   S id size   so much of it is safe now
+ *   D path      the names in this directory are safe now
+ *   M path, R from|to, U path   a directory was made; renamed; a file or directory was removed
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { kMaxFds = 4096, kMaxLine = 2 * PATH_MAX + 64 };
+
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static const char *state_dir;
+static const char *out_dir;
+static int lies;
+static int events = -1;
+static int next_id = 1;
+static struct {
+  int id; /* 0: not ours */
+  int out;
+  off_t copied;
+} files[kMaxFds];
+
+__attribute__((constructor)) static void begin(void) {
+  char name[PATH_MAX];
+  state_dir = getenv("LIMPET_POWERLOSS_STATE");
+  out_dir = getenv("LIMPET_POWERLOSS_OUT");
+  lies = getenv("LIMPET_POWERLOSS_LIE") != NULL;
+  if (state_dir == NULL || out_dir == NULL) {
+    return;
+  }
+  snprintf(name, sizeof name, "%s/events", out_dir);
+  events = (int)syscall(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
+
+static int is_ours(const char *path) {
+  const size_t length = state_dir == NULL ? 0 : strlen(state_dir);
+  return events >= 0 && strncmp(path, state_dir, length) == 0 && (path[length] == '/' || path[length] == '\0');
+}
+
+/* The full name of `path` as openat(2) and its like take it. */
+static const char *full_name(int dir, const char *path, char *buffer, size_t size) {
+  char link[64];
+  ssize_t n;
+  if (path[0] == '/' || dir == AT_FDCWD) {
+    return path;
+  }
+  snprintf(link, sizeof link, "/proc/self/fd/%d", dir);
+  n = readlink(link, buffer, size - 1);
+  if (n < 0) {
+    return path;
+  }
+  buffer[n] = '\0';
+  snprintf(buffer + n, size - (size_t)n, "/%s", path);
+  return buffer;
+}
+
+static void note(const char *format, ...) {
+  char line[kMaxLine];
+  va_list arguments;
+  int length;
+  va_start(arguments, format);
+  length = vsnprintf(line, sizeof line - 1, format, arguments);
+  va_end(arguments);
+  line[length++] = '\n';
+  if (syscall(SYS_write, events, line, (size_t)length) != length) {
+    abort();
+  }
+}
+
+static int opened(int fd, const char *path, int flags, int existed) {
+  const int kept_errno = errno;
+  char name[PATH_MAX];
+  if (fd < 0 || fd >= kMaxFds || events < 0) {
+    return fd;
+  }
+  pthread_mutex_lock(&mutex);
+  if (files[fd].id != 0) {
+    syscall(SYS_close, files[fd].out);
+    files[fd].id = 0;
+  }
+  if (is_ours(path) && (flags & O_ACCMODE) != O_RDONLY) {
+    files[fd].id = next_id++;
+    files[fd].copied = 0;
+    snprintf(name, sizeof name, "%s/%d", out_dir, files[fd].id);
+    files[fd].out = (int)syscall(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    note("%c %d %s", existed && (flags & O_TRUNC) == 0 ? 'O' : 'C', files[fd].id, path);
+  }
+  pthread_mutex_unlock(&mutex);
+  errno = kept_errno;
+  return fd;
+}
+
+static int do_open(int dir, const char *path, int flags, mode_t mode) {
+  char buffer[PATH_MAX];
+  const char *name = full_name(dir, path, buffer, sizeof buffer);
+  struct stat info;
+  const int existed = is_ours(name) && stat(name, &info) == 0;
+  return opened((int)syscall(SYS_openat, dir, path, flags, mode), name, flags, existed);
+}
+
+#define MODE_OF(flags)                                     \
+  mode_t mode = 0;                                         \
+  if (((flags) & (O_CREAT | __O_TMPFILE)) != 0) {          \
+    va_list arguments;                                     \
+    va_start(arguments, flags);                            \
+    mode = va_arg(arguments, mode_t);                      \
+    va_end(arguments);                                     \
+  }
+
+int open(const char *path, int flags, ...) {
+  MODE_OF(flags)
+  return do_open(AT_FDCWD, path, flags, mode);
+}
+int open64(const char *path, int flags, ...) {
+  MODE_OF(flags)
+  return do_open(AT_FDCWD, path, flags | O_LARGEFILE, mode);
+}
+int openat(int dir, const char *path, int flags, ...) {
+  MODE_OF(flags)
+  return do_open(dir, path, flags, mode);
+}
+int openat64(int dir, const char *path, int flags, ...) {
+  MODE_OF(flags)
+  return do_open(dir, path, flags | O_LARGEFILE, mode);
+}
+int creat(const char *path, mode_t mode) {
+  return do_open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
+}
+
+/* Copies what was written since the last sync; all of it, where the file has become shorter. */
+static void keep(int fd, off_t size) {
+  static char chunk[1 << 16];
+  char link[64];
+  int in;
+  if (size < files[fd].copied) {
+    files[fd].copied = 0;
+  }
+  snprintf(link, sizeof link, "/proc/self/fd/%d", fd); /* fd itself may be open for writing only */
+  in = (int)syscall(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
+  while (in >= 0 && files[fd].copied < size) {
+    const size_t left = (size_t)(size - files[fd].copied);
+    const ssize_t n = pread(in, chunk, left < sizeof chunk ? left : sizeof chunk, files[fd].copied);
+    if (n <= 0 || pwrite(files[fd].out, chunk, (size_t)n, files[fd].copied) != n) {
+      abort();
+    }
+    files[fd].copied += n;
+  }
+  syscall(SYS_close, in);
+}
+
+static int do_sync(int fd, long call) {
+  struct stat info;
+  char link[64];
+  char name[PATH_MAX];
+  ssize_t n;
+  if (events < 0 || fd < 0 || fd >= kMaxFds || fstat(fd, &info) != 0) {
+    return (int)syscall(call, fd);
+  }
+  if (lies) {
+    return 0;
+  }
+  pthread_mutex_lock(&mutex);
+  if (S_ISDIR(info.st_mode)) {
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    n = readlink(link, name, sizeof name - 1);
+    name[n < 0 ? 0 : n] = '\0';
+    if (is_ours(name)) {
+      note("D %s", name);
+    }
+  } else if (files[fd].id != 0) {
+    keep(fd, info.st_size);
+    note("S %d %lld", files[fd].id, (long long)info.st_size);
+  }
+  pthread_mutex_unlock(&mutex);
+  return 0;
+}
+
+int fsync(int fd) {
+  return do_sync(fd, SYS_fsync);
+}
+int fdatasync(int fd) {
+  return do_sync(fd, SYS_fdatasync);
+}
+
+static int do_rename(int from_dir, const char *from, int to_dir, const char *to) {
+  char a[PATH_MAX];
+  char b[PATH_MAX];
+  const int result = (int)syscall(SYS_renameat, from_dir, from, to_dir, to);
+  const char *name = full_name(to_dir, to, b, sizeof b);
+  if (result == 0 && is_ours(name)) {
+    note("R %s|%s", full_name(from_dir, from, a, sizeof a), name);
+  }
+  return result;
+}
+int rename(const char *from, const char *to) {
+  return do_rename(AT_FDCWD, from, AT_FDCWD, to);
+}
+int renameat(int from_dir, const char *from, int to_dir, const char *to) {
+  return do_rename(from_dir, from, to_dir, to);
+}
+
+static int do_unlink(int dir, const char *path, int flags) {
+  char buffer[PATH_MAX];
+  const int result = (int)syscall(SYS_unlinkat, dir, path, flags);
+  const char *name = full_name(dir, path, buffer, sizeof buffer);
+  if (result == 0 && is_ours(name)) {
+    note("U %s", name);
+  }
+  return result;
+}
+int unlink(const char *path) {
+  return do_unlink(AT_FDCWD, path, 0);
+}
+int unlinkat(int dir, const char *path, int flags) {
+  return do_unlink(dir, path, flags);
+}
+int rmdir(const char *path) {
+  return do_unlink(AT_FDCWD, path, AT_REMOVEDIR);
+}
+int remove(const char *path) {
+  const int result = do_unlink(AT_FDCWD, path, 0);
+  return result != 0 && errno == EISDIR ? do_unlink(AT_FDCWD, path, AT_REMOVEDIR) : result;
+}
+
+static int do_mkdir(int dir, const char *path, mode_t mode) {
+  char buffer[PATH_MAX];
+  const int result = (int)syscall(SYS_mkdirat, dir, path, mode);
+  const char *name = full_name(dir, path, buffer, sizeof buffer);
+  if (result == 0 && is_ours(name)) {
+    note("M %s", name);
+  }
+  return result;
+}
+int mkdir(const char *path, mode_t mode) {
+  return do_mkdir(AT_FDCWD, path, mode);
+}
+int mkdirat(int dir, const char *path, mode_t mode) {
+  return do_mkdir(dir, path, mode);
+}

@@ -1,0 +1,351 @@
+// Core by single steps: what each promise looks like from close by. The simulator (tests/sim) covers their mixtures.
+#include "agent/core/core.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace limpet::core {
+
+namespace {
+
+// A Core with a store that keeps everything at once and an ensemble that answers when told to.
+class CoreTest : public ::testing::Test {
+ protected:
+  CoreTest() { restart({}); }
+
+  void restart(StoredState stored) {
+    core_ = std::make_unique<Core>(options_, std::move(stored));
+    actions_.clear();
+    step(Started{});
+  }
+
+  void step(Event event) { core_->step(std::move(event), now_, actions_); }
+
+  template <typename T>
+  std::vector<T> take() {
+    std::vector<T> found;
+    for (Action& action : actions_) {
+      if (auto* one = std::get_if<T>(&action)) {
+        found.push_back(std::move(*one));
+      }
+    }
+    std::erase_if(actions_, [](const Action& action) { return std::holds_alternative<T>(action); });
+    return found;
+  }
+
+  // Writes what is to be written, and says so.
+  void write() {
+    for (const Persist& persist : take<Persist>()) {
+      step(Persisted{persist.ticket, Status()});
+    }
+  }
+
+  void connect(std::int64_t session = 0x1001) {
+    Session made;
+    made.id = SessionId{session};
+    made.timeout_ms = 10'000;
+    step(ZkConnected{epoch_, made, "127.0.0.1:2181"});
+    write();
+  }
+
+  // Answers all requests of the verb `ok`, and others that only prepare.
+  void answer_all() {
+    for (bool again = true; again;) {
+      again = false;
+      for (const ZkSend& send : take<ZkSend>()) {
+        ZkReply reply;
+        reply.stat.ephemeral_owner = SessionId{0x1001};
+        reply.stat.czxid = reply.stat.mzxid = Zxid{++zxid_};
+        if (send.request.verb == ZkVerb::watch) {
+          reply.code = ZkCode::unknown_outcome;  // says nothing
+        }
+        step(ZkReplied{send.epoch, send.op, reply});
+        again = true;
+      }
+    }
+  }
+
+  std::variant<std::vector<AcceptedChange>, Problem> submit(std::vector<ChangeRequest> changes,
+                                                            std::uint32_t uid = 1000) {
+    step(Submit{Token{++token_}, Caller{{uid, 1}, uid == 0}, std::move(changes)});
+    write();
+    auto replies = take<Reply>();
+    EXPECT_EQ(replies.size(), 1u);
+    return replies.at(0).result;
+  }
+  Seq accepted(std::vector<ChangeRequest> changes) {
+    const auto result = submit(std::move(changes));
+    EXPECT_TRUE(std::holds_alternative<std::vector<AcceptedChange>>(result)) << std::get<Problem>(result).detail;
+    return std::get<std::vector<AcceptedChange>>(result).back().seq;
+  }
+  ProblemCode refused(std::vector<ChangeRequest> changes, std::uint32_t uid = 1000) {
+    const auto result = submit(std::move(changes), uid);
+    return std::get<Problem>(result).code;
+  }
+
+  static RegisterRequest put(const std::string& instance, const std::string& data,
+                             std::optional<std::string> path = std::nullopt) {
+    return RegisterRequest{{"web", instance}, std::move(path), Format::raw, data};
+  }
+  static DeregisterRequest gone(const std::string& instance) { return DeregisterRequest{{"web", instance}}; }
+  std::uint64_t depth() const { return core_->status(now_).queue_depth; }
+  State state(const std::string& instance) const { return core_->find({"web", instance})->state; }
+
+  Options options_;
+  std::unique_ptr<Core> core_;
+  Actions actions_;
+  Now now_{1'000, 1'700'000'000'000};
+  Epoch epoch_{1};
+  std::uint64_t token_ = 0;
+  std::int64_t zxid_ = 0;
+};
+
+TEST_F(CoreTest, NothingIsAnsweredBeforeItIsOnDisk) {
+  step(Submit{Token{1}, Caller{{1000, 1}, false}, {put("a", "1")}});
+  EXPECT_TRUE(take<Reply>().empty());
+  EXPECT_FALSE(core_->find({"web", "a"}));
+  write();
+  EXPECT_EQ(take<Reply>().size(), 1u);
+  EXPECT_TRUE(core_->find({"web", "a"}));
+}
+
+TEST_F(CoreTest, TheSameAgainKeepsItsSeqAndWaitsForTheDisk) {
+  step(Submit{Token{1}, Caller{{1000, 1}, false}, {put("a", "1")}});
+  step(Submit{Token{2}, Caller{{1000, 2}, false}, {put("a", "1")}});
+  EXPECT_TRUE(take<Reply>().empty());
+  EXPECT_EQ(std::count_if(actions_.begin(), actions_.end(),
+                          [](const Action& action) { return std::holds_alternative<Persist>(action); }),
+            1);
+  write();
+  EXPECT_EQ(take<Reply>().size(), 2u);
+  EXPECT_EQ(accepted({put("a", "1")}), Seq{1});
+}
+
+TEST_F(CoreTest, ANewerChangeSupersedesAQueuedOne) {
+  EXPECT_EQ(accepted({put("a", "1")}), Seq{1});
+  EXPECT_EQ(accepted({put("b", "1")}), Seq{2});
+  EXPECT_EQ(accepted({put("a", "2")}), Seq{3});
+  bool more = false;
+  const auto queue = core_->queue(Seq{}, 10, more);
+  ASSERT_EQ(queue.size(), 2u);
+  EXPECT_EQ(queue[0].seq, Seq{2});
+  EXPECT_EQ(queue[1].seq, Seq{3});
+}
+
+TEST_F(CoreTest, WhatWasNeverSentCancelsOut) {
+  accepted({put("a", "1")});
+  accepted({gone("a")});
+  EXPECT_EQ(depth(), 0u);
+  EXPECT_FALSE(core_->find({"web", "a"}));
+  connect();
+  for (const ZkSend& send : take<ZkSend>()) {
+    EXPECT_EQ(send.request.verb, ZkVerb::sync);
+  }
+}
+
+TEST_F(CoreTest, NothingIsCreatedBeforeTheSessionIsOnDisk) {
+  accepted({put("a", "1")});
+  Session made;
+  made.id = SessionId{0x1001};
+  step(ZkConnected{epoch_, made, "127.0.0.1:2181"});
+  EXPECT_TRUE(take<ZkSend>().empty());
+  write();
+  EXPECT_FALSE(take<ZkSend>().empty());
+}
+
+TEST_F(CoreTest, ParentsGoBeforeTheFirstChildAndOnlyOnce) {
+  accepted({put("a", "1"), put("b", "2")});
+  connect();
+  std::vector<std::string> creates;
+  for (const ZkSend& send : take<ZkSend>()) {
+    if (send.request.verb == ZkVerb::create || send.request.verb == ZkVerb::create_parent) {
+      creates.push_back(send.request.path);
+    }
+  }
+  EXPECT_EQ(creates, (std::vector<std::string>{"/services", "/services/web", "/services/web/a", "/services/web/b"}));
+}
+
+TEST_F(CoreTest, AnUpdateIsASetAndAMoveIsARemovalAndACreationInOrder) {
+  options_.paths = {"/dubbo"};
+  restart({});
+  accepted({put("a", "1")});
+  connect();
+  answer_all();
+  EXPECT_EQ(state("a"), State::registered);
+  accepted({put("a", "2")});
+  auto sent = take<ZkSend>();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].request.verb, ZkVerb::set);
+  step(ZkReplied{sent[0].epoch, sent[0].op, ZkReply{ZkCode::ok, ZkStat{{1}, {9}, 1, {0x1001}}, "", ""}});
+  answer_all();
+  accepted({put("a", "2", "/dubbo/x")});
+  sent = take<ZkSend>();
+  ASSERT_GE(sent.size(), 2u);
+  EXPECT_EQ(sent[0].request.verb, ZkVerb::remove);
+  EXPECT_EQ(sent.back().request.path, "/dubbo/x");
+}
+
+TEST_F(CoreTest, WhoseItIsAndWhereItMayLie) {
+  accepted({put("a", "1")});
+  EXPECT_EQ(refused({put("a", "2")}, 1001), ProblemCode::not_owner);
+  EXPECT_EQ(refused({gone("a")}, 1001), ProblemCode::not_owner);
+  EXPECT_EQ(refused({put("b", "1", "/elsewhere/b")}), ProblemCode::not_allowed);
+  EXPECT_EQ(refused({put("b", "1", "/servicesque/b")}), ProblemCode::not_allowed);
+  EXPECT_EQ(refused({put("b", "1", "/services/web/a")}), ProblemCode::path_taken);
+  EXPECT_EQ(refused({put("b", "1", "/services/web/a/below")}), ProblemCode::path_taken);
+  EXPECT_EQ(refused({put("b", "1", "/services/web")}), ProblemCode::path_taken);
+  EXPECT_EQ(refused({gone("missing")}), ProblemCode::not_found);
+  // Root may, and it stays its owner's.
+  EXPECT_TRUE(std::holds_alternative<std::vector<AcceptedChange>>(submit({put("a", "3")}, 0)));
+  EXPECT_EQ(core_->find({"web", "a"})->registration.owner.uid, 1000u);
+}
+
+TEST_F(CoreTest, ABatchIsAllOrNothingAndNamesTheOneAtFault) {
+  const auto result = submit({put("a", "1"), put("b", "1"), gone("missing")});
+  EXPECT_EQ(std::get<Problem>(result).index, 2u);
+  EXPECT_FALSE(core_->find({"web", "a"}));
+  EXPECT_EQ(accepted({put("a", "1")}), Seq{1}) << "a refused batch used up a seq";
+}
+
+TEST_F(CoreTest, LimitsAreRefusedBeforeTheyAreAccepted) {
+  options_.max_registrations = 2;
+  options_.max_path_bytes = 40;
+  restart({});
+  accepted({put("a", "1")});
+  EXPECT_EQ(refused({put(std::string(60, 'x'), "1")}), ProblemCode::quota);
+  accepted({put("b", "1")});
+  EXPECT_EQ(refused({put("c", "1")}), ProblemCode::quota);
+  accepted({put("b", "2")});
+}
+
+TEST_F(CoreTest, ARefusalHoldsUpNoOther) {
+  accepted({put("a", "1"), put("b", "2")});
+  connect();
+  for (const ZkSend& send : take<ZkSend>()) {
+    ZkReply reply;
+    if (send.request.path == "/services/web/a") {
+      reply.code = ZkCode::no_auth;
+    }
+    reply.stat.ephemeral_owner = SessionId{0x1001};
+    step(ZkReplied{send.epoch, send.op, reply});
+  }
+  EXPECT_EQ(state("a"), State::blocked);
+  EXPECT_EQ(core_->find({"web", "a"})->reason->code, ReasonCode::no_auth);
+  EXPECT_EQ(state("b"), State::registered);
+  // And is tried again by itself.
+  take<ZkSend>();
+  now_.steady_ms += 5'000;
+  step(Tick{});
+  const auto sent = take<ZkSend>();
+  EXPECT_TRUE(std::any_of(sent.begin(), sent.end(), [](const ZkSend& send) {
+    return send.request.verb == ZkVerb::create && send.request.path == "/services/web/a";
+  }));
+}
+
+TEST_F(CoreTest, AFailedDiskRefusesChangesAndRecoversByLoading) {
+  accepted({put("a", "1")});
+  step(Submit{Token{7}, Caller{{1000, 1}, false}, {put("b", "1")}});
+  const auto persists = take<Persist>();
+  ASSERT_EQ(persists.size(), 1u);
+  step(Persisted{persists[0].ticket, Status(Errc::io, "fdatasync: Input/output error")});
+  auto replies = take<Reply>();
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_EQ(std::get<Problem>(replies[0].result).code, ProblemCode::storage_failed);
+  EXPECT_EQ(refused({put("c", "1")}), ProblemCode::storage_failed);
+  EXPECT_TRUE(core_->find({"web", "a"})) << "reads go on";
+  ASSERT_EQ(take<ReopenStore>().size(), 1u);
+  // It turns out that the change had reached the disk.
+  StoreReopened reopened;
+  reopened.state.last_seq = Seq{2};
+  for (const char* name : {"a", "b"}) {
+    Registration one;
+    one.id = {"web", name};
+    one.path = std::string("/services/web/") + name;
+    one.data = "1";
+    one.owner.uid = 1000;
+    one.seq = Seq{name[0] == 'a' ? 1u : 2u};
+    reopened.state.registrations.push_back(one);
+  }
+  step(std::move(reopened));
+  EXPECT_EQ(accepted({put("b", "1")}), Seq{2}) << "the same again is safe";
+  EXPECT_EQ(accepted({put("c", "1")}), Seq{3});
+}
+
+TEST_F(CoreTest, AStateDirectoryOfAnotherMachineGivesUpItsSession) {
+  StoredState stored;
+  stored.session = Session{SessionId{0x77}, {}, 10'000, "there"};
+  options_.host = "here";
+  core_ = std::make_unique<Core>(options_, stored);
+  actions_.clear();
+  step(Started{});
+  const auto starts = take<ZkStart>();
+  ASSERT_EQ(starts.size(), 1u);
+  EXPECT_FALSE(starts[0].session);
+  stored.session->host = "here";
+  core_ = std::make_unique<Core>(options_, stored);
+  actions_.clear();
+  step(Started{});
+  EXPECT_TRUE(take<ZkStart>().at(0).session);
+}
+
+TEST_F(CoreTest, ARequestThatCutsTheConnectionIsFoundAndSetAside) {
+  accepted({put("a", "1"), put("poison", "x"), put("c", "3")});
+  connect();
+  // Whatever is in flight with the poison is lost with it.
+  for (int round = 0; round < 20 && state("poison") != State::blocked; ++round) {
+    for (bool again = true; again;) {
+      again = false;
+      const auto sent = take<ZkSend>();
+      const bool cut = std::any_of(sent.begin(), sent.end(), [](const ZkSend& send) {
+        return send.request.verb == ZkVerb::create && send.request.path == "/services/web/poison";
+      });
+      if (cut) {
+        now_.steady_ms += 2'000;
+        step(ZkDisconnected{epoch_});
+        break;
+      }
+      for (const ZkSend& send : sent) {
+        ZkReply reply;
+        reply.stat.ephemeral_owner = SessionId{0x1001};
+        if (send.request.verb == ZkVerb::read) {
+          reply.code = ZkCode::no_node;
+        }
+        step(ZkReplied{send.epoch, send.op, reply});
+        again = true;
+      }
+    }
+    now_.steady_ms += 2'000;
+    connect();
+  }
+  EXPECT_EQ(state("poison"), State::blocked);
+  EXPECT_EQ(core_->find({"web", "poison"})->reason->code, ReasonCode::too_large);
+  answer_all();
+  EXPECT_EQ(state("a"), State::registered);
+  EXPECT_EQ(state("c"), State::registered);
+}
+
+TEST_F(CoreTest, TheReplayRateIsKept) {
+  options_.replay_rate = 20;
+  restart({});
+  std::vector<ChangeRequest> many;
+  for (int i = 0; i < 100; ++i) {
+    many.push_back(put("i-" + std::to_string(i), "x"));
+  }
+  accepted(many);
+  connect();
+  answer_all();
+  std::uint64_t before = core_->status(now_).by_state[static_cast<std::size_t>(State::registered)];
+  EXPECT_LE(before, 2u);
+  for (int tenth = 0; tenth < 10; ++tenth) {
+    now_.steady_ms += 100;
+    step(Tick{});
+    answer_all();
+  }
+  const std::uint64_t after = core_->status(now_).by_state[static_cast<std::size_t>(State::registered)];
+  EXPECT_EQ(after - before, 20u);
+}
+
+}  // namespace
+
+}  // namespace limpet::core
