@@ -32,30 +32,32 @@ bool Reserve::whole(std::uint64_t bytes) const {
          static_cast<std::uint64_t>(info.st_blocks) * 512 >= bytes;
 }
 
-// Room for the margin must be there as well, but is not kept. Asking the file system for all of it, rather than how
-// much is free, also minds quotas.
-bool Reserve::allocate(std::uint64_t bytes) const {
+// 0, or the error. Room for the margin must be there as well, but is not kept. Asking the file system for all of it,
+// rather than how much is free, also minds quotas.
+int Reserve::allocate(std::uint64_t bytes) const {
   const int fd = open(file_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) {
-    return false;
+    return errno;
   }
   const auto margin = static_cast<off_t>(bytes / 2);
-  int done = 0;
+  int error = 0;
   do {
-    done = fallocate(fd, 0, 0, static_cast<off_t>(bytes) + margin);
-  } while (done != 0 && errno == EINTR);
-  const bool not_possible = done != 0 && (errno == EOPNOTSUPP || errno == ENOSYS);
-  const bool kept = done == 0 && ftruncate(fd, static_cast<off_t>(bytes)) == 0;
+    error = fallocate(fd, 0, 0, static_cast<off_t>(bytes) + margin) == 0 ? 0 : errno;
+  } while (error == EINTR);
+  if (error == 0 && ftruncate(fd, static_cast<off_t>(bytes)) != 0) {
+    error = errno;
+  }
   close(fd);
-  if (!kept) {
+  if (error != 0) {
     (void)unlink(file_.c_str());
   }
-  return kept || not_possible;
+  return error;
 }
 
 void Reserve::regain() {
   const std::uint64_t bytes = bytes_to_keep(file_);
-  low_.store(!whole(bytes) && !allocate(bytes), std::memory_order_relaxed);
+  const int error = whole(bytes) ? 0 : allocate(bytes);
+  low_.store(error == ENOSPC || error == EDQUOT, std::memory_order_relaxed);
 }
 
 void Reserve::give_up() {

@@ -23,8 +23,9 @@ class Reserve {
   // `dir` must exist; nothing is touched yet.
   explicit Reserve(const std::string& dir) : file_(dir + "/" + kFile) {}
 
-  // Makes sure that the room is kept, as far as there is any. Blocks for the disk. On a file system that cannot
-  // allocate in advance nothing is kept, and low() stays false.
+  // Makes sure that the room is kept, as far as there is any. Blocks for the disk. Where something else than a full
+  // disk stands against it (a file system that cannot allocate in advance, a limit on the size of files), nothing is
+  // kept, and it is not low().
   void regain();
   // Gives the room up: low() from now on.
   void give_up();
@@ -34,7 +35,7 @@ class Reserve {
 
  private:
   bool whole(std::uint64_t bytes) const;
-  bool allocate(std::uint64_t bytes) const;
+  int allocate(std::uint64_t bytes) const;
 
   const std::string file_;
   std::atomic<bool> low_{false};

@@ -13,8 +13,9 @@ namespace {
 // A refused change is tried again after 1 s, 2 s, 4 s … 30 s, each ± a quarter.
 constexpr std::int64_t kFirstRetryMs = 1'000;
 constexpr std::int64_t kMaxRetryMs = 30'000;
-// What made the servers cut the connection costs everybody a reconnect each time: 1 min, 2 min, 4 min … 1 h.
-constexpr std::int64_t kFirstConvictRetryMs = 60'000;
+// What makes the servers cut the connection costs a reconnect each time, so it is tried less and less: 5 s, 10 s … 1 h.
+// The first are soon, for one that was lost three times by bad luck alone.
+constexpr std::int64_t kFirstConvictRetryMs = 5'000;
 constexpr std::int64_t kMaxConvictRetryMs = 3'600'000;
 // A parent that keeps vanishing between its creation and its child's is somebody else's doing: stop running after it.
 constexpr std::uint32_t kMaxParentRaces = 5;
@@ -100,7 +101,7 @@ void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string mes
 void Replay::retry_later(Node& node, Now now) {
   const std::int64_t first_ms = node.convicted ? kFirstConvictRetryMs : kFirstRetryMs;
   const std::int64_t max_ms = node.convicted ? kMaxConvictRetryMs : kMaxRetryMs;
-  std::int64_t delay_ms = std::min(first_ms << std::min<std::uint32_t>(node.attempts - 1, 6), max_ms);
+  std::int64_t delay_ms = std::min(first_ms << std::min<std::uint32_t>(node.attempts - 1, 10), max_ms);
   delay_ms = delay_ms * 3 / 4 + static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(delay_ms / 2));
   retries_.emplace(now.steady_ms + delay_ms, node.path);
 }

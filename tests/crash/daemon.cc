@@ -30,14 +30,14 @@ std::vector<char*> pointers(std::vector<std::string>& words) {
 
 }  // namespace
 
-Daemon::Daemon(std::string zookeeper, std::vector<std::string> arguments, const std::string& base)
+Daemon::Daemon(std::string zookeeper, std::vector<std::string> arguments, const std::string& disk)
     : zookeeper_(std::move(zookeeper)), arguments_(std::move(arguments)) {
-  std::string name = base + "/limpet-crash-XXXXXX";
-  if (::mkdtemp(name.data()) == nullptr) {
+  char name[] = "/tmp/limpet-crash-XXXXXX";
+  if (::mkdtemp(name) == nullptr) {
     std::abort();
   }
   directory_ = name;
-  data_dir_ = directory_ + "/state";
+  data_dir_ = (disk.empty() ? directory_ : disk) + "/state";
   socket_ = directory_ + "/limpet.sock";
   std::ofstream(directory_ + "/limpet.json") << "{}\n";
 }
@@ -50,9 +50,9 @@ Daemon::~Daemon() {
 
 bool Daemon::start(const Injection& injection) {
   std::vector<std::string> words = injection.wrapper;
-  for (const std::string& word : {std::string(LIMPETD_PATH), std::string("--config"), directory_ + "/limpet.json",
-                                  std::string("--zookeeper"), zookeeper_, std::string("--data-dir"), data_dir_,
-                                  std::string("--socket"), socket_}) {
+  for (const std::string& word :
+       {std::string(LIMPETD_PATH), std::string("--config"), directory_ + "/limpet.json", std::string("--zookeeper"),
+        zookeeper_, std::string("--data-dir"), data_dir_, std::string("--socket"), socket_}) {
     words.push_back(word);
   }
   words.insert(words.end(), arguments_.begin(), arguments_.end());

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/types.h>
 
+#include <atomic>
 #include <chrono>
 #include <string>
 #include <utility>
@@ -16,16 +17,16 @@
 namespace limpet::test {
 
 struct Injection {
-  std::vector<std::string> wrapper;                                  // goes before limpetd's own words
-  std::vector<std::string> environment;                              // "NAME=value", added
-  std::vector<std::pair<__rlimit_resource, rlim_t>> limits;          // soft limits
+  std::vector<std::string> wrapper;                          // goes before limpetd's own words
+  std::vector<std::string> environment;                      // "NAME=value", added
+  std::vector<std::pair<__rlimit_resource, rlim_t>> limits;  // soft limits
 };
 
 class Daemon {
  public:
-  // Starts nothing. `base`: where the temporary directory is made.
+  // Starts nothing. `disk`: where the state directory is to be, if not with the rest.
   explicit Daemon(std::string zookeeper = kUnreachable, std::vector<std::string> arguments = {},
-                  const std::string& base = "/tmp");
+                  const std::string& disk = "");
   ~Daemon();
   Daemon(const Daemon&) = delete;
   Daemon& operator=(const Daemon&) = delete;
@@ -56,7 +57,7 @@ class Daemon {
   std::string directory_;
   std::string data_dir_;
   std::string socket_;
-  pid_t pid_ = -1;
+  std::atomic<pid_t> pid_ = -1;  // signal() may come from another thread
   int exit_code_ = 0;
 };
 

@@ -9,8 +9,9 @@ std::optional<Listing> list_all(UnixHttp& http) {
   if (answer.status != 200) {
     return std::nullopt;
   }
+  const nlohmann::json body = answer.json();
   Listing listing;
-  for (const auto& one : answer.json()["registrations"]) {
+  for (const auto& one : body["registrations"]) {
     if (one["state"] != "removing") {
       listing[one["id"]] = Shown{one["data"], one["seq"]};
     }
@@ -70,8 +71,9 @@ History::Outcome History::batch() {
         {{"op", "register"}, {"service", service_}, {"instance", instance}, {"data", *effects.back().data}});
   }
   for (const auto& [instance, name] : names_) {
-    const bool taken = std::any_of(effects.begin(), effects.end(),
-                                   [&instance = instance](const Effect& effect) { return effect.instance == instance; });
+    const bool taken = std::any_of(effects.begin(), effects.end(), [&instance = instance](const Effect& effect) {
+      return effect.instance == instance;
+    });
     if (!taken && name.known && name.maybe.empty()) {
       operations.push_back({{"op", "deregister"}, {"service", service_}, {"instance", instance}});
       effects.push_back({instance, std::nullopt});
@@ -107,11 +109,13 @@ History::Outcome History::settle(const HttpAnswer& answer, const std::vector<Eff
 }
 
 void History::acknowledge(const Effect& effect, std::uint64_t seq) {
-  if (seq <= highest_seq_) {
+  Name& name = names_[effect.instance];
+  // Deregistering what is already being removed repeats what stands, and keeps its seq.
+  const bool repeats = !effect.data && (!name.known || !name.maybe.empty());
+  if (seq <= highest_seq_ && !repeats) {
     violated(effect.instance + ": seq " + std::to_string(seq) + " after " + std::to_string(highest_seq_));
   }
   highest_seq_ = std::max(highest_seq_, seq);
-  Name& name = names_[effect.instance];
   name.maybe.clear();
   name.known = effect.data ? std::optional<Shown>(Shown{*effect.data, seq}) : std::nullopt;
 }
@@ -149,7 +153,8 @@ void History::check_name(const std::string& instance, const Listing& all) {
     fits = fits || (shown ? data == shown->data && shown->seq > (name.known ? name.known->seq : 0) : !data);
   }
   if (!fits) {
-    violated(instance + " shows " + (shown ? shown->data.substr(0, 20) + " seq " + std::to_string(shown->seq) : "nothing") +
+    violated(instance + " shows " +
+             (shown ? shown->data.substr(0, 20) + " seq " + std::to_string(shown->seq) : "nothing") +
              ", acknowledged was " +
              (name.known ? name.known->data.substr(0, 20) + " seq " + std::to_string(name.known->seq) : "nothing") +
              ", unknown since: " + std::to_string(name.maybe.size()));

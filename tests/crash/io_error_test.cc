@@ -1,5 +1,5 @@
-// EIO and ENOSPC at the k-th system call on the state directory, once and from then on (FAULTS.md B31). By default a
-// selection of k by seed; with LIMPET_CRASH_ALL=1 every k.
+// EIO, ENOSPC, EDQUOT and EROFS at the k-th system call on the state directory, once and from then on (FAULTS.md B31).
+// By default a selection of k by seed; with LIMPET_CRASH_ALL=1 every k.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -22,6 +22,7 @@ struct Case {
   const char* call;
   const char* error;
   bool for_ever;
+  Files files = Files::state;
 };
 
 class IoError : public ::testing::TestWithParam<Case> {
@@ -38,10 +39,10 @@ class IoError : public ::testing::TestWithParam<Case> {
   int no_start_ = 0;  // runs in which the fault came while the store was opened
 };
 
-int count_calls(const char* call) {
+int count_calls(const Case& fault) {
   Daemon daemon;
   History history(daemon.socket(), "web", kScript);
-  EXPECT_TRUE(daemon.start(observe(daemon, call, true))) << daemon.log();
+  EXPECT_TRUE(daemon.start(observe(daemon, fault.call, fault.files))) << daemon.log();
   for (int i = 0; i < kChanges; ++i) {
     history.change();
   }
@@ -70,8 +71,8 @@ void IoError::befall(int k) {
   Daemon daemon;
   History history(daemon.socket(), "web", kScript);
   const std::string when = std::to_string(k) + (fault.for_ever ? "+" : "");
-  const bool full = std::string(fault.error) == "ENOSPC";
-  if (daemon.start(inject(daemon, fault.call, std::string("error=") + fault.error + ":when=" + when, true))) {
+  const bool full = std::string(fault.error) == "ENOSPC" || std::string(fault.error) == "EDQUOT";
+  if (daemon.start(inject(daemon, fault.call, std::string("error=") + fault.error + ":when=" + when, fault.files))) {
     int refused = 0;
     for (int i = 0; i < kChanges && refused < 3; ++i) {
       if (history.change() == History::Outcome::unknown) {
@@ -108,14 +109,15 @@ void IoError::befall(int k) {
 
 TEST_P(IoError, AcknowledgedStaysAndTheAgentRecovers) {
   const Case& fault = GetParam();
-  const int last = count_calls(fault.call);
+  const int last = count_calls(fault);
   std::set<int> points;
   if (number_from_environment("LIMPET_CRASH_ALL", 0) != 0) {
     for (int k = 1; k <= last; ++k) {
       points.insert(k);
     }
   } else {
-    Rng rng(static_cast<std::uint64_t>(number_from_environment("LIMPET_CRASH_SEED", 1)) * 77 + (fault.for_ever ? 1 : 0));
+    Rng rng(static_cast<std::uint64_t>(number_from_environment("LIMPET_CRASH_SEED", 1)) * 77 +
+            (fault.for_ever ? 1 : 0));
     points = {static_cast<int>(rng.between(1, last)), static_cast<int>(rng.between(last / 2 + 1, last))};
   }
   for (const int k : points) {
@@ -126,8 +128,9 @@ TEST_P(IoError, AcknowledgedStaysAndTheAgentRecovers) {
       return;
     }
   }
-  std::printf("io errors: %s %s %s: %zu points of %d, %d changes refused, %d starts refused\n", fault.call, fault.error,
-              fault.for_ever ? "for ever" : "once", points.size(), last, refused_, no_start_);
+  std::printf("io errors: %s%s %s %s: %zu points of %d, %d changes refused, %d starts refused\n", fault.call,
+              fault.files == Files::wal ? " on the log" : "", fault.error, fault.for_ever ? "for ever" : "once",
+              points.size(), last, refused_, no_start_);
 }
 
 std::vector<Case> cases() {
@@ -138,11 +141,19 @@ std::vector<Case> cases() {
       out.push_back({call, error, true});
     }
   }
+  for (const char* call : {"write", "fdatasync"}) {
+    for (const char* error : {"EIO", "ENOSPC"}) {
+      out.push_back({call, error, false, Files::wal});
+    }
+  }
+  out.push_back({"write", "EDQUOT", false, Files::wal});
+  out.push_back({"write", "EROFS", true, Files::wal});  // what a remount leaves of files that are open
   return out;
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, IoError, ::testing::ValuesIn(cases()), [](const auto& info) {
-  return std::string(info.param.call) + "_" + info.param.error + (info.param.for_ever ? "_for_ever" : "_once");
+  return std::string(info.param.call) + (info.param.files == Files::wal ? "_wal_" : "_") + info.param.error +
+         (info.param.for_ever ? "_for_ever" : "_once");
 });
 
 }  // namespace

@@ -26,10 +26,15 @@ bool run_script(History& history) {
   return true;
 }
 
-int count_calls(const std::string& call) {
+struct Where {
+  const char* call;
+  Files files = Files::any;
+};
+
+int count_calls(const Where& where) {
   Daemon daemon;
   History history(daemon.socket(), "web", kScript);
-  EXPECT_TRUE(daemon.start(observe(daemon, call))) << daemon.log();
+  EXPECT_TRUE(daemon.start(observe(daemon, where.call, where.files))) << daemon.log();
   EXPECT_TRUE(run_script(history)) << daemon.log();
   daemon.kill();
   return how_often(daemon);
@@ -52,7 +57,7 @@ void judge(Daemon& daemon, History& history) {
   }
 }
 
-class KillPoint : public ::testing::TestWithParam<const char*> {
+class KillPoint : public ::testing::TestWithParam<Where> {
  protected:
   void SetUp() override {
     if (const std::string why = why_no_strace(); !why.empty()) {
@@ -61,7 +66,7 @@ class KillPoint : public ::testing::TestWithParam<const char*> {
   }
 };
 
-std::set<int> points(int last, const char* call) {
+std::set<int> points(int last, const Where& where) {
   std::set<int> chosen;
   if (number_from_environment("LIMPET_CRASH_ALL", 0) != 0) {
     for (int k = 1; k <= last; ++k) {
@@ -70,8 +75,8 @@ std::set<int> points(int last, const char* call) {
     return chosen;
   }
   const long seed = number_from_environment("LIMPET_CRASH_SEED", 1);
-  Rng rng(static_cast<std::uint64_t>(seed) * 1'000 + static_cast<unsigned char>(call[1]));
-  const int wanted = std::min(last, 5);
+  Rng rng(static_cast<std::uint64_t>(seed) * 1'000 + static_cast<unsigned char>(where.call[1]));
+  const int wanted = std::min(last, 8);
   while (static_cast<int>(chosen.size()) < wanted) {
     chosen.insert(static_cast<int>(rng.between(1, last)));
   }
@@ -79,14 +84,15 @@ std::set<int> points(int last, const char* call) {
 }
 
 TEST_P(KillPoint, NothingAcknowledgedIsLost) {
-  const char* call = GetParam();
-  const int last = count_calls(call);
+  const Where& where = GetParam();
+  const char* call = where.call;
+  const int last = count_calls(where);
   int killed = 0;
-  for (const int k : points(last, call)) {
+  for (const int k : points(last, where)) {
     SCOPED_TRACE("kill at " + std::string(call) + " number " + std::to_string(k) + " of " + std::to_string(last));
     Daemon daemon;
     History history(daemon.socket(), "web", kScript);
-    if (daemon.start(inject(daemon, call, "signal=KILL:when=" + std::to_string(k)))) {
+    if (daemon.start(inject(daemon, call, "signal=KILL:when=" + std::to_string(k), where.files))) {
       run_script(history);
     }
     // Where other threads took turns differently, it may come to the end of the script without reaching k.
@@ -97,16 +103,21 @@ TEST_P(KillPoint, NothingAcknowledgedIsLost) {
       return;
     }
   }
-  std::printf("kill points: %s: %d killed, of %d calls\n", call, killed, last);
+  std::printf("kill points: %s%s: %d killed, of %d calls\n", call, where.files == Files::wal ? " on the log" : "",
+              killed, last);
   if (last > 0) {
     EXPECT_GT(killed, 0) << "no fault fired";
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, KillPoint,
-                         ::testing::Values("write", "fdatasync", "fsync", "rename", "renameat", "unlink", "openat",
-                                           "mkdirat", "sendmsg", "sendto", "ftruncate"),
-                         [](const auto& info) { return std::string(info.param); });
+                         ::testing::Values(Where{"write"}, Where{"write", Files::wal}, Where{"fdatasync"},
+                                           Where{"fdatasync", Files::wal}, Where{"fsync"}, Where{"rename"},
+                                           Where{"renameat"}, Where{"unlink"}, Where{"openat", Files::state},
+                                           Where{"mkdirat"}, Where{"sendto"}, Where{"ftruncate"}),
+                         [](const auto& info) {
+                           return std::string(info.param.call) + (info.param.files == Files::wal ? "_wal" : "");
+                         });
 
 }  // namespace
 

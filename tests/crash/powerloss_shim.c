@@ -186,9 +186,7 @@ static int do_sync(int fd, long call) {
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     n = readlink(link, name, sizeof name - 1);
     name[n < 0 ? 0 : n] = '\0';
-    if (is_ours(name)) {
-      note("D %s", name);
-    }
+    note("D %s", name); /* also of the directory in which the state directory is */
   } else if (files[fd].id != 0) {
     keep(fd, info.st_size);
     note("S %d %lld", files[fd].id, (long long)info.st_size);

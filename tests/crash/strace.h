@@ -10,16 +10,17 @@ namespace limpet::test {
 // Empty, or why strace cannot be used here.
 std::string why_no_strace();
 
-// Runs limpetd under strace: `fault` ("signal=KILL:when=7", "error=EIO:when=3+", …) befalls `call`. strace counts the
-// calls of each thread by itself: the fault befalls every thread that gets as far. With `only_state`, calls on the files of
-// the state directory count, not those on sockets and the log. The agent stays the direct child.
-Injection inject(const Daemon& daemon, const std::string& call, const std::string& fault, bool only_state = false);
+// Which calls count: all, those on the state directory, or those on the write-ahead log. strace counts for each thread
+// by itself, and a fault befalls every thread that gets as far; so what the commit thread writes is reached by `wal`,
+// while with the others the main thread, which opens the store, is there first.
+enum class Files { any, state, wal };
+
+// Runs limpetd under strace: `fault` ("signal=KILL:when=7", "error=EIO:when=3+", …) befalls `call`. The agent stays the
+// direct child.
+Injection inject(const Daemon& daemon, const std::string& call, const std::string& fault, Files files = Files::any);
 
 // Only counts: after the run, how_often() says how often the busiest thread made that call.
-Injection observe(const Daemon& daemon, const std::string& call, bool only_state = false);
+Injection observe(const Daemon& daemon, const std::string& call, Files files = Files::any);
 int how_often(const Daemon& daemon);
-
-// The calls of `thread`s that a fault hit in the last run.
-int times_injected(const Daemon& daemon);
 
 }  // namespace limpet::test

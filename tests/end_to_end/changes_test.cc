@@ -1,5 +1,6 @@
 // Updates, deregistrations, ownership and drift on real servers.
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -176,12 +177,15 @@ TEST_F(Changes, ASecondAgentOnTheSameStateEndsWithThree) {
   ASSERT_TRUE(agent.start());
   const pid_t child = ::fork();
   if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    ::alarm(20);
     ::execl(LIMPETD_PATH, LIMPETD_PATH, "--data-dir", agent.data_dir().c_str(), "--socket",
             (agent.directory() + "/second.sock").c_str(), nullptr);
     ::_exit(127);
   }
   int status = 0;
   ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFEXITED(status));
   EXPECT_EQ(WEXITSTATUS(status), 3);
   EXPECT_EQ(UnixHttp(agent.socket()).get("/healthz").status, 200);
 }

@@ -39,6 +39,7 @@ class Faults : public ::testing::Test {
   std::unique_ptr<AgentProcess> start_agent(const std::string& session_timeout = "6s");
   // The proxy that the agent is connected through. Precondition: connected.
   int proxy_of(AgentProcess& agent) const;
+  ZkProxy& proxy(int index) { return *proxies_.at(static_cast<std::size_t>(index)); }
 
   // Registers web/i-<from> … web/i-<to - 1> with the data "<data> <i>"; all must be accepted.
   static void put(AgentProcess& agent, int from, int to, const std::string& data = "data");

@@ -112,7 +112,8 @@ std::int64_t Simulation::heal_ms() const {
       Fault::refused_reattach, Fault::wiped_servers, Fault::foreign_znodes, Fault::operators,  Fault::acl,
       Fault::bad_credentials,  Fault::ghosts,        Fault::store_failure,  Fault::store_full, Fault::nested_paths};
   const bool slow = std::any_of(std::begin(kSlow), std::end(kSlow), [this](Fault f) { return history_.has(f); });
-  return slow ? kHealMs : kFastHealMs;
+  const bool suspects = std::any_of(losses_.begin(), losses_.end(), [](const auto& lost) { return lost.second >= 3; });
+  return slow || suspects ? kHealMs : kFastHealMs;
 }
 
 void Simulation::converge() {

@@ -180,7 +180,6 @@ void Mutator::stored(StoredState& stored) {
     stored.session.reset();
   } else if (is(Mutation::forget_former_sessions)) {
     stored.former.clear();
-    stored.session.reset();
   } else if (is(Mutation::reuse_seq)) {
     stored.last_seq.value -= std::min<std::uint64_t>(stored.last_seq.value, 2);
   }

@@ -6,10 +6,24 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 
 namespace limpet::test {
 
 namespace {
+
+// True where the history violates nothing. A core that throws is a violation too.
+bool run(Simulation& simulation, std::string& violation) {
+  try {
+    if (simulation.run()) {
+      return true;
+    }
+    violation = simulation.violation();
+  } catch (const std::exception& error) {
+    violation = std::string("thrown: ") + error.what();
+  }
+  return false;
+}
 
 // What an assertion within the core would otherwise not tell: which history it was.
 volatile std::uint64_t g_seed = 0;
@@ -43,11 +57,10 @@ RunResult run_histories(std::uint64_t first, std::uint64_t count, double seconds
   for (std::uint64_t seed = first; seed < first + count; ++seed) {
     g_seed = seed;
     Simulation simulation(history_of(seed), mutation, false);
-    const bool fine = simulation.run();
+    const bool fine = run(simulation, result.violation);
     result.tally.add(simulation.tally());
     if (!fine) {
       result.failing_seed = seed;
-      result.violation = simulation.violation();
       break;
     }
     if (seconds > 0 && std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() > seconds) {
@@ -60,12 +73,13 @@ RunResult run_histories(std::uint64_t first, std::uint64_t count, double seconds
 std::string report(std::uint64_t seed, Mutation mutation) {
   const History history = history_of(seed);
   Simulation simulation(history, mutation, true);
-  simulation.run();
+  std::string violation;
+  run(simulation, violation);
   std::string text = "seed " + std::to_string(seed) + "\n" + history.describe() + "\nthe last events:\n";
   for (const std::string& line : simulation.trace()) {
     text += "  " + line + "\n";
   }
-  text += "violation: " + simulation.violation() + "\nagain: LIMPET_SIM_SEED=" + std::to_string(seed) +
+  text += "violation: " + violation + "\nagain: LIMPET_SIM_SEED=" + std::to_string(seed) +
           " ./sim_tests --gtest_filter=Simulation.Histories\n";
   return text;
 }

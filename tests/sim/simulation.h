@@ -46,6 +46,7 @@ class Simulation {
   void crash_agent(bool power_cut);
   void step(core::Event event);
   void keep_books(const core::Event& event);
+  void lose_in_flight();
   bool runs_wild();
   void carry_out(core::Action action);
   void persist(core::Persist persist);
@@ -104,7 +105,8 @@ class Simulation {
   std::int64_t reopen_at_ = FakeEnsemble::kNever;
   Status store_failed_;  // of the append that failed; ok while appends are possible
   std::int64_t timer_at_ = FakeEnsemble::kNever;
-  std::set<std::uint64_t> in_flight_;  // ops that the window counts
+  std::map<std::uint64_t, std::string> in_flight_;  // ops that the window counts, and their paths
+  std::map<std::string, int> losses_;               // of the connection while a request for this path was in flight
   core::Epoch epoch_;
   std::optional<SessionId> handle_session_;  // of the present handle
   std::deque<core::Event> early_;            // what a mutation makes up

@@ -172,6 +172,7 @@ struct ZkProxy::Impl::Link : std::enable_shared_from_this<Link> {
       self->connected = true;
       self->read(self->down);
       self->pump(self->up);
+      self->pump(self->down);
     });
   }
 
@@ -437,6 +438,10 @@ void ZkProxy::lose_reply(std::vector<ZkOpcode> opcodes, int n, bool swallow) {
 void ZkProxy::answer(std::vector<ZkOpcode> opcodes, int count, std::int32_t error) {
   lose_reply(std::move(opcodes), count);
   impl_->call([&](Impl& impl) { impl.rule_->error = error; });
+}
+
+void ZkProxy::forget() {
+  impl_->call([](Impl& impl) { impl.rule_.reset(); });
 }
 
 void ZkProxy::deny_session() {

@@ -64,7 +64,7 @@ inline Outcome sample_outcome(std::uint64_t seq) {
 }
 
 inline Session sample_session() {
-  Session session{SessionId{-7}, {}, 10000};
+  Session session{SessionId{-7}, {}, 10000, "0123456789abcdef"};
   for (std::size_t i = 0; i < session.password.size(); ++i) {
     session.password[i] = static_cast<std::uint8_t>(i * 16);
   }

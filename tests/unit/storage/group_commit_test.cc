@@ -49,6 +49,14 @@ class GatedStore : public Store {
 
   std::uint64_t bytes_on_disk() const override { return 0; }
 
+  // There is room again once two looks have been taken, each after everything appended before it.
+  bool low_on_space() const override { return appended_at_look_.size() < 2; }
+  void regain_space() override {
+    const std::lock_guard lock(mutex_);
+    appended_at_look_.push_back(appended_.size());
+  }
+  const std::vector<std::size_t>& appended_at_look() const { return appended_at_look_; }
+
   void close_gate() {
     const std::lock_guard lock(mutex_);
     open_ = false;
@@ -84,6 +92,7 @@ class GatedStore : public Store {
   int entered_ = 0;
   int reopens_ = 0;
   std::vector<Appended> appended_;
+  std::vector<std::size_t> appended_at_look_;
   Seq last_seq_;
   Status append_status_;
   Status reopen_status_;
@@ -240,6 +249,24 @@ TEST(GroupCommit, AfterAFailureEverythingFailsAlikeUntilReopened) {
   EXPECT_EQ(answers.await(5).back().code, Errc::ok);
   EXPECT_EQ(store.appended().back().seqs, std::vector<std::uint64_t>{5});
   EXPECT_EQ(store.reopens(), 3);
+}
+
+TEST(GroupCommit, LookingForSpaceKeepsItsPlaceInTheOrder) {
+  GatedStore store;
+  Answers answers;
+  std::vector<bool> low;
+  {
+    GroupCommit commit(store, answers.completion());
+    store.close_gate();
+    commit.submit(1, register_batch(1), true);
+    store.await_entered(1);
+    commit.check_space([&](bool still) { low.push_back(still); });
+    commit.submit(2, register_batch(2), true);
+    commit.check_space([&](bool still) { low.push_back(still); });
+    store.open_gate();
+  }
+  EXPECT_EQ(low, (std::vector<bool>{true, false}));
+  EXPECT_EQ(store.appended_at_look(), (std::vector<std::size_t>{1, 2}));
 }
 
 TEST(GroupCommit, ReopenKeepsItsPlaceInTheOrder) {

@@ -1,0 +1,228 @@
+// kill -9 (and now and then SIGTERM) at random moments under load, with three real servers (FAULTS.md B18): nothing
+// acknowledged is lost, what stands in ZooKeeper does not blink, all converges, in order, and the disk stays bounded.
+// LIMPET_CRASH_ROUNDS and LIMPET_CRASH_SEED choose how many kills and which moments.
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <thread>
+
+#include "tests/crash/daemon.h"
+#include "tests/crash/history.h"
+#include "tests/crash/strace.h"
+#include "tests/support/real_ensemble.h"
+#include "tests/support/zk_observer.h"
+
+namespace limpet::test {
+
+namespace {
+
+constexpr int kClients = 3;
+constexpr int kSteady = 20;
+constexpr char kRoot[] = "/kill_loop";
+constexpr std::uint64_t kDiskBound = 64u << 20;
+
+// Changes things until `stop`; goes on after each kill, with a name of its own for the moment in which it came.
+void work(History& history, const std::atomic<bool>& stop) {
+  while (!stop && history.change() != History::Outcome::unknown) {
+  }
+}
+
+// Registers names that are never touched again: their czxids must rise with their seq.
+void add_once(History& history, const std::atomic<bool>& stop, int& next) {
+  while (!stop && history.put("n-" + std::to_string(next++)) != History::Outcome::unknown) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
+bool settled(const Daemon& daemon) {
+  return poll_until([&] {
+    const nlohmann::json status = daemon.status();
+    return status.is_object() && status["zookeeper"]["state"] == "connected" && status["queue"]["depth"] == 0;
+  });
+}
+
+RealEnsemble& ensemble() {
+  static RealEnsemble instance;
+  static RealEnsemble& running = RealEnsemble::started(instance);
+  return running;
+}
+
+class KillLoop : public ::testing::Test {
+ protected:
+  KillLoop() : daemon_(ensemble().connect_string(), {"--root", kRoot, "--session-timeout", "10s"}) {
+    for (int i = 0; i < kClients; ++i) {
+      clients_.push_back(std::make_unique<History>(daemon_.socket(), "c" + std::to_string(i), rng_.next()));
+    }
+  }
+
+  std::vector<History*> everyone() {
+    std::vector<History*> all = {&steady_, &once_};
+    for (auto& client : clients_) {
+      all.push_back(client.get());
+    }
+    return all;
+  }
+
+  void check_all();
+  void one_round();
+  void expect_znodes(ZkObserver& observer);
+
+  Rng rng_{static_cast<std::uint64_t>(number_from_environment("LIMPET_CRASH_SEED", 1))};
+  Daemon daemon_;
+  History steady_{daemon_.socket(), "steady", 1, 0};
+  History once_{daemon_.socket(), "once", 2, 0};
+  std::vector<std::unique_ptr<History>> clients_;
+  int next_once_ = 0;
+  std::uint64_t most_bytes_ = 0;
+  long stops_ = 0;  // by SIGTERM
+};
+
+void KillLoop::check_all() {
+  UnixHttp http(daemon_.socket());
+  const auto listing = list_all(http);
+  ASSERT_TRUE(listing.has_value());
+  for (History* history : everyone()) {
+    history->check(*listing);
+    for (const std::string& violation : history->violations()) {
+      ADD_FAILURE() << violation;
+    }
+  }
+}
+
+void KillLoop::one_round() {
+  std::atomic<bool> stop = false;
+  std::vector<std::thread> threads;
+  for (auto& client : clients_) {
+    threads.emplace_back([&] { work(*client, stop); });
+  }
+  threads.emplace_back([&] { add_once(once_, stop, next_once_); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(rng_.between(20, 400)));
+  if (rng_.chance(0.2)) {
+    daemon_.signal(SIGTERM);
+    EXPECT_TRUE(daemon_.wait_ended(std::chrono::seconds(10)));
+    EXPECT_EQ(daemon_.exit_code(), 0) << daemon_.log();
+    ++stops_;
+  } else {
+    daemon_.kill();
+  }
+  stop = true;
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  most_bytes_ = std::max(most_bytes_, bytes_below(daemon_.data_dir()));
+}
+
+void KillLoop::expect_znodes(ZkObserver& observer) {
+  Listing wanted;
+  for (History* history : everyone()) {
+    wanted.merge(history->expected());
+  }
+  observer.sync();
+  std::map<std::string, Znode> found = observer.tree(kRoot);
+  std::erase_if(found, [](const auto& entry) { return entry.second.ephemeral_owner == 0; });
+  EXPECT_EQ(found.size(), wanted.size());
+  std::map<std::uint64_t, std::int64_t> czxid_by_seq;
+  for (const auto& [id, shown] : wanted) {
+    const auto it = found.find(std::string(kRoot) + "/" + id);
+    ASSERT_NE(it, found.end()) << id;
+    EXPECT_EQ(it->second.data, shown.data) << id;
+    if (id.starts_with("once/")) {
+      czxid_by_seq[shown.seq] = it->second.czxid;
+    }
+  }
+  std::int64_t before = 0;
+  for (const auto& [seq, czxid] : czxid_by_seq) {
+    EXPECT_GE(czxid, before) << "seq " << seq << " was created before one that was accepted earlier";
+    before = czxid;
+  }
+}
+
+TEST_F(KillLoop, NothingIsLostNothingBlinks) {
+  const long rounds = number_from_environment("LIMPET_CRASH_ROUNDS", 20);
+  ASSERT_TRUE(daemon_.start()) << daemon_.log();
+  std::vector<std::string> paths;
+  for (int i = 0; i < kSteady; ++i) {
+    const std::string name = "s-" + std::to_string(i);
+    ASSERT_EQ(steady_.put(name), History::Outcome::acknowledged);
+    paths.push_back(std::string(kRoot) + "/steady/" + name);
+  }
+  ASSERT_TRUE(settled(daemon_)) << daemon_.log();
+  ZkObserver observer(ensemble().connect_string());
+  observer.record(paths);
+  std::int64_t slowest_start_ms = 0;
+  for (long round = 0; round < rounds && !HasFatalFailure(); ++round) {
+    one_round();
+    const auto before = std::chrono::steady_clock::now();
+    ASSERT_TRUE(daemon_.start()) << daemon_.log();
+    const auto took = std::chrono::steady_clock::now() - before;
+    slowest_start_ms =
+        std::max<std::int64_t>(slowest_start_ms, std::chrono::duration_cast<std::chrono::milliseconds>(took).count());
+    check_all();
+    if (HasFailure()) {
+      break;
+    }
+  }
+  ASSERT_TRUE(settled(daemon_)) << daemon_.status().dump(2);
+  expect_znodes(observer);
+  EXPECT_TRUE(observer.recorded().empty())
+      << observer.recorded().size() << " events on znodes that nobody changed, first "
+      << observer.recorded().front().what;
+  std::uint64_t acknowledged = 0;
+  for (History* history : everyone()) {
+    acknowledged += history->acknowledged();
+  }
+  EXPECT_GT(acknowledged, static_cast<std::uint64_t>(rounds) * 10) << "too little happened for the run to count";
+  EXPECT_LT(most_bytes_, kDiskBound);
+  EXPECT_FALSE(std::filesystem::exists(daemon_.data_dir() + "/db/LOG"));
+  std::printf(
+      "kill loop: %ld kills, %ld stops, %llu changes acknowledged, slowest start %lld ms, most on disk %llu KiB\n",
+      rounds - stops_, stops_, static_cast<unsigned long long>(acknowledged), static_cast<long long>(slowest_start_ms),
+      static_cast<unsigned long long>(most_bytes_ / 1024));
+}
+
+// With the disk broken for longer than the session lasts, what is in ZooKeeper stays there.
+TEST(BrokenDisk, WhatIsInZooKeeperStays) {
+  if (const std::string why = why_no_strace(); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  const std::string root = "/broken_disk";
+  Daemon daemon(ensemble().connect_string(), {"--root", root, "--session-timeout", "2s"});
+  ASSERT_TRUE(daemon.start(inject(daemon, "fdatasync", "error=EIO:when=40+", Files::wal))) << daemon.log();
+  History history(daemon.socket(), "web", 1, 0);
+  std::vector<std::string> paths;
+  for (int i = 0; i < kSteady; ++i) {
+    ASSERT_EQ(history.put("s-" + std::to_string(i)), History::Outcome::acknowledged);
+    paths.push_back(root + "/web/s-" + std::to_string(i));
+  }
+  ASSERT_TRUE(settled(daemon)) << daemon.log();
+  ZkObserver observer(ensemble().connect_string());
+  observer.record(paths);
+  const nlohmann::json session = daemon.status()["zookeeper"]["session"];
+  for (int i = 0; i < 60 && history.put("more") == History::Outcome::acknowledged; ++i) {
+  }
+  EXPECT_EQ(history.last_status(), 503);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(6);
+  while (std::chrono::steady_clock::now() < until) {
+    EXPECT_EQ(history.put("more"), History::Outcome::unknown);
+    EXPECT_EQ(daemon.status()["zookeeper"]["state"], "connected");
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  EXPECT_TRUE(observer.recorded().empty());
+  daemon.kill();
+  ASSERT_TRUE(daemon.start()) << daemon.log();
+  ASSERT_TRUE(settled(daemon)) << daemon.log();
+  EXPECT_EQ(daemon.status()["zookeeper"]["session"], session);
+  EXPECT_TRUE(observer.recorded().empty());
+  UnixHttp http(daemon.socket());
+  history.check(list_all(http).value());
+  EXPECT_TRUE(history.violations().empty());
+}
+
+}  // namespace
+
+}  // namespace limpet::test

@@ -1,0 +1,130 @@
+// Power cuts at random moments (FAULTS.md B19, B20): every acknowledged change is there afterwards, and the store opens
+// without help. LIMPET_POWERLOSS_ROUNDS and LIMPET_CRASH_SEED choose how many and which.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <thread>
+
+#include "tests/crash/daemon.h"
+#include "tests/crash/history.h"
+#include "tests/crash/powerloss.h"
+
+namespace limpet::test {
+
+namespace {
+
+// Changes things until `stop` or the agent's end.
+void work(History& history, const std::atomic<bool>& stop) {
+  while (!stop && history.change() != History::Outcome::unknown) {
+  }
+}
+
+struct Result {
+  long rounds = 0;
+  long refused_starts = 0;  // the store did not open without help
+  std::uint64_t acknowledged = 0;
+  std::uint64_t syncs = 0;
+  std::vector<std::string> violations;
+};
+
+Result run(long rounds, std::uint64_t seed, bool lying_disk) {
+  Result result;
+  Rng rng(seed);
+  Daemon daemon;
+  PowerCut power(daemon, lying_disk);
+  std::vector<std::unique_ptr<History>> clients;
+  for (int i = 0; i < 3; ++i) {
+    clients.push_back(std::make_unique<History>(daemon.socket(), "c" + std::to_string(i), rng.next()));
+  }
+  for (result.rounds = 0; result.rounds < rounds; ++result.rounds) {
+    if (!daemon.start(power.prepare())) {
+      ++result.refused_starts;
+      result.violations.push_back("round " + std::to_string(result.rounds) + ": it does not start: " + daemon.log());
+      break;
+    }
+    UnixHttp http(daemon.socket());
+    const auto listing = list_all(http);
+    for (auto& client : clients) {
+      client->check(listing.value());
+    }
+    std::atomic<bool> stop = false;
+    std::vector<std::thread> threads;
+    for (auto& client : clients) {
+      threads.emplace_back([&] { work(*client, stop); });
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(rng.between(1, 150)));
+    daemon.kill();
+    stop = true;
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+    power.cut(rng);
+  }
+  if (result.refused_starts == 0 && daemon.start()) {
+    UnixHttp http(daemon.socket());
+    const auto listing = list_all(http);
+    for (auto& client : clients) {
+      client->check(listing.value());
+    }
+  } else if (result.refused_starts == 0) {
+    ++result.refused_starts;
+    result.violations.push_back("it does not start at the end: " + daemon.log());
+  }
+  for (auto& client : clients) {
+    result.acknowledged += client->acknowledged();
+    result.violations.insert(result.violations.end(), client->violations().begin(), client->violations().end());
+  }
+  result.syncs = power.syncs();
+  return result;
+}
+
+std::uint64_t seed_of_run() {
+  return static_cast<std::uint64_t>(number_from_environment("LIMPET_CRASH_SEED", 1));
+}
+
+TEST(PowerLoss, NothingAcknowledgedIsLost) {
+  const long rounds = number_from_environment("LIMPET_POWERLOSS_ROUNDS", 15);
+  const Result result = run(rounds, seed_of_run(), false);
+  std::printf("power loss: %ld rounds, %llu changes acknowledged, %llu syncs, %zu violations, seed %llu\n",
+              result.rounds, static_cast<unsigned long long>(result.acknowledged),
+              static_cast<unsigned long long>(result.syncs), result.violations.size(),
+              static_cast<unsigned long long>(seed_of_run()));
+  for (const std::string& violation : result.violations) {
+    ADD_FAILURE() << violation;
+  }
+  EXPECT_GT(result.acknowledged, static_cast<std::uint64_t>(rounds) * 10) << "too little happened for the run to count";
+}
+
+// The first start, cut off anywhere: there is nothing yet that could be lost, but the next one must work.
+TEST(PowerLoss, FirstStartCanBeCutOff) {
+  Rng rng(seed_of_run());
+  const long rounds = number_from_environment("LIMPET_POWERLOSS_ROUNDS", 15);
+  for (long round = 0; round < rounds; ++round) {
+    Daemon daemon;
+    PowerCut power(daemon);
+    Injection injection = power.prepare();
+    std::thread killer([&, delay = rng.between(2, 60)] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(delay));
+      daemon.signal(SIGKILL);
+    });
+    daemon.start(injection);
+    killer.join();
+    daemon.kill();
+    power.cut(rng);
+    ASSERT_TRUE(daemon.start()) << "round " << round << "\n" << daemon.log();
+    History history(daemon.socket(), "web", 1);
+    EXPECT_EQ(history.put("i-0"), History::Outcome::acknowledged);
+  }
+}
+
+// The test itself is on trial: with a disk that does not keep what it says it keeps, it must find a loss.
+TEST(PowerLoss, LyingDiskIsNoticed) {
+  const Result result = run(10, seed_of_run(), true);
+  EXPECT_FALSE(result.violations.empty());
+}
+
+}  // namespace
+
+}  // namespace limpet::test

@@ -1,0 +1,228 @@
+#include "tests/crash/powerloss.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <sstream>
+#include <vector>
+
+namespace limpet::test {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Object {
+  bool directory = false;
+  std::string safe_in;  // file with the synced bytes; empty: none
+  std::uint64_t safe_size = 0;
+};
+using ObjectPtr = std::shared_ptr<Object>;
+using Names = std::map<std::string, ObjectPtr>;
+
+// A change of one directory's names. Without `object`: the name goes.
+struct NameChange {
+  std::string path;
+  ObjectPtr object;
+  std::string from;  // of a rename, within the same directory
+};
+
+std::string parent(const std::string& path) {
+  return path.substr(0, path.rfind('/'));
+}
+
+void take_place(const NameChange& change, Names& names) {
+  if (!change.from.empty()) {
+    names.erase(change.from);
+  }
+  if (change.object) {
+    names[change.path] = change.object;
+  } else {
+    names.erase(change.path);
+  }
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream stream(path, std::ios::binary);
+  std::stringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+// Reads the notes again: `now` is what the process saw, `safe` what was synced, `pending` what lies between.
+class Replay {
+ public:
+  Replay(const std::string& state, const std::string& before, const std::string& out) : out_(out) {
+    seed(state, before);
+    std::ifstream events(out + "/events");
+    for (std::string line; std::getline(events, line);) {
+      note(line);
+    }
+  }
+
+  Names now;
+  Names safe;
+  std::vector<NameChange> pending;
+  std::uint64_t syncs = 0;
+
+ private:
+  void seed(const std::string& state, const std::string& before) {
+    if (!fs::exists(before)) {
+      return;
+    }
+    add_seed(state, before);
+    for (const auto& entry : fs::recursive_directory_iterator(before)) {
+      add_seed(state + entry.path().string().substr(before.size()), entry.path().string());
+    }
+    safe = now;
+  }
+
+  void add_seed(const std::string& path, const std::string& copy) {
+    const bool directory = fs::is_directory(copy);
+    now[path] = std::make_shared<Object>(Object{directory, copy, directory ? 0 : fs::file_size(copy)});
+  }
+
+  void change(NameChange one) {
+    take_place(one, now);
+    pending.push_back(std::move(one));
+  }
+
+  void directory_synced(const std::string& directory) {
+    std::vector<NameChange> left;
+    for (NameChange& one : pending) {
+      if (parent(one.path) == directory) {
+        take_place(one, safe);
+      } else {
+        left.push_back(std::move(one));
+      }
+    }
+    pending = std::move(left);
+  }
+
+  void note(const std::string& line) {
+    std::istringstream words(line.substr(1));
+    std::string path;
+    int id = 0;
+    std::uint64_t size = 0;
+    switch (line[0]) {
+      case 'C':
+        words >> id >> path;
+        by_id_[id] = std::make_shared<Object>();
+        change({path, by_id_[id], ""});
+        break;
+      case 'O':
+        words >> id >> path;
+        by_id_[id] = now[path];
+        break;
+      case 'S':
+        words >> id >> size;
+        if (by_id_[id]) {
+          by_id_[id]->safe_in = out_ + "/" + std::to_string(id);
+          by_id_[id]->safe_size = size;
+        }
+        ++syncs;
+        break;
+      case 'D':
+        words >> path;
+        directory_synced(path);
+        break;
+      case 'M':
+        words >> path;
+        change({path, std::make_shared<Object>(Object{true, "", 0}), ""});
+        break;
+      case 'R': {
+        words >> path;
+        const std::size_t bar = path.find('|');
+        change({path.substr(bar + 1), now[path.substr(0, bar)], path.substr(0, bar)});
+        break;
+      }
+      case 'U':
+        words >> path;
+        change({path, nullptr, ""});
+        break;
+      default:
+        break;
+    }
+  }
+
+  const std::string out_;
+  std::map<int, ObjectPtr> by_id_;
+};
+
+// The bytes of a file after the cut. `written`: all that the process wrote, as far as that can still be read.
+std::string after_cut(const Object& object, const std::string& written, Rng& rng) {
+  std::string bytes = object.safe_in.empty() ? "" : read_file(object.safe_in);
+  bytes.resize(object.safe_size);
+  if (written.size() > bytes.size()) {
+    const std::size_t more = rng.below(written.size() - bytes.size() + 1);
+    switch (rng.below(3)) {
+      case 0:
+        break;
+      case 1:
+        bytes = written.substr(0, bytes.size() + more);
+        break;
+      default:
+        bytes.resize(bytes.size() + more, '\0');
+        break;
+    }
+  }
+  return bytes;
+}
+
+}  // namespace
+
+PowerCut::PowerCut(const Daemon& daemon, bool lying_disk)
+    : state_(daemon.data_dir()),
+      out_(daemon.directory() + "/powerloss"),
+      before_(daemon.directory() + "/before"),
+      lying_(lying_disk) {}
+
+Injection PowerCut::prepare() {
+  fs::remove_all(out_);
+  fs::remove_all(before_);
+  fs::create_directory(out_);
+  if (fs::exists(state_)) {
+    fs::copy(state_, before_, fs::copy_options::recursive);
+  }
+  Injection injection;
+  injection.environment = {std::string("LD_PRELOAD=") + POWERLOSS_SHIM, "LIMPET_POWERLOSS_STATE=" + state_,
+                           "LIMPET_POWERLOSS_OUT=" + out_};
+  if (lying_) {
+    injection.environment.emplace_back("LIMPET_POWERLOSS_LIE=1");
+  }
+  return injection;
+}
+
+void PowerCut::cut(Rng& rng) {
+  Replay replay(state_, before_, out_);
+  syncs_ += replay.syncs;
+  std::map<ObjectPtr, std::string> written;
+  for (const auto& [path, object] : replay.now) {
+    if (object && !object->directory && fs::exists(path)) {
+      written[object] = read_file(path);
+    }
+  }
+  Names names = replay.safe;
+  const std::uint64_t count = replay.pending.size();
+  const std::uint64_t kept = rng.below(3) == 0 ? 0 : rng.below(count + 1);
+  for (std::uint64_t i = 0; i < kept; ++i) {
+    take_place(replay.pending[i], names);
+  }
+  fs::remove_all(state_);
+  for (const auto& [path, object] : names) {  // a directory sorts before what is in it
+    if (!object || (path != state_ && !fs::exists(parent(path)))) {
+      continue;
+    }
+    if (object->directory) {
+      fs::create_directory(path);
+      fs::permissions(path, fs::perms::owner_all);
+    } else {
+      std::ofstream(path, std::ios::binary) << after_cut(*object, written[object], rng);
+      fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
+    }
+  }
+}
+
+}  // namespace limpet::test

@@ -1,0 +1,91 @@
+// Rows A28 and A29: a request is carried out and its reply is lost, or it is lost itself; the connection is cut in both
+// cases and the agent cannot tell which it was.
+#include "tests/faults/fixture.h"
+
+namespace limpet::test {
+namespace {
+
+class LostReply : public Faults {
+ protected:
+  // Does `change`, which makes the agent send one of these, and loses the n-th of them once on each server.
+  void lose(AgentProcess& agent, std::vector<ZkOpcode> opcodes, int n, bool swallow,
+            const std::function<void()>& change) {
+    const auto before = sums().fired;
+    for (const auto& one : proxies_) {
+      one->lose_reply(opcodes, n, swallow);
+    }
+    change();
+    ASSERT_TRUE(agent.wait_settled()) << agent.status().dump();
+    EXPECT_GE(sums().fired, before + 1) << "nothing was lost";
+    for (const auto& one : proxies_) {
+      one->forget();
+    }
+  }
+};
+
+TEST_F(LostReply, A28_OfEachKindOfRequest) {
+  auto agent = start_agent();
+  const auto id = session(*agent);
+  int round = 0;
+  for (const bool swallow : {false, true}) {
+    for (const int n : {1, 4}) {
+      const int from = 10 * round++;
+      lose(*agent, {ZkOpcode::create2}, n, swallow, [&] { put(*agent, from, from + 10, "first"); });
+      lose(*agent, {ZkOpcode::set_data}, n, swallow, [&] { put(*agent, from, from + 10, "second"); });
+      lose(*agent, {ZkOpcode::remove}, n, swallow, [&] {
+        UnixHttp http(agent->socket());
+        for (int i = from; i < from + 5; ++i) {
+          EXPECT_EQ(http.del(target(i)).status, 202);
+        }
+      });
+      const Tree tree = registered();
+      for (int i = from; i < from + 10; ++i) {
+        EXPECT_EQ(tree.contains(path(i)), i >= from + 5) << path(i);
+      }
+      const auto txns = transactions();
+      for (int i = from; i < from + 10; ++i) {
+        EXPECT_EQ(count(txns, "create", path(i)), 1U) << path(i);
+        EXPECT_LE(count(txns, "delete", path(i)), 1U) << path(i);
+      }
+      for (int i = from + 5; i < from + 10; ++i) {
+        ASSERT_TRUE(tree.contains(path(i)));
+        EXPECT_EQ(tree.at(path(i)).data, "second " + std::to_string(i));
+        EXPECT_EQ(static_cast<std::uint64_t>(tree.at(path(i)).ephemeral_owner), id);
+      }
+    }
+  }
+  EXPECT_EQ(session(*agent), id);
+}
+
+TEST_F(LostReply, A28_OfParentsReadsAndSyncs) {
+  auto agent = start_agent();
+  lose(*agent, {ZkOpcode::create}, 1, false, [&] { put(*agent, 0, 10); });
+  lose(*agent, {ZkOpcode::exists}, 1, false, [&] { put(*agent, 10, 20); });
+  // A cut makes it look again at what stands.
+  lose(*agent, {ZkOpcode::sync}, 1, false, [&] {
+    proxy(proxy_of(*agent)).cut();
+    EXPECT_TRUE(eventually([&] { return sums().fired >= 3; }));
+  });
+  expect_exactly(*agent, 0, 20);
+  EXPECT_EQ(count(transactions(), "delete"), 0U);
+}
+
+TEST_F(LostReply, A29_OfARemovalThatIsFollowedByTheNextRegistration) {
+  auto agent = start_agent();
+  put(*agent, 0, 20, "first");
+  ASSERT_TRUE(agent->wait_settled());
+  for (const bool swallow : {false, true}) {
+    const std::string word = swallow ? "third" : "second";
+    lose(*agent, {ZkOpcode::remove}, 2, swallow, [&] {
+      UnixHttp http(agent->socket());
+      for (int i = 0; i < 20; ++i) {
+        EXPECT_EQ(http.del(target(i)).status, 202);
+        put(*agent, i, i + 1, word);
+      }
+    });
+    expect_exactly(*agent, 0, 20, word);
+  }
+}
+
+}  // namespace
+}  // namespace limpet::test
