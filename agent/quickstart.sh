@@ -123,6 +123,7 @@ if [ -n "$own_ensemble" ]; then
   start_agent
   register "restarted-1" "no quorum, agent restarted"
 
+  sleep 2  # it looks what is the matter with the servers
   say "what the agent says meanwhile: limpet status, limpet queue"
   limpet status
   limpet queue
@@ -141,13 +142,18 @@ say "what ZooKeeper holds, as seen by zkCli.sh"
 stats="$(for name in "${names[@]}"; do echo "stat $root/demo/$name"; done |
   JVMFLAGS="-Xmx64m" /usr/share/zookeeper/bin/zkCli.sh -server "$zookeeper" 2>/dev/null || true)"
 mapfile -t zxids < <(printf '%s\n' "$stats" | sed -n 's/^cZxid = //p')
-printf '  %-4s %-18s %-10s %-28s %s\n' "#" "registration" "accepted" "while" "created in ZooKeeper (czxid)"
+mapfile -t ctimes < <(printf '%s\n' "$stats" | sed -n 's/^ctime = //p')
+row='  %-3s %-18s %-9s %-28s %-10s %s\n'
+# shellcheck disable=SC2059
+printf "$row" "#" "registration" "accepted" "while" "created" "czxid"
 previous=0
 in_order=yes
 for i in "${!names[@]}"; do
   name="${names[$i]}"
   czxid="${zxids[$i]:-missing}"
-  printf '  %-4s %-18s %-10s %-28s %s\n' "$((i + 1))" "demo/$name" "${accepted_at[$name]}" "${accepted_while[$name]}" "$czxid"
+  created="$(date -d "${ctimes[$i]:-}" +%T 2>/dev/null || echo "?")"
+  # shellcheck disable=SC2059
+  printf "$row" "$((i + 1))" "demo/$name" "${accepted_at[$name]}" "${accepted_while[$name]}" "$created" "$czxid"
   if [ "$czxid" = missing ] || [ $((czxid)) -lt "$previous" ]; then in_order=no; else previous=$((czxid)); fi
 done
 if [ "$in_order" = yes ]; then

@@ -5,17 +5,21 @@
 namespace limpet::test {
 
 std::optional<Listing> list_all(UnixHttp& http) {
-  const HttpAnswer answer = http.get("/v1/registrations?limit=10000");
-  if (answer.status != 200) {
-    return std::nullopt;
-  }
-  const nlohmann::json body = answer.json();
   Listing listing;
-  for (const auto& one : body["registrations"]) {
-    if (one["state"] != "removing") {
-      listing[one["id"]] = Shown{one["data"], one["seq"]};
+  std::string after;
+  do {
+    const HttpAnswer answer = http.get("/v1/registrations?limit=5000" + after);
+    if (answer.status != 200) {
+      return std::nullopt;
     }
-  }
+    const nlohmann::json body = answer.json();
+    for (const auto& one : body["registrations"]) {
+      if (one["state"] != "removing") {
+        listing[one["id"]] = Shown{one["data"], one["seq"]};
+      }
+    }
+    after = body["next"].is_string() ? "&after=" + body["next"].get<std::string>() : "";
+  } while (!after.empty());
   return listing;
 }
 

@@ -13,8 +13,8 @@
 
 #include "tests/crash/daemon.h"
 #include "tests/crash/history.h"
+#include "tests/crash/servers.h"
 #include "tests/crash/strace.h"
-#include "tests/support/real_ensemble.h"
 #include "tests/support/zk_observer.h"
 
 namespace limpet::test {
@@ -32,9 +32,10 @@ void work(History& history, const std::atomic<bool>& stop) {
   }
 }
 
-// Registers names that are never touched again: their czxids must rise with their seq.
+// Registers names that are never touched again: their czxids must rise with their seq. Stays under the limit of 10,000.
+constexpr int kMostOnce = 8'000;
 void add_once(History& history, const std::atomic<bool>& stop, int& next) {
-  while (!stop && history.put("n-" + std::to_string(next++)) != History::Outcome::unknown) {
+  while (!stop && next < kMostOnce && history.put("n-" + std::to_string(next++)) != History::Outcome::unknown) {
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 }
@@ -46,15 +47,9 @@ bool settled(const Daemon& daemon) {
   });
 }
 
-RealEnsemble& ensemble() {
-  static RealEnsemble instance;
-  static RealEnsemble& running = RealEnsemble::started(instance);
-  return running;
-}
-
 class KillLoop : public ::testing::Test {
  protected:
-  KillLoop() : daemon_(ensemble().connect_string(), {"--root", kRoot, "--session-timeout", "10s"}) {
+  KillLoop() : daemon_(servers().connect_string(), {"--root", kRoot, "--session-timeout", "10s"}) {
     for (int i = 0; i < kClients; ++i) {
       clients_.push_back(std::make_unique<History>(daemon_.socket(), "c" + std::to_string(i), rng_.next()));
     }
@@ -152,7 +147,7 @@ TEST_F(KillLoop, NothingIsLostNothingBlinks) {
     paths.push_back(std::string(kRoot) + "/steady/" + name);
   }
   ASSERT_TRUE(settled(daemon_)) << daemon_.log();
-  ZkObserver observer(ensemble().connect_string());
+  ZkObserver observer(servers().connect_string());
   observer.record(paths);
   std::int64_t slowest_start_ms = 0;
   for (long round = 0; round < rounds && !HasFatalFailure(); ++round) {
@@ -191,8 +186,8 @@ TEST(BrokenDisk, WhatIsInZooKeeperStays) {
     GTEST_SKIP() << why;
   }
   const std::string root = "/broken_disk";
-  Daemon daemon(ensemble().connect_string(), {"--root", root, "--session-timeout", "2s"});
-  ASSERT_TRUE(daemon.start(inject(daemon, "fdatasync", "error=EIO:when=40+", Files::wal))) << daemon.log();
+  Daemon daemon(servers().connect_string(), {"--root", root, "--session-timeout", "2s"});
+  ASSERT_TRUE(daemon.start(inject(daemon, "fdatasync", "error=EIO:when=40+"))) << daemon.log();
   History history(daemon.socket(), "web", 1, 0);
   std::vector<std::string> paths;
   for (int i = 0; i < kSteady; ++i) {
@@ -200,7 +195,7 @@ TEST(BrokenDisk, WhatIsInZooKeeperStays) {
     paths.push_back(root + "/web/s-" + std::to_string(i));
   }
   ASSERT_TRUE(settled(daemon)) << daemon.log();
-  ZkObserver observer(ensemble().connect_string());
+  ZkObserver observer(servers().connect_string());
   observer.record(paths);
   const nlohmann::json session = daemon.status()["zookeeper"]["session"];
   for (int i = 0; i < 60 && history.put("more") == History::Outcome::acknowledged; ++i) {

@@ -10,10 +10,14 @@
 #include "tests/crash/daemon.h"
 #include "tests/crash/history.h"
 #include "tests/crash/powerloss.h"
+#include "tests/crash/servers.h"
+#include "tests/support/zk_observer.h"
 
 namespace limpet::test {
 
 namespace {
+
+constexpr char kRoot[] = "/power_loss";
 
 // Changes things until `stop` or the agent's end.
 void work(History& history, const std::atomic<bool>& stop) {
@@ -29,10 +33,33 @@ struct Result {
   std::vector<std::string> violations;
 };
 
-Result run(long rounds, std::uint64_t seed, bool lying_disk) {
+// The znodes are, at the end, what is shown.
+void compare_znodes(const Daemon& daemon, const Listing& listing, Result& result) {
+  const bool settled = poll_until([&] {
+    const nlohmann::json status = daemon.status();
+    return status.is_object() && status["zookeeper"]["state"] == "connected" && status["queue"]["depth"] == 0;
+  });
+  ZkObserver observer(servers().connect_string());
+  std::map<std::string, Znode> found = observer.tree(kRoot);
+  std::erase_if(found, [](const auto& entry) { return entry.second.ephemeral_owner == 0; });
+  bool equal = settled && found.size() == listing.size();
+  for (const auto& [id, shown] : listing) {
+    const auto it = found.find(std::string(kRoot) + "/" + id);
+    equal = equal && it != found.end() && it->second.data == shown.data;
+  }
+  if (!equal) {
+    result.violations.push_back("the znodes are not what was accepted: " + daemon.status().dump());
+  }
+}
+
+enum class Fault { none, lying_disk };
+
+// `zookeeper`: servers(), or nobody.
+Result run(long rounds, std::uint64_t seed, const std::string& zookeeper, Fault fault = Fault::none) {
+  const bool lying_disk = fault == Fault::lying_disk;
   Result result;
   Rng rng(seed);
-  Daemon daemon;
+  Daemon daemon(zookeeper, {"--root", kRoot});
   PowerCut power(daemon, lying_disk);
   std::vector<std::unique_ptr<History>> clients;
   for (int i = 0; i < 3; ++i) {
@@ -68,6 +95,9 @@ Result run(long rounds, std::uint64_t seed, bool lying_disk) {
     for (auto& client : clients) {
       client->check(listing.value());
     }
+    if (zookeeper != Daemon::kUnreachable && listing) {
+      compare_znodes(daemon, *listing, result);
+    }
   } else if (result.refused_starts == 0) {
     ++result.refused_starts;
     result.violations.push_back("it does not start at the end: " + daemon.log());
@@ -84,10 +114,10 @@ std::uint64_t seed_of_run() {
   return static_cast<std::uint64_t>(number_from_environment("LIMPET_CRASH_SEED", 1));
 }
 
-TEST(PowerLoss, NothingAcknowledgedIsLost) {
+void expect_nothing_lost(const char* what, const std::string& zookeeper) {
   const long rounds = number_from_environment("LIMPET_POWERLOSS_ROUNDS", 15);
-  const Result result = run(rounds, seed_of_run(), false);
-  std::printf("power loss: %ld rounds, %llu changes acknowledged, %llu syncs, %zu violations, seed %llu\n",
+  const Result result = run(rounds, seed_of_run(), zookeeper);
+  std::printf("power loss, %s: %ld rounds, %llu changes acknowledged, %llu syncs, %zu violations, seed %llu\n", what,
               result.rounds, static_cast<unsigned long long>(result.acknowledged),
               static_cast<unsigned long long>(result.syncs), result.violations.size(),
               static_cast<unsigned long long>(seed_of_run()));
@@ -95,6 +125,14 @@ TEST(PowerLoss, NothingAcknowledgedIsLost) {
     ADD_FAILURE() << violation;
   }
   EXPECT_GT(result.acknowledged, static_cast<std::uint64_t>(rounds) * 10) << "too little happened for the run to count";
+}
+
+TEST(PowerLoss, NothingAcknowledgedIsLost) {
+  expect_nothing_lost("ZooKeeper away", Daemon::kUnreachable);
+}
+
+TEST(PowerLoss, NothingAcknowledgedIsLostWithZooKeeper) {
+  expect_nothing_lost("ZooKeeper there", servers().connect_string());
 }
 
 // The first start, cut off anywhere: there is nothing yet that could be lost, but the next one must work.
@@ -121,7 +159,7 @@ TEST(PowerLoss, FirstStartCanBeCutOff) {
 
 // The test itself is on trial: with a disk that does not keep what it says it keeps, it must find a loss.
 TEST(PowerLoss, LyingDiskIsNoticed) {
-  const Result result = run(10, seed_of_run(), true);
+  const Result result = run(10, seed_of_run(), Daemon::kUnreachable, Fault::lying_disk);
   EXPECT_FALSE(result.violations.empty());
 }
 

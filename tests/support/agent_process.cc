@@ -34,10 +34,14 @@ AgentProcess::~AgentProcess() {
 }
 
 bool AgentProcess::start() {
-  std::vector<std::string> words = {LIMPETD_PATH, "--zookeeper", zookeeper,  "--data-dir", data_dir_,
-                                    "--socket",   socket_,       "--config", "/dev/null"};
-  words[words.size() - 1] = directory_ + "/limpet.json";
-  std::ofstream(words.back()) << "{}\n";
+  const std::string config = directory_ + "/limpet.json";
+  if (!std::filesystem::exists(config)) {
+    std::ofstream(config) << "{}\n";
+  }
+  std::vector<std::string> words = {LIMPETD_PATH, "--data-dir", data_dir_, "--socket", socket_, "--config", config};
+  if (!zookeeper.empty()) {
+    words.insert(words.end(), {"--zookeeper", zookeeper});
+  }
   words.insert(words.end(), arguments_.begin(), arguments_.end());
   const pid_t parent = ::getpid();
   pid_ = ::fork();

@@ -15,7 +15,8 @@ namespace limpet::test {
 
 class AgentProcess {
  public:
-  // Does not start it. `arguments` go behind --zookeeper, --data-dir and --socket.
+  // Does not start it. `arguments` go behind --zookeeper (left out where empty), --data-dir and --socket. Its
+  // configuration is directory()/limpet.json, which is empty unless the test writes it.
   explicit AgentProcess(std::string zookeeper, std::vector<std::string> arguments = {});
   ~AgentProcess();
   AgentProcess(const AgentProcess&) = delete;
