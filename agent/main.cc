@@ -25,6 +25,7 @@ namespace {
 using limpet::Status;
 
 constexpr int kUsage = 2;
+constexpr unsigned kStopSeconds = 4;
 
 int fail(int code, const std::string& why) {
   std::fprintf(stderr, "limpetd: %s\n", why.c_str());
@@ -140,6 +141,9 @@ int run(const limpet::Config& config, const ConfigSource& source) {
     limpet::log(limpet::LogLevel::info, "stopping",
                 std::string("signal=") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") +
                     " meaning=\"the session is kept; registrations stay in ZooKeeper for its time-out\"");
+    // A disk that hangs must not hang the stop: whoever still waits for it then has no answer, which promises nothing.
+    ::signal(SIGALRM, [](int) { ::_exit(0); });
+    ::alarm(kStopSeconds);
     agent.stop([] {
       limpet::log(limpet::LogLevel::info, "stopped");
       leave_now(0);

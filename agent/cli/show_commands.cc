@@ -19,7 +19,7 @@ std::string shown_data(const Json& item, const Terminal& terminal) {
   if (data.is_null() && at(item, "data_base64").is_string()) {
     return fmt::format("not text, {} bytes of base64: --json shows them", text(item, "data_base64").size());
   }
-  const std::string whole = data.is_string() ? data.get<std::string>() : data.is_null() ? "" : data.dump();
+  std::string whole = data.is_string() ? data.get<std::string>() : data.is_null() ? "" : data.dump();
   if (whole.empty()) {
     return "none";
   }

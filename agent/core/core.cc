@@ -51,7 +51,7 @@ Core::Impl::Impl(Options options, StoredState stored)
 // ---- Events
 
 void Core::Impl::step(Event event, Now now, Actions& actions) {
-  std::visit([&](auto&& one) { on(std::move(one), now, actions); }, std::move(event));
+  std::visit([&](auto&& one) { on(std::forward<decltype(one)>(one), now, actions); }, std::move(event));
   replay_.pump(now, actions);
   set_timer(actions);
 }
@@ -297,8 +297,8 @@ void Core::Impl::on(const SpaceChanged& event, Now, Actions& actions) {
   }
   low_on_space_ = event.low;
   if (low_on_space_) {
-    actions.push_back(Note{Note::Level::error, "storage_full",
-                           "meaning=\"the disk is full: only deregistrations are accepted\""});
+    actions.push_back(
+        Note{Note::Level::error, "storage_full", "meaning=\"the disk is full: only deregistrations are accepted\""});
   } else {
     actions.push_back(Note{Note::Level::info, "storage_has_room", "meaning=\"changes are accepted again\""});
   }

@@ -92,8 +92,8 @@ struct Tick {};
 // The list of servers, their order or their addresses changed: open a new handle with the same session.
 struct ServersChanged {};
 
-using Event = std::variant<Started, Submit, Leave, Persisted, StoreReopened, SpaceChanged, ZkConnected, ZkDisconnected, ZkExpired,
-                           ZkAuthFailed, ZkTrouble, ZkReplied, ZkWatchFired, Tick, ServersChanged>;
+using Event = std::variant<Started, Submit, Leave, Persisted, StoreReopened, SpaceChanged, ZkConnected, ZkDisconnected,
+                           ZkExpired, ZkAuthFailed, ZkTrouble, ZkReplied, ZkWatchFired, Tick, ServersChanged>;
 
 // ---- Actions
 

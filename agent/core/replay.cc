@@ -131,9 +131,6 @@ void Replay::take_out(Node& node) {
   if (node.place != Place::in_flight) {
     node.place = Place::none;
   }
-  if (barrier_ && *barrier_ == node.key()) {
-    barrier_.reset();
-  }
 }
 
 // True where what stands is what is wanted.
@@ -215,7 +212,6 @@ void Replay::lost(Now now, Effects& effects) {
   synced_ = false;
   sync_flying_ = false;
   read_flying_.clear();
-  barrier_.reset();
   for (auto& [op, flight] : flights_) {
     if (flight.verb == ZkVerb::create_parent) {
       known_parents_.erase(flight.path);

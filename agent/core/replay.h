@@ -92,6 +92,7 @@ class Replay {
     Key key;  // of a read: what it holds back
     bool audit = false;
     std::int64_t sent_ms = 0;
+    bool clears_the_way = false;  // a removal with the create of the same znode right behind it
   };
 
   Node& node_at(const std::string& path);
@@ -113,6 +114,7 @@ class Replay {
 
   void send(Node& node, ZkRequest request, bool audit, Now now, Actions& actions);
   void send_parents(const std::string& path, Actions& actions);
+  void send_clearing(Node& node, Now now, Actions& actions);
   void send_write(Node& node, Now now, Actions& actions);
   void send_audits(Now now, Actions& actions);
   void send_sync(Actions& actions);
@@ -120,6 +122,7 @@ class Replay {
   void forget_parents(const std::string& path);
   const ZkReply* parent_error(const std::string& path) const;
 
+  void way_cleared(Node& node, const ZkReply& reply);
   void parent_replied(const Flight& flight, const ZkReply& reply);
   void read_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
   void audit_replied(Node& node, const ZkReply& reply, Effects& effects);
@@ -138,7 +141,6 @@ class Replay {
   std::multiset<Key> read_flying_;
   std::map<Key, Node*> write_ready_;
   std::set<Key> waiting_;           // wanted anew while a request for what was wanted before is in flight
-  std::optional<Key> barrier_;      // its znode was removed to be created anew; nothing behind goes before that
   std::deque<std::string> audits_;  // confirmed nodes to be looked at, and watched
   std::multimap<std::int64_t, std::string> retries_;  // steady ms -> set aside
 

@@ -166,6 +166,11 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
     }
     return;
   }
+  assert(found != nodes_.end());  // a node with a request in flight is never erased
+  if (flight.clears_the_way) {
+    way_cleared(found->second, reply);
+    return;  // the create right behind it decides
+  }
   --reads_and_writes_flying_;
   if (reply.code != ZkCode::unknown_outcome && reply.code != ZkCode::not_sent) {
     window_.answered(now.steady_ms - flight.sent_ms);
@@ -173,7 +178,6 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
   if (flight.verb == ZkVerb::read) {
     read_flying_.erase(read_flying_.find(flight.key));
   }
-  assert(found != nodes_.end());  // a node with a request in flight is never erased
   Node& node = found->second;
   node.place = Place::none;
   stop_waiting(node);
@@ -181,6 +185,31 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
     read_replied(node, flight, reply, now, effects);
   } else {
     write_replied(node, flight, reply, now, effects);
+  }
+}
+
+void Replay::way_cleared(Node& node, const ZkReply& reply) {
+  switch (reply.code) {
+    case ZkCode::ok:
+    case ZkCode::no_node:
+      node.remote = Remote::absent;
+      node.content = Seq{};
+      node.registered_at = 0;
+      return;
+    case ZkCode::bad_version:
+    case ZkCode::unknown_outcome:
+    case ZkCode::not_sent:
+    case ZkCode::throttled:
+      return;  // the create finds the znode, and it is read again
+    case ZkCode::node_exists:
+    case ZkCode::not_empty:
+    case ZkCode::parent_ephemeral:
+    case ZkCode::no_auth:
+    case ZkCode::invalid_path:
+    case ZkCode::quota_exceeded:
+    case ZkCode::refused:
+      node.not_cleared = reply;
+      return;
   }
 }
 
@@ -288,6 +317,10 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
     case ZkCode::node_exists:
     case ZkCode::bad_version:
       node.remote = Remote::unknown;
+      if (const auto why = std::exchange(node.not_cleared, std::nullopt)) {
+        refused(node, flight, *why, now, effects);
+        return;
+      }
       enqueue(node);
       return;
     case ZkCode::unknown_outcome:

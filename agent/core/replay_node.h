@@ -33,8 +33,9 @@ struct Replay::Node {
   bool audit_again = false;
   std::uint32_t attempts = 0;
   std::uint32_t parent_races = 0;
-  bool convicted = false;  // its request made the servers cut the connection
-  Reason reason;           // while set aside
+  std::optional<ZkReply> not_cleared;  // why the removal before the create in flight was refused
+  bool convicted = false;              // its request made the servers cut the connection
+  Reason reason;                       // while set aside
 
   Key key() const { return {seq, present}; }
 };

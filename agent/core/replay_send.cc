@@ -55,12 +55,8 @@ void Replay::send_parents(const std::string& path, Actions& actions) {
 }
 
 void Replay::send_write(Node& node, Now now, Actions& actions) {
-  const Key key = node.key();
-  if (!node.present || node.remote == Remote::former) {
+  if (!node.present) {
     assert(node.remote == Remote::ours || node.remote == Remote::former);
-    if (node.present) {
-      barrier_ = key;
-    }
     send(node, ZkRequest{ZkVerb::remove, node.path, "", node.stat.version}, false, now, actions);
     return;
   }
@@ -70,17 +66,28 @@ void Replay::send_write(Node& node, Now now, Actions& actions) {
     send(node, ZkRequest{ZkVerb::set, node.path, registration->data, node.stat.version}, false, now, actions);
     return;
   }
+  if (node.remote == Remote::former) {
+    send_clearing(node, now, actions);
+  }
   send_parents(node.path, actions);
   send(node, ZkRequest{ZkVerb::create, node.path, registration->data, -1}, false, now, actions);
-  if (barrier_ && *barrier_ == key) {
-    barrier_.reset();
-  }
+}
+
+// A znode of a former session goes with that session, so it is made anew under this one. Both requests go out together:
+// readers miss the name no longer than the servers take between two requests, and nothing overtakes.
+void Replay::send_clearing(Node& node, Now now, Actions& actions) {
+  const OpId op{next_op_++};
+  Flight flight{node.path, ZkVerb::remove, node.seq, node.key(), false};
+  flight.clears_the_way = true;
+  flight.sent_ms = now.steady_ms;
+  flights_.emplace(op.value, std::move(flight));
+  node.not_cleared.reset();
+  actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::remove, node.path, "", node.stat.version}});
 }
 
 bool Replay::may_write(const Key& key) const {
   return !(!read_ready_.empty() && read_ready_.begin()->first < key) &&
-         !(!read_flying_.empty() && *read_flying_.begin() < key) && !(!waiting_.empty() && *waiting_.begin() < key) &&
-         !(barrier_ && *barrier_ < key);
+         !(!read_flying_.empty() && *read_flying_.begin() < key) && !(!waiting_.empty() && *waiting_.begin() < key);
 }
 
 void Replay::retry_due(Now now) {
@@ -118,9 +125,7 @@ void Replay::pump(Now now, Actions& actions) {
   while (!write_ready_.empty() && window_.room(reads_and_writes_flying_) && may_write(write_ready_.begin()->first) &&
          window_.take_share(now.steady_ms)) {
     Node& node = *write_ready_.begin()->second;
-    const std::optional<Key> barrier = barrier_;
     take_out(node);
-    barrier_ = barrier;
     send_write(node, now, actions);
   }
   send_audits(now, actions);

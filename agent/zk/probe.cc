@@ -29,6 +29,8 @@ std::string words(ServerState state, bool plural) {
       return plural ? "answer but have no quorum" : "answers but has no quorum";
     case ServerState::serving:
       return plural ? "serve, and a session is being made" : "serves, and a session is being made";
+    case ServerState::hangs_up:
+      return plural ? "accept connections and hang up" : "accepts connections and hangs up";
     case ServerState::answers:
       return plural ? "accept connections but do not say whether they serve"
                     : "accepts connections but does not say whether it serves";
@@ -44,14 +46,18 @@ ServerState read_srvr(std::string_view answer) {
       answer.find("Mode: read-only") != std::string_view::npos) {
     return ServerState::no_quorum;
   }
+  if (answer.empty()) {
+    return ServerState::hangs_up;
+  }
   return answer.find("Mode: ") != std::string_view::npos ? ServerState::serving : ServerState::answers;
 }
 
 std::string describe(const std::vector<Verdict>& verdicts) {
   assert(!verdicts.empty());
   std::string text;
-  constexpr ServerState kOrder[] = {ServerState::refuses,   ServerState::unreachable, ServerState::silent,
-                                    ServerState::no_quorum, ServerState::answers,     ServerState::serving};
+  constexpr ServerState kOrder[] = {ServerState::refuses,  ServerState::unreachable, ServerState::silent,
+                                    ServerState::hangs_up, ServerState::no_quorum,   ServerState::answers,
+                                    ServerState::serving};
   for (const ServerState state : kOrder) {
     std::size_t count = 0;
     std::string labels;
@@ -141,7 +147,7 @@ class Prober::Round : public std::enable_shared_from_this<Round> {
       return;
     }
     if (error) {
-      settle(attempt, ServerState::answers, "");
+      settle(attempt, ServerState::hangs_up, "");
       return;
     }
     boost::asio::async_read(attempt.socket, boost::asio::dynamic_buffer(attempt.answer, kMaxAnswer),

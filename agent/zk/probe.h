@@ -22,6 +22,7 @@ enum class ServerState {
   refuses,      // nobody listens
   unreachable,  // the network says no
   silent,       // no answer in time
+  hangs_up,     // something listens and says nothing: a balancer without a server, a server with too many connections
   no_quorum,    // it runs and cannot serve
   serving,
   answers,  // something answers; it does not say whether it serves

@@ -38,7 +38,7 @@ Prober::Pace pace_of(const ZkClient::Options& options) {
 
 bool cannot_serve(const Verdict& verdict) {
   return verdict.state == ServerState::refuses || verdict.state == ServerState::unreachable ||
-         verdict.state == ServerState::no_quorum;
+         verdict.state == ServerState::hangs_up || verdict.state == ServerState::no_quorum;
 }
 
 std::string seconds_text(std::int64_t ms) {

@@ -42,8 +42,8 @@ History::Outcome History::change() {
   return die < 6 ? put(instance) : die < 8 ? remove(instance) : batch();
 }
 
-History::Outcome History::put(const std::string& instance) {
-  const Effect effect{instance, fresh_data()};
+History::Outcome History::put(const std::string& instance, std::size_t filling) {
+  const Effect effect{instance, fresh_data() + std::string(filling, 'y')};
   const std::string body = nlohmann::json{{"data", *effect.data}}.dump();
   return settle(http_.put(target(instance), body), {effect});
 }

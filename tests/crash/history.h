@@ -36,7 +36,8 @@ class History {
 
   // One random change: a registration, an update, a deregistration or a batch.
   Outcome change();
-  Outcome put(const std::string& instance);
+  // `filling`: so many bytes more of data.
+  Outcome put(const std::string& instance, std::size_t filling = 0);
   Outcome remove(const std::string& instance);
   // Two registrations and the deregistration of a name that stands, if there is one.
   Outcome batch();

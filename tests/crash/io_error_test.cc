@@ -18,12 +18,19 @@ constexpr int kChanges = 30;
 constexpr std::uint64_t kScript = 31'264;
 constexpr auto kRecovery = std::chrono::seconds(10);
 
+constexpr int kForEver = 0;
+constexpr int kBurst = 4;  // so that opening the store again fails at first, too
+
 struct Case {
   const char* call;
   const char* error;
-  bool for_ever;
+  int times;  // in a row; kForEver
   Files files = Files::state;
 };
+
+const char* how_long(const Case& fault) {
+  return fault.times == kForEver ? "for_ever" : fault.times == 1 ? "once" : "burst";
+}
 
 class IoError : public ::testing::TestWithParam<Case> {
  protected:
@@ -70,7 +77,8 @@ void IoError::befall(int k) {
   const Case& fault = GetParam();
   Daemon daemon;
   History history(daemon.socket(), "web", kScript);
-  const std::string when = std::to_string(k) + (fault.for_ever ? "+" : "");
+  const std::string when =
+      std::to_string(k) + (fault.times == kForEver ? "+" : ".." + std::to_string(k + fault.times - 1));
   const bool full = std::string(fault.error) == "ENOSPC" || std::string(fault.error) == "EDQUOT";
   if (daemon.start(inject(daemon, fault.call, std::string("error=") + fault.error + ":when=" + when, fault.files))) {
     int refused = 0;
@@ -79,14 +87,14 @@ void IoError::befall(int k) {
         ++refused;
         EXPECT_TRUE(history.last_status() == 503 || (full && history.last_status() == 507)) << history.last_status();
         expect_served(daemon);
-        if (!fault.for_ever) {
+        if (fault.times != kForEver) {
           expect_recovery(history, daemon);
         }
       }
     }
     refused_ += refused;
     UnixHttp http(daemon.socket());
-    if (const auto listing = list_all(http); !fault.for_ever && listing) {
+    if (const auto listing = list_all(http); fault.times != kForEver && listing) {
       history.check(*listing);
     }
     EXPECT_FALSE(daemon.ended()) << daemon.log();
@@ -117,43 +125,45 @@ TEST_P(IoError, AcknowledgedStaysAndTheAgentRecovers) {
     }
   } else {
     Rng rng(static_cast<std::uint64_t>(number_from_environment("LIMPET_CRASH_SEED", 1)) * 77 +
-            (fault.for_ever ? 1 : 0));
+            static_cast<std::uint64_t>(fault.times));
     points = {static_cast<int>(rng.between(1, last)), static_cast<int>(rng.between(last / 2 + 1, last))};
   }
   for (const int k : points) {
-    SCOPED_TRACE(std::string(fault.error) + " at " + fault.call + " number " + std::to_string(k) +
-                 (fault.for_ever ? " and from then on" : ""));
+    SCOPED_TRACE(std::string(fault.error) + " at " + fault.call + " number " + std::to_string(k) + " " +
+                 how_long(fault));
     befall(k);
     if (HasFatalFailure()) {
       return;
     }
   }
   std::printf("io errors: %s%s %s %s: %zu points of %d, %d changes refused, %d starts refused\n", fault.call,
-              fault.files == Files::wal ? " on the log" : "", fault.error, fault.for_ever ? "for ever" : "once",
-              points.size(), last, refused_, no_start_);
+              fault.files == Files::wal ? " on the log" : "", fault.error, how_long(fault), points.size(), last,
+              refused_, no_start_);
 }
 
 std::vector<Case> cases() {
   std::vector<Case> out;
   for (const char* call : {"write", "fdatasync", "fsync", "rename", "openat"}) {
     for (const char* error : {"EIO", "ENOSPC"}) {
-      out.push_back({call, error, false});
-      out.push_back({call, error, true});
+      out.push_back({call, error, 1});
+      out.push_back({call, error, kForEver});
     }
   }
   for (const char* call : {"write", "fdatasync"}) {
     for (const char* error : {"EIO", "ENOSPC"}) {
-      out.push_back({call, error, false, Files::wal});
+      out.push_back({call, error, 1, Files::wal});
     }
   }
-  out.push_back({"write", "EDQUOT", false, Files::wal});
-  out.push_back({"write", "EROFS", true, Files::wal});  // what a remount leaves of files that are open
+  out.push_back({"fdatasync", "EIO", kBurst});
+  out.push_back({"write", "ENOSPC", kBurst});
+  out.push_back({"write", "EDQUOT", 1, Files::wal});
+  out.push_back({"write", "EROFS", kForEver, Files::wal});  // what a remount leaves of files that are open
   return out;
 }
 
 INSTANTIATE_TEST_SUITE_P(Calls, IoError, ::testing::ValuesIn(cases()), [](const auto& info) {
-  return std::string(info.param.call) + (info.param.files == Files::wal ? "_wal_" : "_") + info.param.error +
-         (info.param.for_ever ? "_for_ever" : "_once");
+  return std::string(info.param.call) + (info.param.files == Files::wal ? "_wal_" : "_") + info.param.error + "_" +
+         how_long(info.param);
 });
 
 }  // namespace

@@ -1,9 +1,12 @@
 // P10: the sessions of many agents come back at once, and what just came up can bear it. Also how soon one finds back
 // after an election, and that our reader of transaction logs says what ZooKeeper's own says.
 #include <algorithm>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <cstdio>
 #include <regex>
+#include <thread>
 
 #include "agent/zk/zk_client.h"
 #include "tests/faults/fixture.h"
@@ -86,6 +89,7 @@ class Crowd {
   std::size_t replies_ = 0;
   std::size_t expired_ = 0;
   boost::asio::io_context io_{1};
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_{io_.get_executor()};
   std::vector<std::unique_ptr<zk::ZkClient>> clients_;
 };
 

@@ -22,10 +22,14 @@ class Reach : public Faults {
     auto agent = make_agent(timeout, servers);
     EXPECT_TRUE(agent->start()) << agent->log();
     const auto before = steady_clock::now();
-    put(*agent, 0, 1);
+    ++name_;  // the one before is still held by the session of the agent before
+    put(*agent, name_, name_ + 1);
     EXPECT_TRUE(agent->wait_settled(seconds(40))) << servers << agent->log();
     return std::chrono::duration_cast<milliseconds>(steady_clock::now() - before);
   }
+
+ private:
+  int name_ = 0;
 };
 
 // Says the same to whoever connects, whatever is said to it, and hangs up.
@@ -64,7 +68,7 @@ class Babbler {
 
 TEST_F(Reach, A31_OneOfUpToSixServersIsAlive) {
   for (int n = 1; n <= 6; ++n) {
-    for (const int alive : {0, n / 2, n - 1}) {
+    for (const int alive : {0, n - 1}) {
       std::string list;
       for (int i = 0; i < n; ++i) {
         list += (i == 0 ? "" : ",") + (i == alive ? proxy(0).address() : "127.0.4." + std::to_string(i + 1) + ":1");

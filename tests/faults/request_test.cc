@@ -7,7 +7,7 @@ namespace {
 
 class LostReply : public Faults {
  protected:
-  // Does `change`, which makes the agent send one of these, and loses the n-th of them once on each server.
+  // Does `change`, which makes the agent send one of these, and loses the n-th of them.
   void lose(AgentProcess& agent, std::vector<ZkOpcode> opcodes, int n, bool swallow,
             const std::function<void()>& change) {
     const auto before = sums().fired;
@@ -15,11 +15,11 @@ class LostReply : public Faults {
       one->lose_reply(opcodes, n, swallow);
     }
     change();
-    ASSERT_TRUE(agent.wait_settled()) << agent.status().dump();
-    EXPECT_GE(sums().fired, before + 1) << "nothing was lost";
+    EXPECT_TRUE(eventually([&] { return sums().fired > before; }, std::chrono::seconds(10))) << "nothing was lost";
     for (const auto& one : proxies_) {
       one->forget();
     }
+    ASSERT_TRUE(agent.wait_settled()) << agent.status().dump();
   }
 };
 
@@ -62,29 +62,24 @@ TEST_F(LostReply, A28_OfParentsReadsAndSyncs) {
   lose(*agent, {ZkOpcode::create}, 1, false, [&] { put(*agent, 0, 10); });
   lose(*agent, {ZkOpcode::exists}, 1, false, [&] { put(*agent, 10, 20); });
   // A cut makes it look again at what stands.
-  lose(*agent, {ZkOpcode::sync}, 1, false, [&] {
-    proxy(proxy_of(*agent)).cut();
-    EXPECT_TRUE(eventually([&] { return sums().fired >= 3; }));
-  });
+  lose(*agent, {ZkOpcode::sync}, 1, false, [&] { proxy(proxy_of(*agent)).cut(); });
   expect_exactly(*agent, 0, 20);
   EXPECT_EQ(count(transactions(), "delete"), 0U);
 }
 
 TEST_F(LostReply, A29_OfARemovalThatIsFollowedByTheNextRegistration) {
   auto agent = start_agent();
-  put(*agent, 0, 20, "first");
+  put(*agent, 0, 8, "first");
   ASSERT_TRUE(agent->wait_settled());
-  for (const bool swallow : {false, true}) {
-    const std::string word = swallow ? "third" : "second";
-    lose(*agent, {ZkOpcode::remove}, 2, swallow, [&] {
-      UnixHttp http(agent->socket());
-      for (int i = 0; i < 20; ++i) {
-        EXPECT_EQ(http.del(target(i)).status, 202);
-        put(*agent, i, i + 1, word);
-      }
+  for (int i = 0; i < 8; ++i) {
+    const auto before = sums().fired;
+    lose(*agent, {ZkOpcode::remove}, 1, i % 2 == 1, [&] {
+      EXPECT_EQ(UnixHttp(agent->socket()).del(target(i)).status, 202);
+      EXPECT_TRUE(eventually([&] { return sums().fired > before; }));
+      put(*agent, i, i + 1, "second");
     });
-    expect_exactly(*agent, 0, 20, word);
   }
+  expect_exactly(*agent, 0, 8, "second");
 }
 
 }  // namespace

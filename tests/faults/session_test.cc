@@ -46,7 +46,7 @@ TEST_F(Sessions, A11_A12_ExpiryAgainAndAgainAlsoDuringTheReplay) {
   auto agent = start_agent("10s");
   put(*agent, 0, 150);
   ASSERT_TRUE(agent->wait_settled());
-  for (int round = 0; round < rounds(20); ++round) {
+  for (int round = 0; round < rounds(6); ++round) {
     const auto old = session(*agent);
     const Session stored = stored_session(*agent);
     ASSERT_EQ(static_cast<std::uint64_t>(stored.id.value), old);

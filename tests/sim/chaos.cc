@@ -34,6 +34,10 @@ core::RegisterRequest Simulation::random_register() {
   if (rng_.chance(0.02)) {
     request.path = "/elsewhere/p";
   }
+  if (history_.has(Fault::poison) && rng_.chance(0.1)) {
+    request.data += kPoison;
+    ++tally_.faults[static_cast<std::size_t>(Fault::poison)];
+  }
   last_requests_[request.id] = request;
   return request;
 }
@@ -69,7 +73,7 @@ void Simulation::call() {
     }
     event = std::move(submit);
   }
-  model_.submitted(event, *core_);
+  model_.submitted(event, *core_, low_);
   step(std::move(event));
 }
 
@@ -99,6 +103,12 @@ void Simulation::undo_due() {
     ensemble_->set_frozen(false);
     judge_.thawed();
   }
+  if (due(room_at_)) {
+    space(false);
+  }
+  if (due(alone_at_)) {
+    rival_gone();
+  }
   if (due(restart_at_)) {
     start_agent();
   }
@@ -118,11 +128,15 @@ void Simulation::inject() {
   if (tracing_) {
     note(std::string("**** ") + name_of(fault));
   }
-  ++tally_.faults[static_cast<std::size_t>(fault)];
+  ++injected_;
+  if (fault != Fault::poison) {  // that one is counted by its requests
+    ++tally_.faults[static_cast<std::size_t>(fault)];
+  }
   inject_agent_fault(fault);
   inject_ensemble_fault(fault);
   inject_store_fault(fault);
   inject_outsider(fault);
+  inject_neighbourhood_fault(fault);
 }
 
 void Simulation::inject_agent_fault(Fault fault) {
@@ -212,6 +226,11 @@ void Simulation::inject_ensemble_fault(Fault fault) {
         ensemble_->wipe();
       }
       break;
+    case Fault::rolled_back:
+      if (rng_.chance(0.3)) {
+        ensemble_->roll_back(rng_.between(1, 30));
+      }
+      break;
     case Fault::bad_credentials:
       ensemble_->set_auth_broken(true);
       credentials_back_at_ = now + duration();
@@ -235,6 +254,48 @@ void Simulation::inject_store_fault(Fault fault) {
     store_.fail_next_append(fault == Fault::store_full ? Errc::full : Errc::io, rng_.chance(0.5));
     store_.fail_reopens(static_cast<std::uint32_t>(rng_.below(4)));
   }
+}
+
+// The disk's room, and others who have what is ours: our session, or our state.
+void Simulation::inject_neighbourhood_fault(Fault fault) {
+  const std::int64_t now = clock_.steady_ms();
+  if (fault == Fault::low_on_space) {
+    space(true);
+    room_at_ = now + duration();
+  } else if (fault == Fault::rival_process && ensemble_->attached_session()) {
+    ensemble_->end_rival();
+    alone_at_ = now + duration();
+    rival_since_ = now;
+    rival_connects_ = ensemble_->connects();
+    rival_faults_ = injected_;
+    ensemble_->rival(*ensemble_->attached_session(), alone_at_ - now);
+  } else if (fault == Fault::copied_state && core_) {
+    crash_agent(false);
+    judge_.estrange();
+    ensemble_->estrange_sessions(duration());  // the other machine goes on, for a while
+    options_.host = "machine " + std::to_string(++hosts_);
+    restart_at_ = now + rng_.between(0, 1500);
+  }
+}
+
+void Simulation::space(bool low) {
+  if (low_ != low) {
+    low_ = low;
+    if (core_ && thaw_at_ == kNever) {
+      step(core::SpaceChanged{low_});
+    }
+  }
+}
+
+// Two processes with one session must not keep the servers busy: ten tries in a row, then one in five seconds.
+void Simulation::rival_gone() {
+  const std::uint64_t connects = ensemble_->connects() - rival_connects_;
+  const auto seconds = static_cast<std::uint64_t>((clock_.steady_ms() - rival_since_) / 1000);
+  if (injected_ == rival_faults_ && !any_poison() && connects > 12 + seconds / 5) {
+    verdict_.fail("I12", std::to_string(connects) + " connects in " + std::to_string(seconds) +
+                             " s while another process held the session");
+  }
+  ensemble_->end_rival();
 }
 
 std::string Simulation::random_path() {

@@ -49,6 +49,7 @@ bool Simulation::run() {
   tally_.simulated_ms += static_cast<std::uint64_t>(clock_.steady_ms() - 1'000'000);
   tally_.acknowledged += model_.acknowledged();
   tally_.writes += judge_.writes();
+  tally_.poisonings += ensemble_->poisonings();
   return !verdict_.failed();
 }
 
@@ -96,8 +97,8 @@ void Simulation::heal() {
   calm.max_latency_ms = std::min<std::int64_t>(calm.max_latency_ms, 20);
   calm.min_latency_ms = std::min(calm.min_latency_ms, calm.max_latency_ms);
   ensemble_->set_options(calm);
-  for (std::int64_t* at :
-       {&network_back_at_, &quorum_back_at_, &credentials_back_at_, &allow_at_, &thaw_at_, &restart_at_}) {
+  for (std::int64_t* at : {&network_back_at_, &quorum_back_at_, &credentials_back_at_, &allow_at_, &thaw_at_,
+                           &restart_at_, &room_at_, &alone_at_}) {
     *at = *at == kNever ? kNever : clock_.steady_ms();
   }
   store_.heal();
@@ -110,7 +111,8 @@ void Simulation::heal() {
 std::int64_t Simulation::heal_ms() const {
   constexpr Fault kSlow[] = {
       Fault::refused_reattach, Fault::wiped_servers, Fault::foreign_znodes, Fault::operators,  Fault::acl,
-      Fault::bad_credentials,  Fault::ghosts,        Fault::store_failure,  Fault::store_full, Fault::nested_paths};
+      Fault::bad_credentials,  Fault::ghosts,        Fault::store_failure,  Fault::store_full, Fault::nested_paths,
+      Fault::poison,           Fault::copied_state,  Fault::rival_process,  Fault::rolled_back};
   const bool slow = std::any_of(std::begin(kSlow), std::end(kSlow), [this](Fault f) { return history_.has(f); });
   const bool suspects = std::any_of(losses_.begin(), losses_.end(), [](const auto& lost) { return lost.second >= 3; });
   return slow || suspects ? kHealMs : kFastHealMs;
@@ -139,15 +141,25 @@ void Simulation::check_quiet() {
   const std::uint64_t writes = judge_.writes();
   const std::uint64_t ticks = ticks_;
   const std::uint64_t sends = sends_;
+  const std::uint64_t poisonings = ensemble_->poisonings();
+  const auto poisons = static_cast<std::uint64_t>(
+      std::count_if(model_.accepted().begin(), model_.accepted().end(),
+                    [](const auto& entry) { return entry.second.present && entry.second.data.ends_with(kPoison); }));
   run_until(clock_.steady_ms() + kQuietMs);
   if (verdict_.failed()) {
     return;
   }
-  if (const std::string differs = difference(); !differs.empty()) {
+  if (const std::string differs = difference_soon(); !differs.empty()) {
     verdict_.fail("I4", "converged, and then no more: " + differs);
   }
+  if (ensemble_->poisonings() - poisonings > 4 * poisons + 4) {
+    verdict_.fail("I12", std::to_string(ensemble_->poisonings() - poisonings) + " connections cut in " +
+                             std::to_string(kQuietMs / 1000) + " s, by " + std::to_string(poisons) +
+                             " poisonous registrations");
+  }
   const std::uint64_t registrations = model_.accepted().size() + 4;
-  if (judge_.writes() != writes && !history_.has(Fault::foreign_znodes) && !history_.has(Fault::nested_paths)) {
+  if (judge_.writes() != writes && !history_.has(Fault::foreign_znodes) && !history_.has(Fault::copied_state) &&
+      !history_.has(Fault::nested_paths)) {
     verdict_.fail("I6", "writes though nothing changed");
   }
   if (ticks_ - ticks > 200 + 20 * registrations || sends_ - sends > 40 * registrations) {
@@ -209,6 +221,11 @@ std::string Simulation::difference_of(const RegistrationId& id, const Accepted& 
       return view->state == core::State::blocked ? "" : is + "and " + above + " is ephemeral";
     }
   }
+  if (accepted.data.ends_with(kPoison)) {
+    const bool told =
+        view->state == core::State::blocked && view->reason && view->reason->code == core::ReasonCode::too_large;
+    return told ? "" : is + "and its content is poisonous";
+  }
   if (standing == nullptr) {
     return is + "and no znode stands there";
   }
@@ -224,6 +241,19 @@ std::string Simulation::difference_of(const RegistrationId& id, const Accepted& 
     return is + "its znode stands, but what is shown of it differs";
   }
   return core_->settled(id, accepted.seq) ? "" : is + "but not settled";
+}
+
+bool Simulation::any_poison() const {
+  return history_.has(Fault::poison);
+}
+
+std::string Simulation::difference_soon() {
+  std::string differs = difference();
+  for (int i = 0; i < 20 && any_poison() && !differs.empty() && !verdict_.failed(); ++i) {
+    run_until(clock_.steady_ms() + kLookMs);
+    differs = difference();
+  }
+  return differs;
 }
 
 std::string Simulation::difference() const {
@@ -248,7 +278,7 @@ std::string Simulation::difference() const {
     }
   }
   for (const auto& [path, znode] : ensemble_->znodes().all()) {
-    if (judge_.is_ours(znode.stat.ephemeral_owner) && !wanted.contains(path)) {
+    if (judge_.is_ours(znode.stat.ephemeral_owner) && !wanted.contains(path) && !judge_.resurrected(path, znode)) {
       return "a ghost: " + path + " data=" + znode.data;
     }
   }

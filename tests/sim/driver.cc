@@ -1,6 +1,7 @@
 // The driver's part of the simulation: what agent/agent.cc and storage/group_commit.cc do, in simulated time.
 #include <algorithm>
 #include <cassert>
+#include <set>
 #include <type_traits>
 #include <utility>
 
@@ -24,6 +25,7 @@ core::Options options_of(const History& history) {
   core::Options options;
   options.root = "/services";
   options.paths = {"/x"};
+  options.host = "machine 1";
   options.window = history.window;
   options.seed = history.seed;
   if (history.has(Fault::small_limits)) {
@@ -44,6 +46,7 @@ void Tally::add(const Tally& other) {
   writes += other.writes;
   crashes += other.crashes;
   simulated_ms += other.simulated_ms;
+  poisonings += other.poisonings;
   for (std::size_t i = 0; i < kFaultCount; ++i) {
     faults[i] += other.faults[i];
   }
@@ -60,6 +63,9 @@ Simulation::Simulation(const History& history, Mutation mutation, bool trace)
   ensemble_ = std::make_unique<FakeEnsemble>(
       clock_, rng_.next(), history.ensemble, [this](core::Event event) { step(std::move(event)); }, &judge_);
   judge_.attach(ensemble_.get());
+  if (history.has(Fault::poison)) {
+    ensemble_->poison(kPoison);
+  }
   for (std::uint32_t i = 0; i < history.ids; ++i) {
     ids_.push_back(RegistrationId{i % 2 == 0 ? "a" : "b", std::to_string(i)});
   }
@@ -80,13 +86,16 @@ void Simulation::start_agent() {
   restart_at_ = kNever;
   auto stored = store_.load();
   assert(stored.ok());
-  mutator_.stored(*stored);
+  mutator_.stored(*stored, options_.host);
   if (tracing_) {
     note("---- agent starts, last_seq=" + std::to_string(stored->last_seq.value));
   }
   core_ = std::make_unique<core::Core>(options_, std::move(*stored));
   model_.decided(*core_);
   step(core::Started{});
+  if (low_) {
+    step(core::SpaceChanged{true});
+  }
 }
 
 void Simulation::crash_agent(bool power_cut) {
@@ -230,12 +239,24 @@ void Simulation::carry_out(core::Action action) {
           ensemble_->start(a);
         } else if constexpr (std::is_same_v<T, core::ZkStop>) {
           ensemble_->stop(a);
+          if (mutator_.is(Mutation::never_stand_back)) {
+            early_.push_back(core::ServersChanged{});
+          }
         } else if constexpr (std::is_same_v<T, core::ZkSend>) {
           ++sends_;
           if (windowed(a.request.verb)) {
             in_flight_.emplace(a.op.value, a.request.path);
           }
-          judge_.sending(a, in_flight_.size(), history_.window);
+          // A znode that is replaced has two in flight, its removal and its creation, and counts once.
+          std::size_t in_flight = in_flight_.size();
+          if (in_flight > history_.window) {
+            std::set<std::string_view> znodes;
+            for (const auto& [op, path] : in_flight_) {
+              znodes.insert(path);
+            }
+            in_flight = znodes.size();
+          }
+          judge_.sending(a, in_flight, history_.window);
           if (mutator_.refuses(a)) {
             early_.push_back(core::ZkReplied{a.epoch, a.op, core::ZkReply{core::ZkCode::refused, {}, {}, "mutated"}});
           } else {
@@ -317,6 +338,7 @@ void Simulation::reopen_store() {
   reopen_at_ = kNever;
   core::StoreReopened event;
   event.status = store_.reopen();
+  event.low_on_space = low_;
   if (event.status.ok()) {
     auto state = store_.load();
     assert(state.ok());
@@ -330,7 +352,7 @@ void Simulation::reopen_store() {
 
 std::int64_t Simulation::next_due() const {
   std::int64_t at = std::min({restart_at_, thaw_at_, network_back_at_, quorum_back_at_, credentials_back_at_, allow_at_,
-                              ensemble_->next_at()});
+                              room_at_, alone_at_, ensemble_->next_at()});
   if (core_ && thaw_at_ == kNever) {
     at = std::min({at, timer_at_, commit_at_, in_hand_.empty() ? reopen_at_ : kNever});
   }

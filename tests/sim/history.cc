@@ -12,7 +12,8 @@ constexpr std::array<const char*, kFaultCount> kNames = {
     "expiry",        "silent_expiry", "refused_reattach", "wiped_servers", "foreign_znodes",  "operators",
     "acl",           "throttling",    "bad_credentials",  "store_failure", "store_full",      "frozen_agent",
     "slow_disk",     "slow_network",  "lagging_follower", "odd_ticks",     "servers_changed", "wall_jumps",
-    "nested_paths",  "ghosts",        "small_window",     "small_limits",
+    "nested_paths",  "ghosts",        "small_window",     "small_limits",  "poison",          "low_on_space",
+    "copied_state",  "rival_process", "rolled_back",
 };
 
 bool left_out(std::string_view name) {

@@ -41,10 +41,18 @@ enum class Fault : std::size_t {
   ghosts,
   small_window,
   small_limits,
+  poison,
+  low_on_space,
+  copied_state,
+  rival_process,
+  rolled_back,
   kCount,
 };
 inline constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::kCount);
 const char* name_of(Fault fault);
+
+// In a content, makes it one that the servers cut the connection for.
+inline constexpr const char* kPoison = "~poison";
 
 struct History {
   std::uint64_t seed = 0;

@@ -35,10 +35,14 @@ void Judge::persisting(const core::Persist& persist) {
 void Judge::starting(const core::ZkStart& start) {
   const std::optional<Session>& stored = store_.written().session;
   if (!start.session) {
-    if (stored && !told_expired_.contains(stored->id) && ensemble_->session_alive(stored->id)) {
+    if (stored && !told_expired_.contains(stored->id) && !estranged_.contains(stored->id) &&
+        ensemble_->session_alive(stored->id)) {
       verdict_.fail("I6", "a new session is asked for while the one on disk lives");
     }
     return;
+  }
+  if (estranged_.contains(start.session->id)) {
+    verdict_.fail("I8", "the session of another machine is taken up");
   }
   if (told_expired_.contains(start.session->id) && !(stored && stored->id == start.session->id)) {
     verdict_.fail("I6", "a session that has ended is asked for");
@@ -46,6 +50,18 @@ void Judge::starting(const core::ZkStart& start) {
   const auto held = held_.find(start.session->id);
   if (held != held_.end() && held->second.password != start.session->password) {
     verdict_.fail("I6", "the session's password was forgotten");
+  }
+}
+
+void Judge::estrange() {
+  estranged_.insert(ours_.begin(), ours_.end());
+  ours_.clear();
+  for (const auto& [path, znode] : ensemble_->znodes().all()) {
+    if (estranged_.contains(znode.stat.ephemeral_owner)) {
+      foreign_since_[path] = clock_.steady_ms();
+      disturbed_.insert(path);
+      exempt(path);
+    }
   }
 }
 
@@ -132,6 +148,9 @@ void Judge::on_transaction(const Txn& txn) {
   } else {
     disturbed_.insert(txn.path);
     if (!txn.session_end) {
+      if (txn.after && txn.by.value == 0 && !is_foreign) {
+        resurrected_[txn.path] = txn.after->stat.czxid;
+      }
       exempt(txn.path);
     }
   }
@@ -176,7 +195,8 @@ void Judge::check_settled(const core::Core& core) {
                       [&](const auto& other) { return other.second.present && other.second.path == path; }) ||
           std::any_of(store_.written().removals.begin(), store_.written().removals.end(),
                       [&](const auto& removal) { return removal.second.path == path; });
-      if (!taken_over && is_ours(znode.stat.ephemeral_owner) && znode.data.starts_with(id.str() + "!")) {
+      if (!taken_over && !resurrected(path, znode) && is_ours(znode.stat.ephemeral_owner) &&
+          znode.data.starts_with(id.str() + "!")) {
         verdict_.fail("I5", id.str() + " is called gone, but stands at " + path);
       }
     }

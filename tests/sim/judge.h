@@ -30,6 +30,8 @@ class Judge final : public FakeEnsemble::Observer {
   void sending(const core::ZkSend& send, std::size_t in_flight, std::uint32_t window);
   void told_expired(SessionId session) { told_expired_.insert(session); }
   void thawed() { calm_since_ = clock_.steady_ms(); }
+  // The state directory is another machine's from here on: what sessions it knows are a stranger's.
+  void estrange();
   // From here on, the order at and below this path is nobody's fault.
   void exempt(const std::string& path) { exempt_.insert(path); }
 
@@ -37,6 +39,12 @@ class Judge final : public FakeEnsemble::Observer {
   void check_settled(const core::Core& core);
 
   bool is_ours(SessionId session) const { return ours_.contains(session); }
+  // A backup that was restored brought back what had been deregistered, under a session that is still ours. Nobody
+  // can know that, and it stays until the session ends.
+  bool resurrected(const std::string& path, const Znode& znode) const {
+    const auto it = resurrected_.find(path);
+    return it != resurrected_.end() && it->second == znode.stat.czxid;
+  }
   std::uint64_t writes() const { return writes_; }
 
   // ---- FakeEnsemble::Observer
@@ -63,6 +71,8 @@ class Judge final : public FakeEnsemble::Observer {
 
   std::set<SessionId> ours_;
   std::set<SessionId> told_expired_;
+  std::set<SessionId> estranged_;
+  std::map<std::string, Zxid> resurrected_;
   std::map<SessionId, Session> held_;  // that the store has held, with their passwords
   std::map<std::pair<std::string, std::string>, std::pair<Seq, RegistrationId>> contents_;  // (path, data) -> change
   std::map<std::string, std::set<Seq>> removals_;                                           // path -> asked for by

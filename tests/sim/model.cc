@@ -38,7 +38,7 @@ std::string Model::path_of(const RegisterRequest& request) const {
 
 // ---- Calls
 
-void Model::submitted(const core::Event& event, const core::Core& core) {
+void Model::submitted(const core::Event& event, const core::Core& core, bool low) {
   Call call;
   core::Token token;
   if (const auto* submit = std::get_if<core::Submit>(&event)) {
@@ -59,6 +59,10 @@ void Model::submitted(const core::Event& event, const core::Core& core) {
   }
   if (!anything_open() && !store_.refusing()) {
     expect(call, core);
+  }
+  const auto registers = [](const ChangeRequest& change) { return std::holds_alternative<RegisterRequest>(change); };
+  if (low && std::any_of(call.changes.begin(), call.changes.end(), registers)) {
+    call.expected = std::set<ProblemCode>{ProblemCode::storage_full};
   }
   calls_.emplace(token, std::move(call));
 }
@@ -119,14 +123,21 @@ void Model::replied(const core::Reply& reply, const core::Core& core) {
   Call call = std::move(it->second);
   calls_.erase(it);
   if (const auto* problem = std::get_if<core::Problem>(&reply.result)) {
-    refused(call, *problem);
+    refused(call, *problem, core);
   } else {
     acknowledged(call, std::get<std::vector<AcceptedChange>>(reply.result), core);
   }
 }
 
-void Model::refused(const Call& call, const core::Problem& problem) {
-  if (problem.code == ProblemCode::storage_failed || problem.code == ProblemCode::storage_full) {
+// While the disk works, `storage_full` is a plain refusal, of registrations only.
+void Model::refused(const Call& call, const core::Problem& problem, const core::Core& core) {
+  const bool room_only = call.expected && call.expected->contains(ProblemCode::storage_full) && !store_.refusing() &&
+                         core.status(core::Now{}).storage_healthy;
+  const bool full = problem.code == ProblemCode::storage_full && !room_only;
+  if (full && core.status(core::Now{}).storage_healthy && !store_.refusing()) {
+    verdict_.fail("I11", "refused for want of room, and there is room, or it needs none");
+  }
+  if (problem.code == ProblemCode::storage_failed || full) {
     doubtful_.push_back(call);
     return;
   }

@@ -47,7 +47,8 @@ class Model {
       : store_(store), options_(options), verdict_(verdict) {}
 
   // A caller sent this; where the outcome can be told beforehand, it is remembered.
-  void submitted(const core::Event& submit_or_leave, const core::Core& core);
+  // `low`: the core was told that there is no room for registrations.
+  void submitted(const core::Event& submit_or_leave, const core::Core& core, bool low);
   // The core answered; `core` is asked whether it shows what it said.
   void replied(const core::Reply& reply, const core::Core& core);
   // All actions of a step were carried out: reads must now see what it acknowledged.
@@ -77,7 +78,7 @@ class Model {
   void expect(Call& call, const core::Core& core) const;
   void expect_one(Call& call, std::set<core::ProblemCode>& problems) const;
   bool asked_elsewhere(const core::RegisterRequest& request) const;
-  void refused(const Call& call, const core::Problem& problem);
+  void refused(const Call& call, const core::Problem& problem, const core::Core& core);
   void acknowledged(const Call& call, const std::vector<core::AcceptedChange>& answers, const core::Core& core);
   void acknowledged_change(const Call& call, const core::ChangeRequest& change, const core::AcceptedChange& answer,
                            const core::Core& core);

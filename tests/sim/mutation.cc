@@ -5,6 +5,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/sim/history.h"
+
 namespace limpet::test {
 
 using core::ZkCode;
@@ -30,6 +32,10 @@ const char* name_of(Mutation mutation) {
       "RefuseButApply",
       "TornBatches",
       "StaleData",
+      "ConvictNeighbour",
+      "TakeUpOtherMachine",
+      "IgnoreLowSpace",
+      "NeverStandBack",
       "LoseWatches",
   };
   return kNames[static_cast<std::size_t>(mutation)];
@@ -43,8 +49,11 @@ bool Mutator::event(core::Event& event, std::vector<core::Event>& before) {
     current_ = connected->session.id;
   } else if (const auto* lost = std::get_if<core::ZkDisconnected>(&event); lost != nullptr && lost->epoch == epoch_) {
     decide_unknown(lost->epoch, before);
+    convict_neighbours();
   } else if (auto* reply = std::get_if<core::ZkReplied>(&event)) {
     replied(*reply);
+  } else if (std::holds_alternative<core::SpaceChanged>(event) && is(Mutation::ignore_low_space)) {
+    return false;
   } else if (std::holds_alternative<core::ZkWatchFired>(event) && is(Mutation::lose_watches)) {
     return false;
   }
@@ -71,9 +80,21 @@ void Mutator::decide_unknown(core::Epoch epoch, std::vector<core::Event>& before
   }
 }
 
+void Mutator::convict_neighbours() {
+  const auto poisonous = [](const auto& entry) { return entry.second.data.find(kPoison) != std::string::npos; };
+  if (!is(Mutation::convict_neighbour) || std::none_of(sent_.begin(), sent_.end(), poisonous)) {
+    return;
+  }
+  for (const auto& entry : sent_) {
+    if (entry.second.verb == ZkVerb::create && !poisonous(entry)) {
+      refused_.emplace(entry.second.path, entry.second.data);
+    }
+  }
+}
+
 bool Mutator::refuses(const core::ZkSend& send) const {
   const ZkVerb verb = send.request.verb;
-  return is(Mutation::unknown_is_refused) &&
+  return (is(Mutation::unknown_is_refused) || is(Mutation::convict_neighbour)) &&
          (verb == ZkVerb::create || verb == ZkVerb::set || verb == ZkVerb::remove) &&
          refused_.contains({send.request.path, send.request.data});
 }
@@ -175,7 +196,10 @@ void Mutator::hold_removals(core::Actions& actions) {
   actions = std::move(result);
 }
 
-void Mutator::stored(StoredState& stored) {
+void Mutator::stored(StoredState& stored, const std::string& host) {
+  if (is(Mutation::take_up_other_machine) && stored.session) {
+    stored.session->host = host;
+  }
   if (is(Mutation::forget_session_on_restart)) {
     stored.session.reset();
   } else if (is(Mutation::forget_former_sessions)) {

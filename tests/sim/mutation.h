@@ -32,6 +32,10 @@ enum class Mutation {
   refuse_but_apply,           // the caller hears "invalid", the change happens
   torn_batches,               // a batch is not atomic
   stale_data,                 // a znode gets the content before the present one
+  convict_neighbour,          // what was in flight with a poisonous request is refused in its place, for good
+  take_up_other_machine,      // a copied state directory's session is re-attached to
+  ignore_low_space,           // the core does not hear that the disk is full
+  never_stand_back,           // a let-go handle is replaced at once, however often
   lose_watches,               // nobody hears that a znode changed
   kCount,
 };
@@ -49,12 +53,13 @@ class Mutator {
   // True where the request shall not be sent, but be answered `refused`.
   bool refuses(const core::ZkSend& send) const;
   void actions(core::Actions& actions);
-  void stored(StoredState& stored);
+  void stored(StoredState& stored, const std::string& host);
   // The process died: what was held back is gone.
   void died();
 
  private:
   void replied(core::ZkReplied& replied);
+  void convict_neighbours();
   void decide_unknown(core::Epoch epoch, std::vector<core::Event>& before);
   void swap_creates(core::Actions& actions) const;
   void hold_removals(core::Actions& actions);

@@ -25,7 +25,7 @@ TEST(Simulation, Histories) {
   const RunResult result = run_histories(first, count, seconds, Mutation::none);
   const Tally& tally = result.tally;
   std::cout << "histories=" << tally.histories << " steps=" << tally.steps << " acknowledged=" << tally.acknowledged
-            << " writes=" << tally.writes << " crashes=" << tally.crashes
+            << " writes=" << tally.writes << " crashes=" << tally.crashes << " poisonings=" << tally.poisonings
             << " simulated_hours=" << tally.simulated_ms / 3'600'000 << "\nfaults:";
   for (std::size_t i = 0; i < kFaultCount; ++i) {
     std::cout << " " << name_of(static_cast<Fault>(i)) << "=" << tally.faults[i];

@@ -19,6 +19,7 @@ namespace limpet::test {
 struct Tally {
   std::uint64_t histories = 0;
   std::uint64_t steps = 0;
+  std::uint64_t poisonings = 0;  // connections cut for a request's sake
   std::uint64_t acknowledged = 0;
   std::uint64_t writes = 0;
   std::uint64_t crashes = 0;
@@ -66,6 +67,10 @@ class Simulation {
   void inject_agent_fault(Fault fault);
   void inject_ensemble_fault(Fault fault);
   void inject_store_fault(Fault fault);
+  void inject_neighbourhood_fault(Fault fault);
+  void space(bool low);
+  void rival_gone();
+  bool any_poison() const;
   void inject_outsider(Fault fault);
   std::string random_path();
   void undo_due();  // faults that were to last until now
@@ -79,7 +84,8 @@ class Simulation {
   std::string difference() const;  // from the state in which everything agrees; empty: none
   std::string difference_of(const RegistrationId& id, const Accepted& accepted) const;
   void check_quiet();
-  void check_views();  // what the core shows in different places agrees
+  std::string difference_soon();  // as difference(), but a reconnect for a poisonous request's sake is waited for
+  void check_views();             // what the core shows in different places agrees
 
   const History history_;
   Rng rng_;
@@ -120,6 +126,14 @@ class Simulation {
   std::int64_t quorum_back_at_ = FakeEnsemble::kNever;
   std::int64_t credentials_back_at_ = FakeEnsemble::kNever;
   std::int64_t allow_at_ = FakeEnsemble::kNever;
+  std::int64_t room_at_ = FakeEnsemble::kNever;   // on the disk
+  std::int64_t alone_at_ = FakeEnsemble::kNever;  // the rival process goes
+  std::uint64_t rival_connects_ = 0;              // when it came, ours were so many
+  std::uint64_t rival_faults_ = 0;                // ... and so many faults had been injected
+  std::int64_t rival_since_ = 0;
+  std::uint64_t injected_ = 0;
+  std::uint64_t hosts_ = 1;
+  bool low_ = false;  // on space
   bool faults_on_ = true;
 
   std::vector<RegistrationId> ids_;

@@ -115,6 +115,7 @@ std::int64_t FakeEnsemble::next_at() const {
     if (handle_->view) {
       at = std::min(at, handle_->view_until);
     }
+    at = std::min(at, handle_->rival_at);
   }
   return at;
 }
@@ -131,8 +132,17 @@ bool FakeEnsemble::run_one() {
     catch_up();
     return true;
   }
+  if (handle_ && handle_->rival_at <= now) {
+    cut();
+    return true;
+  }
   if (handle_ && !handle_->to_server.empty() && handle_->to_server.front().at <= now) {
-    apply_next();
+    if (poisonous(handle_->to_server.front().request)) {
+      ++poisonings_;
+      cut();
+    } else {
+      apply_next();
+    }
     return true;
   }
   if (!frozen_ && !to_client_.empty() && to_client_.front().at <= now) {
@@ -184,6 +194,10 @@ void FakeEnsemble::library_receives(const Outgoing& out) {
 }
 
 // ---- Requests at the servers
+
+bool FakeEnsemble::poisonous(const ZkRequest& request) const {
+  return !poison_.empty() && request.data.find(poison_) != std::string::npos;
+}
 
 void FakeEnsemble::apply_next() {
   Request next = std::move(handle_->to_server.front());

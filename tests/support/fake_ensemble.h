@@ -7,6 +7,8 @@
 // - a watch fires once; a new connection of the same handle sets its watches again, and those whose znode changed
 //   meanwhile fire; a new handle has none;
 // - a session outlives its connection by its time-out, and the loss of the quorum by a whole time-out after that;
+// - a request that holds the poison mark is larger than the servers take: they cut the connection, and it never
+// happens;
 // - a new connection may be to a follower that lags: reads are stale until a sync or a write of our own.
 // Time is the ManualClock's: the test asks next_at() when something is due, and run_one() lets it happen. All chance
 // is drawn from the seed. One thread; the sink is called by run_one() only.
@@ -77,8 +79,15 @@ class FakeEnsemble final : public zk::Ensemble {
   void process_died();                // the handle is gone without a word
   void expire(SessionId session, bool leave_ghost = false);  // the servers end it now
   void close_session();  // the client says goodbye: what the agent must never do unasked
-  void refuse_next_reattach() { refuse_reattach_ = true; }  // as servers do that cannot re-attach
-  void wipe();                                              // the servers lost everything
+  void refuse_next_reattach() { refuse_reattach_ = true; }      // as servers do that cannot re-attach
+  void wipe();                                                  // the servers lost everything
+  void roll_back(std::int64_t transactions);                    // restored from a backup so much older
+  void poison(std::string mark) { poison_ = std::move(mark); }  // creates and sets with this in their data
+  // Another process re-attaches to this session whenever we do, so that our connection is cut, for so long.
+  void rival(SessionId session, std::int64_t for_ms);
+  void end_rival() { rival_until_ = 0; }
+  // All sessions of the agent are from here on somebody else's, who holds them for so long.
+  void estrange_sessions(std::int64_t lives_ms);
   void deny(const std::string& prefix, core::ZkCode code) { denied_[prefix] = code; }
   void allow_all() { denied_.clear(); }
   void set_options(const FakeEnsembleOptions& options) { options_ = options; }
@@ -94,6 +103,8 @@ class FakeEnsemble final : public zk::Ensemble {
   // ---- What the test may look at
   const FakeZnodes& znodes() const { return znodes_; }
   bool session_alive(SessionId id) const { return sessions_.contains(id); }
+  std::uint64_t connects() const { return connects_; }      // of the agent
+  std::uint64_t poisonings() const { return poisonings_; }  // connections cut for a request's sake
   bool serving() const { return network_ && quorum_; }
   bool connected() const { return handle_ && handle_->connected; }
   bool connected_for(std::int64_t ms) const;  // without a break, at least so long
@@ -104,6 +115,7 @@ class FakeEnsemble final : public zk::Ensemble {
   struct ServerSession {
     Session session;
     bool foreign = false;
+    Zxid begun;
     std::int64_t deadline = kNever;  // kNever: somebody pings it
   };
   struct Request {
@@ -131,6 +143,7 @@ class FakeEnsemble final : public zk::Ensemble {
     bool loss_untold = false;  // the connection broke, and the core has not yet been told
     std::int64_t connect_at = kNever;
     std::int64_t connected_since = 0;
+    std::int64_t rival_at = kNever;   // the other process takes the session over
     std::int64_t refused_since = -1;  // for being ahead of wiped servers
     std::optional<Zxid> view;         // of a lagging follower; nullopt: up to date
     std::int64_t view_until = kNever;
@@ -145,6 +158,7 @@ class FakeEnsemble final : public zk::Ensemble {
   bool deliver_late();
   void library_receives(const Outgoing& out);
   void apply_next();
+  bool poisonous(const core::ZkRequest& request) const;
   core::ZkReply apply(const core::ZkRequest& request);
   std::optional<core::ZkCode> refusal(const core::ZkRequest& request);
   void try_connect();
@@ -176,6 +190,12 @@ class FakeEnsemble final : public zk::Ensemble {
   bool auth_broken_ = false;
   bool frozen_ = false;
   bool refuse_reattach_ = false;
+  std::string poison_;
+  SessionId rival_session_;
+  std::int64_t rival_until_ = 0;
+  std::uint64_t connects_ = 0;
+  std::uint64_t poisonings_ = 0;
+  std::vector<std::pair<Zxid, ServerSession>> ended_;  // sessions, and the newest zxid before their end
   std::int64_t next_session_ = 0x1000;
 
   std::optional<Handle> handle_;

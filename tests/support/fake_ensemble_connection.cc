@@ -37,7 +37,7 @@ void FakeEnsemble::try_connect() {
     }
     session.timeout_ms = options_.granted_timeout_ms != 0 ? options_.granted_timeout_ms : options_.asked_timeout_ms;
     znodes_.take_zxid();
-    sessions_[session.id] = ServerSession{session, false, kNever};
+    sessions_[session.id] = ServerSession{session, false, znodes_.zxid(), kNever};
     handle.session = session;
     if (observer_ != nullptr) {
       observer_->on_session_begin(session);
@@ -77,6 +77,10 @@ void FakeEnsemble::begin_connection() {
   handle.connect_at = kNever;
   handle.connected_since = clock_.steady_ms();
   handle.refused_since = -1;
+  ++connects_;
+  if (clock_.steady_ms() < rival_until_ && handle.session->id == rival_session_) {
+    handle.rival_at = clock_.steady_ms() + rng_.between(0, 200);
+  }
   if (rng_.chance(options_.lag_chance)) {
     const std::int64_t newest = znodes_.zxid().value;
     const std::int64_t oldest = std::max(handle.last_zxid.value, newest - 20);
@@ -106,16 +110,18 @@ void FakeEnsemble::lose_connection(bool told) {
   Handle& handle = *handle_;
   assert(handle.connected);
   const std::size_t applied = rng_.below(handle.to_server.size() + 1);
-  for (std::size_t i = 0; i < applied; ++i) {
+  for (std::size_t i = 0; i < applied && !poisonous(handle.to_server.front().request); ++i) {
     apply_next();
   }
   handle.connected = false;
+  handle.rival_at = kNever;
   handle.server_watches.clear();
   handle.view.reset();
   handle.connect_at = clock_.steady_ms() + rng_.between(0, options_.max_connect_ms);
   const auto known = sessions_.find(handle.session->id);
   if (known != sessions_.end()) {
-    known->second.deadline = clock_.steady_ms() + lease(known->second.session);
+    const bool held = handle.session->id == rival_session_;
+    known->second.deadline = std::max(clock_.steady_ms(), held ? rival_until_ : 0) + lease(known->second.session);
   }
 
   // Of what the servers said, a prefix arrives; everything else is in doubt.
@@ -199,6 +205,7 @@ void FakeEnsemble::catch_up() {
 // ---- Sessions
 
 void FakeEnsemble::end_session(SessionId id, SessionEnd why, const std::string& spared) {
+  ended_.emplace_back(znodes_.zxid(), sessions_.at(id));
   sessions_.erase(id);
   if (observer_ != nullptr) {
     observer_->on_session_end(id, why);

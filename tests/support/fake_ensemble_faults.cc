@@ -63,6 +63,7 @@ void FakeEnsemble::wipe() {
     ids.push_back(id);
   }
   sessions_.clear();
+  ended_.clear();
   for (const SessionId id : ids) {
     if (observer_ != nullptr) {
       observer_->on_session_end(id, SessionEnd::wiped);
@@ -71,12 +72,55 @@ void FakeEnsemble::wipe() {
   znodes_.wipe();
 }
 
+// What was done since is undone: znodes, sessions that began, sessions that ended.
+void FakeEnsemble::roll_back(std::int64_t transactions) {
+  if (connected()) {
+    lose_connection(true);
+  }
+  const Zxid to{std::max<std::int64_t>(0, znodes_.zxid().value - transactions)};
+  std::vector<SessionId> unknown;
+  for (const auto& [id, session] : sessions_) {
+    if (session.begun > to) {
+      unknown.push_back(id);
+    }
+  }
+  for (const SessionId id : unknown) {
+    sessions_.erase(id);
+    if (observer_ != nullptr) {
+      observer_->on_session_end(id, SessionEnd::wiped);
+    }
+  }
+  for (const auto& [before_end, session] : ended_) {
+    if (before_end >= to && session.begun <= to) {
+      sessions_[session.session.id] = session;
+    }
+  }
+  std::erase_if(ended_, [to](const auto& ended) { return ended.first >= to; });
+  for (auto& [id, session] : sessions_) {  // a new leader gives every session a whole time-out
+    session.deadline = clock_.steady_ms() + session.session.timeout_ms;
+  }
+  znodes_.roll_back(to);
+}
+
+void FakeEnsemble::rival(SessionId session, std::int64_t for_ms) {
+  rival_session_ = session;
+  rival_until_ = clock_.steady_ms() + for_ms;
+  cut();
+}
+
+void FakeEnsemble::estrange_sessions(std::int64_t lives_ms) {
+  for (auto& [id, session] : sessions_) {
+    session.foreign = true;
+    session.deadline = clock_.steady_ms() + lives_ms;
+  }
+}
+
 SessionId FakeEnsemble::foreign_session(std::int64_t lives_ms) {
   Session session;
   session.id = SessionId{0x7000'0000 + ++next_session_};
   session.timeout_ms = 10'000;
   znodes_.take_zxid();
-  sessions_[session.id] = ServerSession{session, true, clock_.steady_ms() + lives_ms};
+  sessions_[session.id] = ServerSession{session, true, znodes_.zxid(), clock_.steady_ms() + lives_ms};
   return session.id;
 }
 

@@ -92,6 +92,29 @@ void FakeZnodes::wipe() {
   zxid_ = 0;
 }
 
+void FakeZnodes::roll_back(Zxid to) {
+  const Zxid now = take_zxid();
+  for (auto& [path, versions] : versions_) {
+    if (versions.empty() || versions.back().zxid <= to) {
+      continue;
+    }
+    const Znode* then = find_at(path, to);
+    Txn txn{now, path, SessionId{0}, false, std::nullopt, then == nullptr ? std::nullopt : std::optional<Znode>(*then)};
+    std::erase_if(versions, [to](const Version& version) { return version.zxid > to; });
+    if (const auto it = znodes_.find(path); it != znodes_.end()) {
+      txn.before = std::move(it->second);
+      znodes_.erase(it);
+    }
+    if (txn.after) {
+      znodes_.insert_or_assign(path, *txn.after);
+    }
+    if (listener_ && (txn.before || txn.after)) {
+      listener_(txn);
+    }
+  }
+  zxid_ = to.value;
+}
+
 const Znode* FakeZnodes::find(std::string_view path) const {
   const auto it = znodes_.find(path);
   return it == znodes_.end() ? nullptr : &it->second;

@@ -49,6 +49,9 @@ class FakeZnodes {
   // Everything is gone, and the zxids start anew: somebody deleted the servers' data.
   void wipe();
 
+  // Everything is as it was when `to` was the newest zxid, and that is the newest again: a restored backup.
+  void roll_back(Zxid to);
+
   const Znode* find(std::string_view path) const;
   // The znode as it was when `zxid` was the newest.
   const Znode* find_at(std::string_view path, Zxid zxid) const;

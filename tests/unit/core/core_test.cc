@@ -272,6 +272,19 @@ TEST_F(CoreTest, AFailedDiskRefusesChangesAndRecoversByLoading) {
   EXPECT_EQ(accepted({put("c", "1")}), Seq{3});
 }
 
+TEST_F(CoreTest, OnAFullDiskOnlyDeregistrationsAreAccepted) {
+  accepted({put("a", "1")});
+  accepted({put("b", "1")});
+  step(SpaceChanged{true});
+  EXPECT_EQ(refused({put("c", "1")}), ProblemCode::storage_full);
+  EXPECT_EQ(refused({gone("a"), put("c", "1")}), ProblemCode::storage_full);
+  accepted({gone("a")});
+  EXPECT_FALSE(core_->status(now_).storage_healthy);
+  step(SpaceChanged{false});
+  accepted({put("c", "1")});
+  EXPECT_TRUE(core_->status(now_).storage_healthy);
+}
+
 TEST_F(CoreTest, AStateDirectoryOfAnotherMachineGivesUpItsSession) {
   StoredState stored;
   stored.session = Session{SessionId{0x77}, {}, 10'000, "there"};

@@ -16,7 +16,7 @@ TEST(ReadSrvr, TellsWhetherItServes) {
   EXPECT_EQ(read_srvr("Zookeeper version: 3.8.0\nMode: read-only\n"), ServerState::no_quorum);
   EXPECT_EQ(read_srvr("This ZooKeeper instance is not currently serving requests\n"), ServerState::no_quorum);
   EXPECT_EQ(read_srvr("srvr is not executed because it is not in the whitelist.\n"), ServerState::answers);
-  EXPECT_EQ(read_srvr(""), ServerState::answers);
+  EXPECT_EQ(read_srvr(""), ServerState::hangs_up);
 }
 
 TEST(Describe, OneSentenceForAllServers) {
