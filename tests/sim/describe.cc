@@ -129,6 +129,8 @@ std::string describe(const core::Event& event) {
           return "ZkWatchFired epoch=" + num(e.epoch.value) + " " + e.path;
         } else if constexpr (std::is_same_v<T, core::Tick>) {
           return "Tick";
+        } else if constexpr (std::is_same_v<T, core::SpaceChanged>) {
+          return std::string("SpaceChanged low=") + (e.low ? "yes" : "no");
         } else if constexpr (std::is_same_v<T, core::ServersChanged>) {
           return "ServersChanged";
         } else {

@@ -13,7 +13,7 @@ namespace limpet::test {
 namespace {
 
 constexpr std::int64_t kNever = FakeEnsemble::kNever;
-constexpr std::size_t kTraced = 80;
+constexpr std::size_t kTraced = 150;
 constexpr std::uint64_t kBusySteps = 5'000;
 
 // Parents, audits and the sync are few and go beside the window.

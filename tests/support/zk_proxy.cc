@@ -441,7 +441,10 @@ void ZkProxy::answer(std::vector<ZkOpcode> opcodes, int count, std::int32_t erro
 }
 
 void ZkProxy::forget() {
-  impl_->call([](Impl& impl) { impl.rule_.reset(); });
+  impl_->call([](Impl& impl) {
+    impl.rule_.reset();
+    impl.deny_ = false;
+  });
 }
 
 void ZkProxy::deny_session() {

@@ -70,7 +70,7 @@ class ZkProxy {
   // Answers the next `count` requests of these opcodes itself with this error, in their place; they never happen.
   void answer(std::vector<ZkOpcode> opcodes, int count, std::int32_t error);
 
-  // Whatever of these two was not used up is forgotten.
+  // What was not used up of these two, and of deny_session(), is forgotten.
   void forget();
   // Tells the next client that wants to go on with a session that it has expired, which it has not.
   void deny_session();
