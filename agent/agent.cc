@@ -30,16 +30,19 @@ std::uint64_t host_seed() {
   return (static_cast<std::uint64_t>(std::random_device{}()) << 32) | std::random_device{}();
 }
 
-// A stamp of this machine that tells it from others and gives nothing away: machine-id(5) asks not to show the id
-// itself. FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/.
-std::string host_stamp() {
+std::string chroot_of(const std::string& zookeeper) {
+  const auto hosts = zk::parse_hosts(zookeeper);
+  return hosts.ok() ? hosts->chroot : "";
+}
+
+// A stamp of this machine, and of the chroot that its paths lie in: a session that was made for others is not taken up
+// again. It gives nothing away, as machine-id(5) asks. FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/.
+std::string host_stamp(const Config& config) {
   std::ifstream stream("/etc/machine-id");
   std::string id;
-  if (!std::getline(stream, id) || id.empty()) {
-    return "";
-  }
+  std::getline(stream, id);
   std::uint64_t hash = 14695981039346656037u;
-  for (const char c : "limpet:" + id) {
+  for (const char c : "limpet:" + id + chroot_of(config.zookeeper)) {
     hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
   }
   return fmt::format("{:016x}", hash);
@@ -49,7 +52,7 @@ core::Options core_options(const Config& config) {
   core::Options options;
   options.root = config.root;
   options.paths = config.paths;
-  options.host = host_stamp();
+  options.host = host_stamp(config);
   options.replay_rate = config.replay_rate;
   options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
   options.seed = host_seed();
@@ -135,16 +138,18 @@ void Agent::stop(std::function<void()> stopped) {
 
 void Agent::reload(const Config& config) {
   const std::vector<std::string> changed = differing_keys(config_, config);
+  // Under another chroot every path is another znode; that is a matter for a restart.
+  const bool same_chroot = chroot_of(config.zookeeper) == chroot_of(config_.zookeeper);
   std::string applied;
   std::string waiting;
   for (const std::string& key : changed) {
-    const bool now = key == "zookeeper" || key == "log_level";
+    const bool now = key == "log_level" || (key == "zookeeper" && same_chroot);
     std::string& list = now ? applied : waiting;
     list += (list.empty() ? "" : ",") + key;
   }
   set_log_level(config.log_level);
   config_.log_level = config.log_level;
-  if (config.zookeeper != config_.zookeeper) {
+  if (same_chroot && config.zookeeper != config_.zookeeper) {
     if (const Status status = zookeeper_.set_servers(config.zookeeper); status.ok()) {
       config_.zookeeper = config.zookeeper;
       feed(core::ServersChanged{});

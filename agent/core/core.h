@@ -21,7 +21,7 @@ struct Options {
   std::uint32_t window = 256;     // znodes with a read or write in flight; parents, syncs and 16 audits come on top
   std::uint32_t replay_rate = 0;  // writes to ZooKeeper a second; 0: as fast as they are answered
   std::int32_t session_timeout_ms = 10'000;  // as asked for; the server may grant another
-  std::string host;                          // stamp of this machine; empty: not known
+  std::string host;                          // stamp of this machine and of the chroot
   std::uint64_t seed = 0;                    // of the jitter
 };
 

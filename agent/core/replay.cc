@@ -28,6 +28,9 @@ void Replay::want(Node& node, Seq seq, bool present, const RegistrationId& id, s
   take_out(node);
   close_node(node);
   stop_waiting(node);
+  if (node.id != id) {
+    node.registered_at = 0;  // what stands there is somebody else's so far
+  }
   node.id = id;
   node.seq = seq;
   node.present = present;

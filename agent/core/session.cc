@@ -54,7 +54,7 @@ SessionMachine::SessionMachine(const Options& options, std::optional<Session> st
       former_(std::move(former)),
       from_earlier_run_(session_.has_value()) {
   if (session_ && session_->host != options_.host) {
-    // Its znodes belong to that other machine, which may be alive: they are a stranger's to us.
+    // Its znodes belong to that other machine, which may be alive, or lie under another chroot: not ours here.
     foreign_state_ = true;
     session_.reset();
     former_.clear();
@@ -74,9 +74,9 @@ void SessionMachine::start(Now now, Actions& actions) {
   durable_ = session_.has_value();
   epoch_ = Epoch{1};
   if (foreign_state_) {
-    actions.push_back(Note{Note::Level::warn, "state_from_another_machine",
-                           "meaning=\"the state directory was copied here: its ZooKeeper session is left to the other "
-                           "machine; znodes that still stand there are conflicts until they go\""});
+    actions.push_back(Note{Note::Level::warn, "state_from_elsewhere",
+                           "meaning=\"the state was made on another machine, or under another chroot: its ZooKeeper "
+                           "session is not taken up; znodes that still stand are conflicts until they go\""});
   }
   actions.push_back(ZkStart{epoch_, session_});
 }

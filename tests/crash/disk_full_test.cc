@@ -1,4 +1,4 @@
-// A disk that is really full: a small tmpfs and a filler (FAULTS.md B28, B30). Skipped where nothing can be mounted.
+// A disk that is really full: a small tmpfs and a filler. Skipped where nothing can be mounted.
 #include <gtest/gtest.h>
 
 #include <chrono>

@@ -1,6 +1,5 @@
-// A client with a known history, and the judge of what is there afterwards (FAULTS.md I1, I2, I3): what was
-// acknowledged stands, what was refused does not, and what is unknown stands wholly or not at all, and consistently
-// from then on.
+// A client with a known history, and the judge of what is there afterwards: what was acknowledged stands, what was
+// refused does not, and what is unknown stands wholly or not at all, and consistently from then on.
 //
 // A client changes names of its own only, one change at a time, each with data never used before; so what a name shows
 // tells which change it comes from. One thread at a time.

@@ -1,5 +1,5 @@
-// EIO, ENOSPC, EDQUOT and EROFS at the k-th system call on the state directory, once and from then on (FAULTS.md B31).
-// By default a selection of k by seed; with LIMPET_CRASH_ALL=1 every k.
+// EIO, ENOSPC, EDQUOT and EROFS at the k-th system call on the state directory, once and from then on. By default a
+// selection of k by seed; with LIMPET_CRASH_ALL=1 every k.
 #include <gtest/gtest.h>
 
 #include <cstdio>

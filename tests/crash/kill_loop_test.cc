@@ -1,5 +1,5 @@
-// kill -9 (and now and then SIGTERM) at random moments under load, with three real servers (FAULTS.md B18): nothing
-// acknowledged is lost, what stands in ZooKeeper does not blink, all converges, in order, and the disk stays bounded.
+// kill -9 (and now and then SIGTERM) at random moments under load, with three real servers: nothing acknowledged is
+// lost, what stands in ZooKeeper does not blink, all converges, in order, and the disk stays bounded.
 // LIMPET_CRASH_ROUNDS and LIMPET_CRASH_SEED choose how many kills and which moments.
 #include <gtest/gtest.h>
 #include <signal.h>

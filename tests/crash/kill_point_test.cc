@@ -1,5 +1,5 @@
-// SIGKILL at the k-th system call of each kind that changes something outside the process (FAULTS.md B17). By default a
-// selection of k by seed; with LIMPET_CRASH_ALL=1 every k up to the last.
+// SIGKILL at the k-th system call of each kind that changes something outside the process. By default a selection of k
+// by seed; with LIMPET_CRASH_ALL=1 every k up to the last.
 #include <gtest/gtest.h>
 
 #include <cstdio>

@@ -1,4 +1,4 @@
-// Limits of the process, a slow disk, damage and a second agent, seen from outside (FAULTS.md B24, B29, B34, B35, B39).
+// Limits of the process, a slow disk, damage and a second agent, seen from outside.
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/un.h>

@@ -1,5 +1,5 @@
-// Power cuts at random moments (FAULTS.md B19, B20): every acknowledged change is there afterwards, and the store opens
-// without help. LIMPET_POWERLOSS_ROUNDS and LIMPET_CRASH_SEED choose how many and which.
+// Power cuts at random moments: every acknowledged change is there afterwards, and the store opens without help.
+// LIMPET_POWERLOSS_ROUNDS and LIMPET_CRASH_SEED choose how many and which.
 #include <gtest/gtest.h>
 
 #include <atomic>

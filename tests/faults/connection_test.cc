@@ -200,16 +200,16 @@ TEST_F(Connection, A26_LatencyThenLittleBandwidth) {
   }
   auto agent = start_agent("10s");
   const auto id = session(*agent);
-  put(*agent, 0, 100);
+  put(*agent, 0, 50);
   ASSERT_TRUE(agent->wait_settled()) << agent->status().dump();
   for (const auto& proxy : proxies_) {
     proxy->set_latency(0, 0);
     proxy->set_bytes_per_second(8'000);
   }
-  put(*agent, 100, 120);
+  put(*agent, 50, 60);
   ASSERT_TRUE(agent->wait_settled()) << agent->status().dump();
   EXPECT_EQ(session(*agent), id);
-  expect_exactly(*agent, 0, 120);
+  expect_exactly(*agent, 0, 60);
   EXPECT_EQ(count(transactions(), "delete"), 0U);
 }
 

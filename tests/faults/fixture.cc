@@ -55,7 +55,9 @@ std::unique_ptr<AgentProcess> Faults::start_agent(const std::string& session_tim
 }
 
 int Faults::proxy_of(AgentProcess& agent) const {
-  const std::string server = agent.status()["zookeeper"]["server"];
+  const auto status = agent.status();
+  const auto& shown = status["zookeeper"]["server"];
+  const std::string server = shown.is_string() ? shown.get<std::string>() : "";
   for (std::size_t i = 0; i < proxies_.size(); ++i) {
     if (proxies_[i]->address() == server) {
       return static_cast<int>(i);

@@ -79,7 +79,8 @@ TEST_F(Sessions, A20_A35_ZnodesOfOurOwnEarlierSessionAreReplacedInOrder) {
     one->deny_session();
   }
   proxy(proxy_of(*agent)).cut();
-  ASSERT_TRUE(new_session(*agent, old)) << agent->status().dump();
+  ASSERT_TRUE(new_session(*agent, old)) << agent->status().dump() << UnixHttp(agent->socket()).get("/v1/queue").body
+                                        << agent->log();
   ASSERT_TRUE(eventually([&] { return agent->status()["registrations"]["registered"] == 60; }));
   expect_exactly(*agent, 0, 60);
   expect_created_in_order(registered(), paths(0, 60));

@@ -103,7 +103,7 @@ void Simulation::undo_due() {
     ensemble_->set_frozen(false);
     judge_.thawed();
   }
-  if (due(room_at_)) {
+  if (thaw_at_ == kNever && due(room_at_)) {
     space(false);
   }
   if (due(alone_at_)) {
@@ -259,7 +259,7 @@ void Simulation::inject_store_fault(Fault fault) {
 // The disk's room, and others who have what is ours: our session, or our state.
 void Simulation::inject_neighbourhood_fault(Fault fault) {
   const std::int64_t now = clock_.steady_ms();
-  if (fault == Fault::low_on_space) {
+  if (fault == Fault::low_on_space && thaw_at_ == kNever) {
     space(true);
     room_at_ = now + duration();
   } else if (fault == Fault::rival_process && ensemble_->attached_session()) {
@@ -281,9 +281,7 @@ void Simulation::inject_neighbourhood_fault(Fault fault) {
 void Simulation::space(bool low) {
   if (low_ != low) {
     low_ = low;
-    if (core_ && thaw_at_ == kNever) {
-      step(core::SpaceChanged{low_});
-    }
+    step(core::SpaceChanged{low_});
   }
 }
 

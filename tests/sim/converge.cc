@@ -264,7 +264,7 @@ std::string Simulation::difference() const {
     return "not connected";
   }
   if (model_.anything_open()) {
-    return "a caller was not answered";
+    return "a caller was not answered: " + model_.open_calls();
   }
   std::set<std::string> wanted;
   std::size_t aside = 0;

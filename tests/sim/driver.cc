@@ -199,6 +199,9 @@ void Simulation::step(core::Event event) {
   if (decides) {
     model_.decided(*core_);
   }
+  if (mutator_.stands_back(todo)) {
+    early_.push_back(core::ServersChanged{});
+  }
   const bool dies = std::exchange(crash_within_step_, false);
   const std::size_t carried_out = dies ? rng_.below(todo.size() + 1) : todo.size();
   for (std::size_t i = 0; i < carried_out && !verdict_.failed(); ++i) {
@@ -239,9 +242,6 @@ void Simulation::carry_out(core::Action action) {
           ensemble_->start(a);
         } else if constexpr (std::is_same_v<T, core::ZkStop>) {
           ensemble_->stop(a);
-          if (mutator_.is(Mutation::never_stand_back)) {
-            early_.push_back(core::ServersChanged{});
-          }
         } else if constexpr (std::is_same_v<T, core::ZkSend>) {
           ++sends_;
           if (windowed(a.request.verb)) {
@@ -352,7 +352,7 @@ void Simulation::reopen_store() {
 
 std::int64_t Simulation::next_due() const {
   std::int64_t at = std::min({restart_at_, thaw_at_, network_back_at_, quorum_back_at_, credentials_back_at_, allow_at_,
-                              room_at_, alone_at_, ensemble_->next_at()});
+                              thaw_at_ == kNever ? room_at_ : kNever, alone_at_, ensemble_->next_at()});
   if (core_ && thaw_at_ == kNever) {
     at = std::min({at, timer_at_, commit_at_, in_hand_.empty() ? reopen_at_ : kNever});
   }

@@ -123,18 +123,17 @@ void Model::replied(const core::Reply& reply, const core::Core& core) {
   Call call = std::move(it->second);
   calls_.erase(it);
   if (const auto* problem = std::get_if<core::Problem>(&reply.result)) {
-    refused(call, *problem, core);
+    refused(call, *problem);
   } else {
     acknowledged(call, std::get<std::vector<AcceptedChange>>(reply.result), core);
   }
 }
 
 // While the disk works, `storage_full` is a plain refusal, of registrations only.
-void Model::refused(const Call& call, const core::Problem& problem, const core::Core& core) {
-  const bool room_only = call.expected && call.expected->contains(ProblemCode::storage_full) && !store_.refusing() &&
-                         core.status(core::Now{}).storage_healthy;
+void Model::refused(const Call& call, const core::Problem& problem) {
+  const bool room_only = call.expected && call.expected->contains(ProblemCode::storage_full) && !store_.refusing();
   const bool full = problem.code == ProblemCode::storage_full && !room_only;
-  if (full && core.status(core::Now{}).storage_healthy && !store_.refusing()) {
+  if (full && !store_.refusing()) {
     verdict_.fail("I11", "refused for want of room, and there is room, or it needs none");
   }
   if (problem.code == ProblemCode::storage_failed || full) {

@@ -62,6 +62,13 @@ class Model {
 
   const std::map<RegistrationId, Accepted>& accepted() const { return accepted_; }
   bool anything_open() const { return !calls_.empty() || !doubtful_.empty(); }
+  std::string open_calls() const {
+    std::string text = std::to_string(doubtful_.size()) + " in doubt, unanswered:";
+    for (const auto& [token, call] : calls_) {
+      text += " " + std::to_string(token.value);
+    }
+    return text;
+  }
   std::uint64_t acknowledged() const { return acknowledged_; }
 
  private:
@@ -78,7 +85,7 @@ class Model {
   void expect(Call& call, const core::Core& core) const;
   void expect_one(Call& call, std::set<core::ProblemCode>& problems) const;
   bool asked_elsewhere(const core::RegisterRequest& request) const;
-  void refused(const Call& call, const core::Problem& problem, const core::Core& core);
+  void refused(const Call& call, const core::Problem& problem);
   void acknowledged(const Call& call, const std::vector<core::AcceptedChange>& answers, const core::Core& core);
   void acknowledged_change(const Call& call, const core::ChangeRequest& change, const core::AcceptedChange& answer,
                            const core::Core& core);

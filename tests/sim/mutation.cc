@@ -99,6 +99,14 @@ bool Mutator::refuses(const core::ZkSend& send) const {
          refused_.contains({send.request.path, send.request.data});
 }
 
+bool Mutator::stands_back(const core::Actions& actions) const {
+  const auto has = [&](auto wanted) {
+    return std::any_of(actions.begin(), actions.end(),
+                       [](const core::Action& action) { return std::holds_alternative<decltype(wanted)>(action); });
+  };
+  return is(Mutation::never_stand_back) && has(core::ZkStop{}) && !has(core::ZkStart{});
+}
+
 void Mutator::replied(core::ZkReplied& replied) {
   const core::ZkRequest request = sent_[replied.op.value];
   sent_.erase(replied.op.value);

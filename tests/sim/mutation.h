@@ -52,6 +52,8 @@ class Mutator {
   bool event(core::Event& event, std::vector<core::Event>& before);
   // True where the request shall not be sent, but be answered `refused`.
   bool refuses(const core::ZkSend& send) const;
+  // True where the handle is let go, and shall be replaced at once all the same.
+  bool stands_back(const core::Actions& actions) const;
   void actions(core::Actions& actions);
   void stored(StoredState& stored, const std::string& host);
   // The process died: what was held back is gone.

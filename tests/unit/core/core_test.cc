@@ -338,6 +338,44 @@ TEST_F(CoreTest, ARequestThatCutsTheConnectionIsFoundAndSetAside) {
   EXPECT_EQ(state("c"), State::registered);
 }
 
+TEST_F(CoreTest, ZnodesOfAFormerSessionAreReplacedInOrderHoweverMany) {
+  StoredState stored;
+  stored.former = {SessionId{0x77}};
+  stored.last_seq = Seq{100};
+  for (std::uint64_t i = 1; i <= 100; ++i) {
+    Registration one;
+    one.id = {"web", "i-" + std::to_string(i)};
+    one.path = "/services/web/i-" + std::to_string(i);
+    one.seq = Seq{i};
+    stored.registrations.push_back(one);
+  }
+  core_ = std::make_unique<Core>(options_, stored);
+  actions_.clear();
+  step(Started{});
+  connect();
+  std::vector<std::string> created;
+  for (bool again = true; again;) {
+    again = false;
+    for (const ZkSend& send : take<ZkSend>()) {
+      ZkReply reply;
+      reply.stat.ephemeral_owner = SessionId{send.request.verb == ZkVerb::read ? 0x77 : 0x1001};
+      if (send.request.verb == ZkVerb::create) {
+        created.push_back(send.request.path);
+      }
+      if (send.request.verb == ZkVerb::remove) {
+        step(ZkWatchFired{send.epoch, send.request.path});
+      }
+      step(ZkReplied{send.epoch, send.op, reply});
+      again = true;
+    }
+  }
+  ASSERT_EQ(created.size(), 100u);
+  for (std::size_t i = 0; i < created.size(); ++i) {
+    EXPECT_EQ(created[i], "/services/web/i-" + std::to_string(i + 1));
+  }
+  EXPECT_EQ(depth(), 0u);
+}
+
 TEST_F(CoreTest, TheReplayRateIsKept) {
   options_.replay_rate = 20;
   restart({});
