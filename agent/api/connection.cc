@@ -15,6 +15,8 @@ using boost::system::error_code;
 constexpr std::size_t kFirstBufferBytes = 4 * 1024;
 constexpr std::size_t kOutputHighBytes = 64 * 1024;  // answers are sent before more are made
 constexpr std::size_t kKeptOutputBytes = 64 * 1024;
+// Over all connections. A listing has megabytes: callers who ask for many and read none must not fill the memory.
+constexpr std::size_t kMaxOutputBytes = 64 * 1024 * 1024;
 
 }  // namespace
 
@@ -118,6 +120,12 @@ void Connection::handle_one() {
     case RequestReader::Result::complete:
       break;
   }
+  if (host_.output_bytes > kMaxOutputBytes) {
+    Problem problem;
+    problem.kind = ProblemKind::too_many_connections;
+    problem.detail = "Too many answers wait for callers who do not read them; try again.";
+    return answer_and_close(problem);
+  }
   deadline_kind_ = Deadline::none;
   busy_ = true;
   response_.reset();
@@ -146,8 +154,14 @@ bool Connection::flush() {
   return !closed_;
 }
 
+void Connection::count_output() {
+  host_.output_bytes += out_.size() - counted_;
+  counted_ = out_.size();
+}
+
 // Nothing more can be done now: decides what to wait for, and until when.
 void Connection::settle() {
+  count_output();
   if (output_pending()) {
     if (deadline_kind_ != Deadline::write) {
       set_deadline(Deadline::write, limits_.write_timeout);
@@ -324,6 +338,7 @@ void Connection::close() {
   }
   const auto self = shared_from_this();
   closed_ = true;
+  host_.output_bytes -= counted_;
   error_code ignored;
   socket_.close(ignored);
   host_.connection_closed(*this);

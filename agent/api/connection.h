@@ -41,6 +41,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
     virtual WallMs wall_ms() = 0;
 
     ResponseHead head;
+    std::size_t output_bytes = 0;  // of answers that their callers do not take, over all connections
   };
 
   Connection(Socket socket, core::Caller caller, Routes& routes, const ConnectionLimits& limits, Host& host);
@@ -68,6 +69,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   void handle_one();
   bool flush();
   void settle();
+  void count_output();
   void append_answer(bool close);
   void answer_and_close(const Problem& problem);
   void begin_linger();
@@ -94,7 +96,8 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   std::size_t in_begin_ = 0;  // what is between these has been received and not yet read
   std::size_t in_end_ = 0;
   std::string out_;
-  std::size_t sent_ = 0;  // of out_
+  std::size_t sent_ = 0;     // of out_
+  std::size_t counted_ = 0;  // of out_, in the host's output_bytes
 
   Deadline deadline_kind_ = Deadline::none;
   Clock::time_point deadline_;

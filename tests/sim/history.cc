@@ -54,7 +54,8 @@ History history_of(std::uint64_t seed) {
     const bool chosen = rng.chance(share);  // drawn also where left out, so that the rest stays as it is
     history.faults[i] = chosen && !left_out(kNames[i]);
   }
-  // Set-aside registrations and a poisonous one together: see FAULTS.md, *The simulator*.
+  // A poisonous registration beside one that stays set aside is left out: the core does not find the culprit there yet,
+  // see FAULTS.md, The simulator.
   const auto shadowed = {Fault::foreign_znodes, Fault::copied_state, Fault::acl,          Fault::nested_paths,
                          Fault::operators,      Fault::rolled_back,  Fault::wiped_servers};
   bool& poison = history.faults[static_cast<std::size_t>(Fault::poison)];
