@@ -19,7 +19,10 @@ namespace limpet {
 namespace {
 
 Status wrong(const std::string& where, const std::string& key, const std::string& what) {
-  return Status(Errc::invalid, fmt::format("{}: {}: {}", where, key, what));
+  // A flag or a variable names the key by itself.
+  const bool names_key = where.starts_with("--") || where.starts_with("LIMPET_");
+  return Status(Errc::invalid,
+                names_key ? fmt::format("{}: {}", where, what) : fmt::format("{}: {}: {}", where, key, what));
 }
 
 // "250ms", "10s", "5m", "24h".

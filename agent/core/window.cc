@@ -39,22 +39,19 @@ void Window::answered(std::int64_t took_ms) {
 std::optional<std::string> Window::lost(const std::vector<std::string>& paths) {
   limit_ = std::min(kFirst, max_);
   answers_since_cut_ = 0;
-  if (paths.empty()) {
-    return std::nullopt;
+  if (paths.size() == 1 && suspects_.contains(paths.front())) {
+    return ++lost_alone_[paths.front()] >= kLossesAloneToConvict ? std::optional(paths.front()) : std::nullopt;
   }
-  ++fruitless_losses_;
-  if (careful() && paths.size() == 1 && suspects_.contains(paths.front())) {
-    if (++lost_alone_[paths.front()] >= kLossesAloneToConvict) {
-      return paths.front();
+  for (const std::string& path : paths) {
+    if (++losses_[path] >= kLossesBeforeSuspicion) {
+      suspects_.insert(path);
     }
-  } else if (fruitless_losses_ >= kLossesBeforeSuspicion) {
-    suspects_.insert(paths.begin(), paths.end());
   }
   return std::nullopt;
 }
 
 void Window::settled(const std::string& path) {
-  fruitless_losses_ = 0;
+  losses_.erase(path);
   suspects_.erase(path);
   lost_alone_.erase(path);
 }

@@ -2,9 +2,9 @@
 // suspected of making the servers cut the connection.
 //
 // A request that is too large for the servers (jute.maxbuffer) is not refused: the connection is cut, and everything in
-// flight with it is lost. Sent again with the rest it would be cut again for ever. So after two losses in a row without
-// anything settled in between, what was in flight is suspect and goes one at a time; what is lost alone three times is
-// convicted, to be set aside.
+// flight with it is lost. Sent again with the rest it would be cut again for ever. So what was in
+// flight at two losses in a row is suspect, and while there are suspects, requests go one at a time; what is lost alone
+// three times is convicted, to be set aside.
 // Owned by Replay; no clock, no I/O.
 #pragma once
 
@@ -53,7 +53,7 @@ class Window {
   const std::uint32_t rate_;
   std::uint32_t limit_ = kFirst < max_ ? kFirst : max_;
   std::uint32_t answers_since_cut_ = 0;
-  std::uint32_t fruitless_losses_ = 0;
+  std::unordered_map<std::string, std::uint32_t> losses_;  // in a row, while a write to it was in flight
   std::unordered_set<std::string> suspects_;
   std::unordered_map<std::string, std::uint32_t> lost_alone_;
   std::int64_t share_began_ms_ = 0;

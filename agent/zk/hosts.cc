@@ -50,6 +50,9 @@ Status check_chroot(std::string_view chroot) {
   if (chroot.size() > kMaxChroot) {
     return invalid("the chroot is longer than " + std::to_string(kMaxChroot) + " bytes");
   }
+  if (chroot.find(',') != std::string_view::npos) {
+    return invalid("the chroot " + quoted(chroot) + " holds a comma; it stands once, behind the last server");
+  }
   std::string_view rest = chroot;
   bool first = true;
   while (!rest.empty()) {
