@@ -26,9 +26,7 @@ enum class Errc {
 class [[nodiscard]] Status {
  public:
   Status() = default;  // ok
-  Status(Errc code, std::string message) : code_(code), message_(std::move(message)) {
-    assert(code != Errc::ok);
-  }
+  Status(Errc code, std::string message) : code_(code), message_(std::move(message)) { assert(code != Errc::ok); }
 
   bool ok() const { return code_ == Errc::ok; }
   explicit operator bool() const { return ok(); }
@@ -43,7 +41,7 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}  // NOLINT(google-explicit-constructor): a value is a result
+  Result(T value) : value_(std::move(value)) {}         // NOLINT(google-explicit-constructor): a value is a result
   Result(Status status) : status_(std::move(status)) {  // NOLINT(google-explicit-constructor): so is an error
     assert(!status_.ok());
   }

@@ -54,12 +54,6 @@ History history_of(std::uint64_t seed) {
     const bool chosen = rng.chance(share);  // drawn also where left out, so that the rest stays as it is
     history.faults[i] = chosen && !left_out(kNames[i]);
   }
-  // A poisonous registration beside one that stays set aside is left out: the core does not find the culprit there yet,
-  // see FAULTS.md, The simulator.
-  const auto shadowed = {Fault::foreign_znodes, Fault::copied_state, Fault::acl,          Fault::nested_paths,
-                         Fault::operators,      Fault::rolled_back,  Fault::wiped_servers};
-  bool& poison = history.faults[static_cast<std::size_t>(Fault::poison)];
-  poison = poison && std::none_of(shadowed.begin(), shadowed.end(), [&](Fault f) { return history.has(f); });
   const bool large = rng.chance(0.05);
   history.calls = static_cast<std::uint32_t>(large ? rng.between(100, 300) : rng.between(5, 60));
   history.ids = static_cast<std::uint32_t>(large ? rng.between(20, 60) : rng.between(2, 8));
