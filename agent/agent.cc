@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "agent/log.h"
+#include "storage/overloaded.h"
 
 namespace limpet {
 
@@ -81,13 +82,6 @@ LogLevel level_of(core::Note::Level level) {
   }
   return LogLevel::info;
 }
-
-template <typename... Ts>
-struct Overloaded : Ts... {
-  using Ts::operator()...;
-};
-template <typename... Ts>
-Overloaded(Ts...) -> Overloaded<Ts...>;
 
 }  // namespace
 

@@ -7,16 +7,11 @@
 #include <iterator>
 #include <utility>
 
+#include "storage/overloaded.h"
+
 namespace limpet {
 
 namespace {
-
-template <class... Visitors>
-struct Overloaded : Visitors... {
-  using Visitors::operator()...;
-};
-template <typename... Visitors>
-Overloaded(Visitors...) -> Overloaded<Visitors...>;
 
 // What a change weighs in an append: the strings, which are the only part that can be large, and a flat rest.
 std::size_t weight(const Change& change) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "storage/frame.h"
+#include "storage/overloaded.h"
 
 namespace limpet {
 
@@ -15,13 +16,6 @@ using frame::Kind;
 namespace meta_tag {
 enum : std::uint8_t { last_seq = 1, count, digest, kLast = digest };
 }
-
-template <class... Visitors>
-struct Overloaded : Visitors... {
-  using Visitors::operator()...;
-};
-template <typename... Visitors>
-Overloaded(Visitors...) -> Overloaded<Visitors...>;
 
 std::string single_key(Kind kind) {
   return std::string(1, static_cast<char>(kind));

@@ -46,13 +46,11 @@ class SessionMachine {
 
   // True while requests may be sent: connected, and the session is on disk.
   bool usable() const { return connected_ && durable_; }
-  bool is_connected() const { return connected_; }
   bool needs_record() const { return connected_ && !durable_; }
   Epoch epoch() const { return epoch_; }
   SessionId current() const { return session_ ? session_->id : SessionId{}; }
   bool held_before(SessionId id) const;
   bool has_history() const { return session_.has_value() || !former_.empty(); }
-  bool from_earlier_run() const { return from_earlier_run_; }
 
   // When tick() wants to be called next; nothing while all is well.
   std::optional<std::int64_t> deadline() const;
