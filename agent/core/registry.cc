@@ -1,6 +1,7 @@
 #include "agent/core/registry.h"
 
 #include <algorithm>
+#include <string_view>
 
 #include "agent/core/core.h"
 
@@ -15,8 +16,34 @@ bool lies_under(const std::string& path, const std::string& place) {
   return path.size() > place.size() + 1 && path.compare(0, place.size(), place) == 0 && path[place.size()] == '/';
 }
 
-std::string default_path(const Options& options, const RegistrationId& id) {
-  return (options.root == "/" ? "" : options.root) + "/" + id.service + "/" + id.instance;
+std::string path_of(const Options& options, const RegisterRequest& request) {
+  if (request.path) {
+    return *request.path;
+  }
+  return (options.root == "/" ? "" : options.root) + "/" + request.id.service + "/" +
+         (request.leaf.empty() ? request.id.instance : request.leaf);
+}
+
+// True where `data` is what this request asks for, at whatever time.
+bool has_content(const RegisterRequest& request, std::string_view data) {
+  if (!request.time_at) {
+    return data == request.data;
+  }
+  const std::string_view before = std::string_view(request.data).substr(0, *request.time_at);
+  const std::string_view after = std::string_view(request.data).substr(*request.time_at);
+  if (data.size() <= before.size() + after.size() || !data.starts_with(before) || !data.ends_with(after)) {
+    return false;
+  }
+  const std::string_view time = data.substr(before.size(), data.size() - before.size() - after.size());
+  return time.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+std::string content_of(const RegisterRequest& request, WallMs wall_ms) {
+  std::string data = request.data;
+  if (request.time_at) {
+    data.insert(*request.time_at, std::to_string(std::max<WallMs>(wall_ms, 0)));
+  }
+  return data;
 }
 
 bool may_change(const Caller& caller, const Owner& owner) {
@@ -213,8 +240,8 @@ std::optional<Problem> Registry::plan_register(Draft& draft, const RegisterReque
   if (old != nullptr && !may_change(caller, old->owner)) {
     return not_owner(request.id, old->owner, caller);
   }
-  const std::string path = request.path ? *request.path : default_path(options_, request.id);
-  if (old != nullptr && old->path == path && old->format == request.format && old->data == request.data) {
+  const std::string path = path_of(options_, request);
+  if (old != nullptr && old->path == path && old->format == request.format && has_content(request, old->data)) {
     draft.plan.answers.push_back({request.id, old->seq, false});
     return std::nullopt;
   }
@@ -224,7 +251,7 @@ std::optional<Problem> Registry::plan_register(Draft& draft, const RegisterReque
   const Seq seq{draft.next.value + 1};
   draft.next = seq;
   // Whoever made it keeps it, also when root changes it.
-  Registration registration{request.id, path, request.format, request.data, caller.owner, seq, wall_ms};
+  Registration registration{request.id, path, request.format, content_of(request, wall_ms), caller.owner, seq, wall_ms};
   if (old != nullptr && old->owner.uid != caller.owner.uid) {
     registration.owner = old->owner;
   }

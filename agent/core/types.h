@@ -29,9 +29,13 @@ using Token = Strong<struct TokenTag, std::uint64_t>;
 
 struct RegisterRequest {
   RegistrationId id;
-  std::optional<std::string> path;  // instead of <root>/<service>/<instance>
+  std::optional<std::string> path;  // instead of <root>/<service>/<leaf>
   Format format = Format::raw;
   std::string data;
+  std::string leaf = {};  // empty: the instance
+  // Where in `data` the time of acceptance is put in, in milliseconds since 1970: for formats that tell it. Repeating
+  // what stands keeps the time that stands.
+  std::optional<std::size_t> time_at = std::nullopt;
 };
 struct DeregisterRequest {
   RegistrationId id;

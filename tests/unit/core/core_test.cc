@@ -122,6 +122,32 @@ TEST_F(CoreTest, TheSameAgainKeepsItsSeqAndWaitsForTheDisk) {
   EXPECT_EQ(accepted({put("a", "1")}), Seq{1});
 }
 
+TEST_F(CoreTest, TheTimeOfAcceptanceIsPutInAndTheSameAgainKeepsIt) {
+  RegisterRequest request = put("a", "{at:}");
+  request.time_at = 4;
+  EXPECT_EQ(accepted({request}), Seq{1});
+  EXPECT_EQ(core_->find({"web", "a"})->registration.data, "{at:1700000000000}");
+  now_.wall_ms += 1'000;
+  EXPECT_EQ(accepted({request}), Seq{1});
+  // Two at once: the second finds the first while that is still on its way to the disk.
+  RegisterRequest other = put("b", "{at:}");
+  other.time_at = 4;
+  EXPECT_EQ(accepted({other, other}), Seq{2});
+  request.data = "[at:]";
+  EXPECT_EQ(accepted({request}), Seq{3});
+  EXPECT_EQ(core_->find({"web", "a"})->registration.data, "[at:1700000001000]");
+}
+
+TEST_F(CoreTest, ALeafStandsInPlaceOfTheInstance) {
+  RegisterRequest request = put("a", "1");
+  request.leaf = "member_0000000001";
+  EXPECT_EQ(accepted({request}), Seq{1});
+  EXPECT_EQ(core_->find({"web", "a"})->registration.path, "/services/web/member_0000000001");
+  EXPECT_EQ(refused({put("member_0000000001", "1")}), ProblemCode::path_taken);
+  EXPECT_EQ(accepted({put("a", "1")}), Seq{2});
+  EXPECT_EQ(core_->find({"web", "a"})->registration.path, "/services/web/a");
+}
+
 TEST_F(CoreTest, ANewerChangeSupersedesAQueuedOne) {
   EXPECT_EQ(accepted({put("a", "1")}), Seq{1});
   EXPECT_EQ(accepted({put("b", "1")}), Seq{2});
