@@ -55,6 +55,9 @@ core::Options core_options(const Config& config) {
   options.paths = config.paths;
   options.host = host_stamp(config);
   options.replay_rate = config.replay_rate;
+  options.max_registrations = config.max_registrations;
+  options.max_path_bytes = config.max_path_bytes;
+  options.max_operations = config.max_operations;
   options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
   options.seed = host_seed();
   return options;
@@ -101,6 +104,9 @@ Agent::~Agent() = default;
 Status Agent::start() {
   api::ServerOptions options;
   options.socket_path = config_.socket;
+  options.max_connections = config_.max_connections;
+  options.limits.request.max_body_bytes = config_.max_body_bytes;
+  options.limits.request_timeout = std::chrono::milliseconds(config_.request_timeout_ms);
   server_ = std::make_unique<api::Server>(io_, *this, options);
   if (Status status = server_->start(); !status.ok()) {
     return status;

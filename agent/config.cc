@@ -1,22 +1,219 @@
+// The table of keys. How a file and the environment are read is in config_file.cc.
 #include "agent/config.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <charconv>
-#include <cstdlib>
-#include <cstring>
-#include <fstream>
-#include <nlohmann/json.hpp>
-#include <set>
-#include <sstream>
+#include <limits>
 
+#include "agent/config_policy.h"
+#include "agent/config_values.h"
 #include "agent/zk/hosts.h"
 
 namespace limpet {
 
 namespace {
+
+using Wrong = std::optional<std::string>;
+
+// ---- Keys of a kind
+
+template <typename Member>
+ConfigKey count_key(const char* name, Member Config::*member, std::uint64_t least, std::uint64_t most,
+                    const char* help) {
+  return {name,
+          "N",
+          help,
+          ConfigKey::Kind::number,
+          [=](Config& config, const std::string& text) -> Wrong {
+            const auto count = parse_count(text);
+            if (!count || *count < least || *count > most) {
+              return fmt::format("a whole number from {} to {} is needed, not \"{}\"", least, most, text);
+            }
+            config.*member = static_cast<Member>(*count);
+            return std::nullopt;
+          },
+          [=](const Config& config) { return std::to_string(config.*member); }};
+}
+
+template <typename Member>
+ConfigKey size_key(const char* name, Member Config::*member, std::uint64_t least, std::uint64_t most,
+                   const char* help) {
+  return {name,
+          "SIZE",
+          help,
+          ConfigKey::Kind::size,
+          [=](Config& config, const std::string& text) -> Wrong {
+            const auto size = parse_size(text);
+            if (!size || *size < least || *size > most) {
+              return fmt::format("a size from {} to {} is needed, such as \"64KiB\", not \"{}\"", size_text(least),
+                                 size_text(most), text);
+            }
+            config.*member = static_cast<Member>(*size);
+            return std::nullopt;
+          },
+          [=](const Config& config) { return size_text(config.*member); }};
+}
+
+ConfigKey duration_key(const char* name, std::int64_t Config::*member, std::int64_t least_ms, std::int64_t most_ms,
+                       const char* help) {
+  return {name,
+          "DURATION",
+          help,
+          ConfigKey::Kind::text,
+          [=](Config& config, const std::string& text) -> Wrong {
+            const auto ms = parse_duration_ms(text);
+            if (!ms || *ms < least_ms || *ms > most_ms) {
+              return fmt::format("a duration from {} to {} is needed, such as \"10s\" (units: ms s m h), not \"{}\"",
+                                 duration_text(least_ms), duration_text(most_ms), text);
+            }
+            config.*member = *ms;
+            return std::nullopt;
+          },
+          [=](const Config& config) { return duration_text(config.*member); }};
+}
+
+ConfigKey file_key(const char* name, std::string Config::*member, bool may_be_empty, const char* argument,
+                   const char* help) {
+  return {name,
+          argument,
+          help,
+          ConfigKey::Kind::text,
+          [=](Config& config, const std::string& text) -> Wrong {
+            if (text.empty() ? !may_be_empty : text.front() != '/') {
+              return "an absolute path is needed, not \"" + text + "\"";
+            }
+            config.*member = text;
+            return std::nullopt;
+          },
+          [=](const Config& config) { return config.*member; }};
+}
+
+// ---- Keys with rules of their own
+
+Wrong set_zookeeper(Config& config, const std::string& text) {
+  if (auto hosts = zk::parse_hosts(text); !hosts.ok()) {
+    return hosts.status().message();
+  }
+  config.zookeeper = text;
+  return std::nullopt;
+}
+
+Wrong set_root(Config& config, const std::string& text) {
+  if (!is_znode_path(text)) {
+    return "a znode path such as /services is needed, not \"" + text + "\"";
+  }
+  config.root = text;
+  return std::nullopt;
+}
+
+Wrong set_paths(Config& config, const std::string& text) {
+  auto paths = split_list(text);
+  for (const std::string& path : paths) {
+    if (!is_znode_path(path)) {
+      return "znode paths such as /dubbo,/nerve are needed, not \"" + path + "\"";
+    }
+  }
+  config.paths = std::move(paths);
+  return std::nullopt;
+}
+
+Wrong set_acl(Config& config, const std::string& text) {
+  auto acl = zk::parse_acl(text);
+  if (!acl) {
+    return acl.status().message();
+  }
+  config.acl = std::move(*acl);
+  return std::nullopt;
+}
+
+Wrong set_policy(Config& config, const std::string& text) {
+  auto policy = parse_policy(text);
+  if (!policy) {
+    return policy.status().message();
+  }
+  config.policy = std::move(*policy);
+  config.policy_text = text;
+  return std::nullopt;
+}
+
+Wrong set_log_level_key(Config& config, const std::string& text) {
+  if (!parse_log_level(text, config.log_level)) {
+    return "one of debug, info, warn, error is needed, not \"" + text + "\"";
+  }
+  return std::nullopt;
+}
+
+std::string log_level_text(const Config& config) {
+  switch (config.log_level) {
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warn:
+      return "warn";
+    case LogLevel::error:
+      return "error";
+  }
+  return "";
+}
+
+std::vector<ConfigKey> zookeeper_keys() {
+  using Kind = ConfigKey::Kind;
+  return {
+      {"zookeeper", "HOSTS[/chroot]", "ZooKeeper servers, host:port separated by commas", Kind::text, set_zookeeper,
+       [](const Config& config) { return config.zookeeper; }},
+      duration_key("session_timeout", &Config::session_timeout_ms, 1'000, 600'000,
+                   "ZooKeeper session time-out to ask for"),
+      file_key("zookeeper_credentials", &Config::zookeeper_credentials, true, "FILE",
+               "file with user:password, given to ZooKeeper by its digest scheme"),
+      {"acl", "ACL", "ACL of the znodes made: open, creator, or scheme:id:permissions separated by commas", Kind::list,
+       set_acl, [](const Config& config) { return zk::to_string(config.acl); }},
+      {"root", "PATH", "znode under which registrations stand", Kind::text, set_root,
+       [](const Config& config) { return config.root; }},
+      {"paths", "LIST", "further places where a registration's own path may lie", Kind::list, set_paths,
+       [](const Config& config) { return fmt::format("{}", fmt::join(config.paths, ",")); }},
+      count_key("replay_rate", &Config::replay_rate, 0, 1'000'000,
+                "changes sent to ZooKeeper a second at most; 0: no limit"),
+  };
+}
+
+std::vector<ConfigKey> host_keys() {
+  constexpr std::int64_t kHour = 3'600'000;
+  using Kind = ConfigKey::Kind;
+  return {
+      file_key("data_dir", &Config::data_dir, false, "DIR", "where the state is kept"),
+      file_key("socket", &Config::socket, false, "PATH", "unix socket of the API"),
+      file_key("registrations_dir", &Config::registrations_dir, true, "DIR",
+               "directory with registrations by file, *.json"),
+      {"log_level", "LEVEL", "debug, info, warn or error", Kind::text, set_log_level_key, log_level_text},
+      duration_key("connection_grace", &Config::connection_grace_ms, 0, kHour,
+                   "after a start: time for callers of bind \"connection\" to come back"),
+      duration_key("history_age", &Config::history_age_ms, 1'000, 87'600 * kHour, "how long the history is kept"),
+      size_key("history_size", &Config::history_size_bytes, 64 * 1024, 1ULL << 40, "how much of the history is kept"),
+      {"policy", "RULES", R"(who may register what, as JSON: [{"user":"deploy","services":["web-*"]}])", Kind::rules,
+       set_policy, [](const Config& config) { return config.policy_text; }},
+  };
+}
+
+std::vector<ConfigKey> limit_keys() {
+  constexpr std::uint64_t kKiB = 1024;
+  return {
+      size_key("max_body", &Config::max_body_bytes, kKiB, 64 * kKiB * kKiB, "a request's body"),
+      // A server with its default settings takes no more in one packet.
+      size_key("max_data", &Config::max_data_bytes, 1, 1'000'000, "a znode's data"),
+      count_key("max_connections", &Config::max_connections, 1, 100'000, "connections to the API"),
+      count_key("max_connections_per_uid", &Config::max_connections_per_uid, 1, 100'000,
+                "connections of one user; root is exempt"),
+      duration_key("request_timeout", &Config::request_timeout_ms, 100, 3'600'000, "for a request to arrive whole"),
+      count_key("max_registrations", &Config::max_registrations, 1, 1'000'000, "registrations on this host"),
+      count_key("max_registrations_per_uid", &Config::max_registrations_per_uid, 0, 1'000'000,
+                "registrations of one user; 0: as max_registrations"),
+      // The servers must name all paths of a session in one packet of 1 MiB when it ends.
+      size_key("max_path_bytes", &Config::max_path_bytes, kKiB, 768 * kKiB, "all znode paths together"),
+      count_key("max_operations", &Config::max_operations, 1, 1'000'000'000, "changes that wait for ZooKeeper"),
+  };
+}
 
 Status wrong(const std::string& where, const std::string& key, const std::string& what) {
   // A flag or a variable names the key by itself.
@@ -25,231 +222,48 @@ Status wrong(const std::string& where, const std::string& key, const std::string
                 names_key ? fmt::format("{}: {}", where, what) : fmt::format("{}: {}: {}", where, key, what));
 }
 
-// "250ms", "10s", "5m", "24h".
-bool parse_duration_ms(std::string_view text, std::int64_t& ms) {
-  std::int64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || number < 0 || number > 1'000'000'000) {
-    return false;
-  }
-  const std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-  const std::int64_t factor = unit == "ms"  ? 1
-                              : unit == "s" ? 1'000
-                              : unit == "m" ? 60'000
-                              : unit == "h" ? 3'600'000
-                                            : 0;
-  ms = number * factor;
-  return factor != 0;
-}
-
-// An absolute znode path without an empty, "." or ".." segment and without a slash at its end.
-bool is_znode_path(std::string_view path) {
-  if (path == "/") {
-    return true;
-  }
-  if (path.empty() || path.front() != '/' || path.back() == '/' || path.find("//") != std::string_view::npos) {
-    return false;
-  }
-  const std::string framed = std::string(path) + "/";
-  return framed.find("/./") == std::string::npos && framed.find("/../") == std::string::npos &&
-         framed.rfind("/zookeeper/", 0) != 0 &&
-         std::all_of(path.begin(), path.end(), [](unsigned char c) { return c > 0x20 && c < 0x7f; });
-}
-
-std::vector<std::string> split(const std::string& text) {
-  std::vector<std::string> parts;
-  std::istringstream stream(text);
-  for (std::string part; std::getline(stream, part, ',');) {
-    if (!part.empty()) {
-      parts.push_back(part);
-    }
-  }
-  return parts;
-}
-
-std::size_t distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) {
-    row[j] = j;
-  }
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t next = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = std::exchange(row[j], next);
-    }
-  }
-  return row[b.size()];
-}
-
-std::string nearest(const std::string& key) {
-  const auto& keys = config_keys();
-  const auto best = std::min_element(keys.begin(), keys.end(), [&](const std::string& a, const std::string& b) {
-    return distance(a, key) < distance(b, key);
-  });
-  return distance(*best, key) <= 3 ? "; did you mean \"" + *best + "\"?"
-                                   : "; the keys are " + fmt::format("{}", fmt::join(keys, ", "));
-}
-
-// nlohmann keeps the last of two equal keys in silence; people are told.
-std::string duplicate_key(const std::string& text) {
-  std::vector<std::set<std::string>> seen;
-  std::string duplicate;
-  const auto watch = [&](int, nlohmann::json::parse_event_t event, nlohmann::json& parsed) {
-    if (event == nlohmann::json::parse_event_t::object_start) {
-      seen.emplace_back();
-    } else if (event == nlohmann::json::parse_event_t::object_end) {
-      seen.pop_back();
-    } else if (event == nlohmann::json::parse_event_t::key && !seen.back().insert(parsed.get<std::string>()).second) {
-      duplicate = parsed.get<std::string>();
-    }
-    return true;
-  };
-  [[maybe_unused]] const auto parsed = nlohmann::json::parse(text, watch, false, true);
-  return duplicate;
-}
-
 }  // namespace
 
-const std::vector<std::string>& config_keys() {
-  static const std::vector<std::string> keys = {"zookeeper", "data_dir",        "socket",      "root",
-                                                "paths",     "session_timeout", "replay_rate", "log_level"};
+const std::vector<ConfigKey>& config_keys() {
+  static const std::vector<ConfigKey> keys = [] {
+    std::vector<ConfigKey> all = zookeeper_keys();
+    for (auto& part : {host_keys(), limit_keys()}) {
+      all.insert(all.end(), part.begin(), part.end());
+    }
+    return all;
+  }();
   return keys;
 }
 
 Status set_config_key(Config& config, const std::string& key, const std::string& text, const std::string& where) {
-  if (key == "zookeeper") {
-    if (auto hosts = zk::parse_hosts(text); !hosts.ok()) {
-      return wrong(where, key, hosts.status().message());
+  for (const ConfigKey& known : config_keys()) {
+    if (known.name == key) {
+      const auto what = known.set(config, text);
+      return what ? wrong(where, key, *what) : Status();
     }
-    config.zookeeper = text;
-  } else if (key == "data_dir" || key == "socket") {
-    if (text.empty() || text.front() != '/') {
-      return wrong(where, key, "an absolute path is needed, not \"" + text + "\"");
-    }
-    (key == "socket" ? config.socket : config.data_dir) = text;
-  } else if (key == "root") {
-    if (!is_znode_path(text)) {
-      return wrong(where, key, "a znode path such as /services is needed, not \"" + text + "\"");
-    }
-    config.root = text;
-  } else if (key == "paths") {
-    const auto paths = split(text);
-    for (const std::string& path : paths) {
-      if (!is_znode_path(path)) {
-        return wrong(where, key, "znode paths such as /dubbo,/nerve are needed, not \"" + path + "\"");
-      }
-    }
-    config.paths = paths;
-  } else if (key == "session_timeout") {
-    std::int64_t ms = 0;
-    if (!parse_duration_ms(text, ms) || ms < 1'000 || ms > 600'000) {
-      return wrong(where, key, "a duration from 1s to 10m is needed, such as \"10s\", not \"" + text + "\"");
-    }
-    config.session_timeout_ms = ms;
-  } else if (key == "replay_rate") {
-    std::uint32_t rate = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), rate);
-    if (error != std::errc() || end != text.data() + text.size() || rate > 1'000'000) {
-      return wrong(where, key, "a number of changes a second is needed, 0 for no limit, not \"" + text + "\"");
-    }
-    config.replay_rate = rate;
-  } else if (key == "log_level") {
-    if (!parse_log_level(text, config.log_level)) {
-      return wrong(where, key, "one of debug, info, warn, error is needed, not \"" + text + "\"");
-    }
-  } else {
-    return Status(Errc::invalid, fmt::format("{}: unknown key \"{}\"{}", where, key, nearest(key)));
   }
-  return Status();
+  std::vector<std::string> names;
+  for (const ConfigKey& known : config_keys()) {
+    names.push_back(known.name);
+  }
+  const std::string nearest = nearest_name(key, names);
+  return Status(Errc::invalid,
+                fmt::format("{}: unknown key \"{}\"{}", where, key,
+                            nearest.empty() ? "; the keys are " + fmt::format("{}", fmt::join(names, ", "))
+                                            : "; did you mean \"" + nearest + "\"?"));
 }
 
 std::vector<std::string> differing_keys(const Config& a, const Config& b) {
-  std::vector<std::string> keys;
-  const auto compare = [&](const char* key, const auto& x, const auto& y) {
-    if (x != y) {
-      keys.emplace_back(key);
-    }
-  };
-  compare("zookeeper", a.zookeeper, b.zookeeper);
-  compare("data_dir", a.data_dir, b.data_dir);
-  compare("socket", a.socket, b.socket);
-  compare("root", a.root, b.root);
-  compare("paths", a.paths, b.paths);
-  compare("session_timeout", a.session_timeout_ms, b.session_timeout_ms);
-  compare("replay_rate", a.replay_rate, b.replay_rate);
-  compare("log_level", a.log_level, b.log_level);
-  return keys;
-}
-
-Status read_config_file(const std::string& file, bool required, Config& config) {
-  std::ifstream stream(file);
-  if (!stream) {
-    if (!required && errno == ENOENT) {
-      return Status();
-    }
-    return Status(Errc::invalid, fmt::format("cannot read the configuration {}: {}", file, std::strerror(errno)));
-  }
-  std::stringstream content;
-  content << stream.rdbuf();
-  const std::string text = content.str();
-  nlohmann::json parsed;
-  try {
-    parsed = nlohmann::json::parse(text, nullptr, true, true);
-  } catch (const nlohmann::json::exception& error) {
-    return Status(Errc::invalid, fmt::format("{} is not valid JSON: {}", file, error.what()));
-  }
-  if (!parsed.is_object()) {
-    return Status(Errc::invalid, fmt::format("{} must hold one JSON object", file));
-  }
-  if (const std::string duplicate = duplicate_key(text); !duplicate.empty()) {
-    return Status(Errc::invalid, fmt::format("{}: the key \"{}\" stands there twice", file, duplicate));
-  }
-  for (const auto& [key, value] : parsed.items()) {
-    std::string as_text;
-    if (key == "paths" && value.is_array()) {
-      for (const auto& path : value) {
-        if (!path.is_string()) {
-          return wrong(file, key, "a list of strings is needed");
-        }
-        as_text += (as_text.empty() ? "" : ",") + path.get<std::string>();
-      }
-    } else if (key == "replay_rate" && value.is_number_unsigned()) {
-      as_text = value.dump();
-    } else if (value.is_string()) {
-      as_text = value.get<std::string>();
-    } else if (std::find(config_keys().begin(), config_keys().end(), key) != config_keys().end()) {
-      return wrong(file, key, "a string is needed");
-    }
-    if (Status status = set_config_key(config, key, as_text, file); !status.ok()) {
-      return status;
+  std::vector<std::string> names;
+  for (const ConfigKey& key : config_keys()) {
+    // The same name may have become another user, the same file may hold another password.
+    const bool same = key.text(a) == key.text(b) && (key.name != "policy" || a.policy == b.policy) &&
+                      (key.name != "zookeeper_credentials" || a.zookeeper_auth == b.zookeeper_auth);
+    if (!same) {
+      names.push_back(key.name);
     }
   }
-  return Status();
-}
-
-Status read_config_environment(Config& config) {
-  for (const std::string& key : config_keys()) {
-    std::string variable = "LIMPET_";
-    for (const char c : key) {
-      variable += static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-    }
-    if (const char* value = std::getenv(variable.c_str())) {
-      if (Status status = set_config_key(config, key, value, variable); !status.ok()) {
-        return status;
-      }
-    }
-  }
-  return Status();
-}
-
-Status check_config(const Config& config) {
-  // sun_path of unix(7) holds 108 bytes with its final NUL.
-  if (config.socket.size() > 107) {
-    return Status(Errc::invalid, "socket: a unix socket's path has at most 107 bytes: " + config.socket);
-  }
-  return Status();
+  return names;
 }
 
 }  // namespace limpet

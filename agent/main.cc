@@ -17,6 +17,7 @@
 
 #include "agent/agent.h"
 #include "agent/config.h"
+#include "agent/config_values.h"
 #include "agent/log.h"
 #include "storage/rocks_store.h"
 
@@ -59,19 +60,6 @@ std::string flag_of(std::string key) {
   return "--" + key;
 }
 
-const std::map<std::string, std::pair<std::string, std::string>>& flag_help() {
-  static const std::map<std::string, std::pair<std::string, std::string>> help = {
-      {"zookeeper", {"HOSTS[/chroot]", "ZooKeeper servers, host:port separated by commas [127.0.0.1:2181]"}},
-      {"data_dir", {"DIR", "where the state is kept [/var/lib/limpet]"}},
-      {"socket", {"PATH", "unix socket of the API [/run/limpet/limpet.sock]"}},
-      {"root", {"PATH", "znode under which registrations stand [/services]"}},
-      {"paths", {"LIST", "further places where a registration's own path may lie"}},
-      {"session_timeout", {"10s", "ZooKeeper session time-out to ask for"}},
-      {"replay_rate", {"N", "changes sent to ZooKeeper a second at most; 0: no limit [0]"}},
-      {"log_level", {"info", "debug, info, warn or error"}}};
-  return help;
-}
-
 Status load_config(const std::string& file, bool file_named, const std::map<std::string, std::string>& flags,
                    limpet::Config& config) {
   if (Status status = limpet::read_config_file(file, file_named, config); !status.ok()) {
@@ -85,7 +73,7 @@ Status load_config(const std::string& file, bool file_named, const std::map<std:
       return status;
     }
   }
-  return limpet::check_config(config);
+  return limpet::complete_config(config);
 }
 
 // Reads the configuration again, from where it came at the start.
@@ -172,11 +160,15 @@ int main(int argc, char** argv) {
       app.add_option("--config", file, "configuration file [/etc/limpet/limpet.json]")->type_name("FILE");
   std::map<std::string, std::string> texts;
   std::map<std::string, CLI::Option*> options;
-  for (const std::string& key : limpet::config_keys()) {
-    const auto& [type, help] = flag_help().at(key);
-    options[key] = app.add_option(flag_of(key), texts[key], help)->type_name(type);
+  const limpet::Config defaults;
+  for (const limpet::ConfigKey& key : limpet::config_keys()) {
+    const std::string standard = key.text(defaults);
+    options[key.name] =
+        app.add_option(flag_of(key.name), texts[key.name], key.help + (standard.empty() ? "" : " [" + standard + "]"))
+            ->type_name(key.argument);
   }
   app.add_flag("--check-config", check_only, "check the configuration and end");
+  app.allow_extras();
   app.footer(
       "Every flag is also a key of the file and a variable of the environment: --data-dir, \"data_dir\",\n"
       "LIMPET_DATA_DIR. Flags win over the environment, the environment over the file.");
@@ -186,6 +178,15 @@ int main(int argc, char** argv) {
     return app.exit(success);
   } catch (const CLI::ParseError& error) {
     return fail(kUsage, std::string(error.what()) + "; see limpetd --help");
+  }
+  if (const auto unknown = app.remaining(); !unknown.empty()) {
+    std::vector<std::string> known = {"--config", "--check-config", "--version", "--help"};
+    for (const auto& [key, option] : options) {
+      known.push_back(flag_of(key));
+    }
+    const std::string nearest = limpet::nearest_name(unknown.front().substr(0, unknown.front().find('=')), known);
+    return fail(kUsage, "unknown argument \"" + unknown.front() + "\"" +
+                            (nearest.empty() ? "; see limpetd --help" : "; did you mean " + nearest + "?"));
   }
   std::map<std::string, std::string> flags;
   for (const auto& [key, option] : options) {

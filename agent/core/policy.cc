@@ -1,0 +1,45 @@
+#include "agent/core/policy.h"
+
+#include <algorithm>
+
+namespace limpet::core {
+
+bool matches_pattern(std::string_view pattern, std::string_view text) {
+  std::size_t p = 0;
+  std::size_t t = 0;
+  // The last star, and how much of the text it takes so far: a mismatch behind it gives it one character more.
+  std::size_t star = std::string_view::npos;
+  std::size_t taken = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      taken = t;
+    } else if (p < pattern.size() && pattern[p] == text[t]) {
+      ++p;
+      ++t;
+    } else if (star != std::string_view::npos) {
+      p = star + 1;
+      t = ++taken;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
+bool Policy::allows(std::uint32_t uid, const std::vector<std::uint32_t>& gids, std::string_view service) const {
+  if (rules_.empty() || uid == 0 || uid == agent_uid_) {
+    return true;
+  }
+  const auto has = [](const std::vector<std::uint32_t>& ids, std::uint32_t id) {
+    return std::find(ids.begin(), ids.end(), id) != ids.end();
+  };
+  return std::any_of(rules_.begin(), rules_.end(), [&](const PolicyRule& rule) {
+    const bool named =
+        has(rule.uids, uid) || std::any_of(gids.begin(), gids.end(), [&](auto gid) { return has(rule.gids, gid); });
+    return named && std::any_of(rule.services.begin(), rule.services.end(),
+                                [&](const std::string& pattern) { return matches_pattern(pattern, service); });
+  });
+}
+
+}  // namespace limpet::core
