@@ -7,6 +7,25 @@
 
 namespace limpet {
 
+// Which part of the history is asked for.
+struct HistoryQuery {
+  bool newest_first = true;
+  std::uint64_t before_event = 0;  // newest first: only entries before this one; 0: from the end
+  std::uint64_t after_event = 0;   // oldest first: only entries after this one
+  Seq before_seq;                  // only what was about changes before this one; 0: all
+  std::optional<std::string> service;
+  std::optional<std::string> instance;
+  std::size_t limit = 1'000;
+  std::size_t scan_limit = 2'000;  // entries looked at before it stops, whether they match or not
+};
+struct HistoryPage {
+  std::vector<HistoryEntry> entries;
+  std::uint64_t oldest_event = 0;  // that is still kept; 0: there is none
+  // Where to go on: as before_event, or as after_event; 0: that was all there is (newest first: all that is kept;
+  // oldest first: all so far).
+  std::uint64_t next = 0;
+};
+
 class Store {
  public:
   virtual ~Store() = default;
@@ -31,6 +50,9 @@ class Store {
 
   // While low_on_space(): tries to keep room back again. Blocks for the disk; by the thread that appends.
   virtual void regain_space() {}
+
+  // Reads from the history. Blocks for the disk; the thread that appends. Errc::io, Errc::damaged.
+  virtual Result<HistoryPage> history(const HistoryQuery& query) = 0;
 
   // Bytes on disk, roughly, without the room kept back. Any thread.
   virtual std::uint64_t bytes_on_disk() const = 0;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "agent/core/core.h"
+#include "storage/store.h"
 
 namespace limpet::api {
 
@@ -36,6 +37,30 @@ class Service {
 
   // Deregisters everything that this host holds, in order. `done` as for submit.
   virtual void leave(core::Caller caller, ChangeDone done) = 0;
+
+  // Begins a registration's ttl anew. `done` as for submit, soon.
+  virtual void heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) = 0;
+
+  // Withdraws one registration, or without `id` everything on this host, for `reason`; without a reason, ends that.
+  // `done` as for submit; for the whole host with an empty list.
+  virtual void set_maintenance(core::Caller caller, std::optional<RegistrationId> id, std::optional<std::string> reason,
+                               ChangeDone done) = 0;
+
+  // The process `pid` as it can be bound to, or why not: it must live, and be one of uid `uid` unless that is root's
+  // or the agent's. Reads /proc.
+  virtual std::variant<ProcessId, core::Problem> find_process(std::int32_t pid, const core::Caller& caller) = 0;
+
+  // The connection that calls came from is closed.
+  virtual void connection_closed(core::ConnectionId connection) = 0;
+
+  // Reads a part of the history; `done` is called once.
+  using HistoryDone = std::function<void(Result<HistoryPage>)>;
+  virtual void history(HistoryQuery query, HistoryDone done) = 0;
+
+  // Calls `listener` with each entry of the history from now on, until `stop_listening` with the same number.
+  using HistoryListener = std::function<void(const HistoryEntry&)>;
+  virtual std::uint64_t listen(HistoryListener listener) = 0;
+  virtual void stop_listening(std::uint64_t listener) = 0;
 
   // Calls `done` once: with true as soon as Core::settled() holds for all of `what`, with false after `timeout`.
   virtual void wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,

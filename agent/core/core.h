@@ -15,9 +15,8 @@ namespace limpet::core {
 struct Options {
   std::string root = "/services";
   std::vector<std::string> paths;  // further places where a registration's own `path` may lie
-  std::uint32_t max_registrations = 10'000;
-  std::uint32_t max_path_bytes = 512 * 1024;  // the server ends a session in one packet that names every ephemeral
-  std::uint64_t max_operations = 1'000'000;
+  Limits limits;
+  std::int64_t connection_grace_ms = 10'000;  // for what was bound to a connection to an earlier run of the agent
   std::uint32_t window = 256;     // znodes with a read or write in flight; parents, syncs and 16 audits come on top
   std::uint32_t replay_rate = 0;  // writes to ZooKeeper a second; 0: as fast as they are answered
   std::int32_t session_timeout_ms = 10'000;  // as asked for; the server may grant another

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "agent/core/limits.h"
 #include "agent/core/types.h"
 #include "storage/error.h"
 #include "storage/record.h"
@@ -31,6 +32,45 @@ struct Submit {
 struct Leave {
   Token token;
   Caller caller;
+};
+
+// The registration's ttl begins anew. Answered at once, by what stands (changed: false) or a Problem.
+struct Heartbeat {
+  Token token;
+  Caller caller;
+  RegistrationId id;
+};
+
+// Withdraws one registration, or without `id` everything on this host, until it is ended. Answered like a Submit; for
+// the whole host by no AcceptedChange.
+struct SetMaintenance {
+  Token token;
+  Caller caller;
+  std::optional<RegistrationId> id;
+  std::optional<std::string> reason;  // absent: maintenance ends
+};
+
+// This connection to the API is closed.
+struct ConnectionClosed {
+  ConnectionId connection;
+};
+
+// What a Watch asked for. `seq` is the Watch's; what is about an older one is dropped.
+struct ProcessEnded {
+  RegistrationId id;
+  Seq seq;
+  std::string how;  // for people: "pid 4321 ended"
+};
+struct HealthChanged {
+  RegistrationId id;
+  Seq seq;
+  bool passing = true;
+  std::string message;  // the check's last words
+};
+
+// Limits and policy were configured anew.
+struct Reconfigured {
+  Limits limits;
 };
 
 // Every Persist action up to and with `ticket` was carried out with this result.
@@ -92,8 +132,10 @@ struct Tick {};
 // The list of servers, their order or their addresses changed: open a new handle with the same session.
 struct ServersChanged {};
 
-using Event = std::variant<Started, Submit, Leave, Persisted, StoreReopened, SpaceChanged, ZkConnected, ZkDisconnected,
-                           ZkExpired, ZkAuthFailed, ZkTrouble, ZkReplied, ZkWatchFired, Tick, ServersChanged>;
+using Event = std::variant<Started, Submit, Leave, Heartbeat, SetMaintenance, ConnectionClosed, ProcessEnded,
+                           HealthChanged, Reconfigured, Persisted, StoreReopened, SpaceChanged, ZkConnected,
+                           ZkDisconnected, ZkExpired, ZkAuthFailed, ZkTrouble, ZkReplied, ZkWatchFired, Tick,
+                           ServersChanged>;
 
 // ---- Actions
 
@@ -148,7 +190,27 @@ struct Changed {
   RegistrationId id;
 };
 
-using Action = std::variant<Persist, ReopenStore, Reply, ZkStart, ZkStop, ZkSend, SetTimer, Note, Changed>;
+// Watch what this registration lives with: its process, its checks. Replaces the Watch of the same id before, of which
+// a check that is asked for in the same words goes on where it was.
+struct Watch {
+  RegistrationId id;
+  Seq seq;
+  std::uint32_t uid = 0;             // whose registration it is: command checks run as that
+  std::optional<ProcessId> process;  // ProcessEnded when it ends, also when it ended long ago
+  std::vector<Check> checks;         // HealthChanged when one fails, and when all are well again
+  bool failing = false;              // how its health was when last heard of: of the run before, at the start
+};
+struct Unwatch {
+  RegistrationId id;
+};
+
+// This stands in the history now.
+struct Recorded {
+  HistoryEntry entry;
+};
+
+using Action = std::variant<Persist, ReopenStore, Reply, ZkStart, ZkStop, ZkSend, SetTimer, Note, Changed, Watch,
+                            Unwatch, Recorded>;
 using Actions = std::vector<Action>;
 
 }  // namespace limpet::core

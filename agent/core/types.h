@@ -16,6 +16,7 @@ namespace limpet::core {
 struct Now {
   std::int64_t steady_ms = 0;  // monotonic; time-outs are reckoned in it
   WallMs wall_ms = 0;          // for people
+  std::int64_t asleep_ms = 0;  // for how long the machine has been suspended since it was booted
 };
 
 // Counts the handles on ZooKeeper that this process opened; what comes back with an older one is dropped.
@@ -24,6 +25,8 @@ using Epoch = Strong<struct EpochTag, std::uint64_t>;
 using OpId = Strong<struct OpIdTag, std::uint64_t>;
 // Names one call of the API that waits for its answer.
 using Token = Strong<struct TokenTag, std::uint64_t>;
+// Names one connection to the API, of this run of the agent; never reused.
+using ConnectionId = Strong<struct ConnectionIdTag, std::uint64_t>;
 
 // ---- What callers ask for
 
@@ -36,6 +39,7 @@ struct RegisterRequest {
   // Where in `data` the time of acceptance is put in, in milliseconds since 1970: for formats that tell it. Repeating
   // what stands keeps the time that stands.
   std::optional<std::size_t> time_at = std::nullopt;
+  Lifetime lifetime = {};  // with bind `connection`: that of the Caller
 };
 struct DeregisterRequest {
   RegistrationId id;
@@ -46,6 +50,9 @@ using ChangeRequest = std::variant<RegisterRequest, DeregisterRequest>;
 struct Caller {
   Owner owner;
   bool privileged = false;
+  std::vector<std::uint32_t> groups;  // its own first, as far as a policy asks for groups; else may be empty
+  std::string program;                // the process's name as the kernel has it; for the history
+  ConnectionId connection;
 };
 
 // Why a change was refused; each is one `code` of the API.
@@ -53,7 +60,7 @@ enum class ProblemCode {
   invalid,         // 422: a field is wrong
   not_found,       // 404
   not_owner,       // 403: somebody else's registration
-  not_allowed,     // 403: the path is not under root or one of `paths`
+  not_allowed,     // 403: the path is not under root or one of `paths`, or the policy does not let the caller
   path_taken,      // 409: another registration of this agent has the path
   quota,           // 429: too many registrations, or too many bytes of paths
   queue_full,      // 507
@@ -92,6 +99,7 @@ enum class ReasonCode {
   quota,
   refused,  // any other refusal by ZooKeeper; the message has its words
   check_failed,
+  maintenance,
   storage,
 };
 struct Reason {
@@ -106,6 +114,10 @@ struct RegistrationView {
   State state = State::pending;
   std::optional<Reason> reason;
   std::optional<Outcome> znode;  // what ZooKeeper confirmed last; of this content where znode->seq == registration.seq
+  std::optional<Hold> maintenance;       // of its own, or of the whole host
+  std::optional<Hold> failing_check;
+  std::optional<WallMs> ttl_expires_at;  // unless a heartbeat comes, or grace is given, before
+  std::optional<WallMs> expires_at;      // unless it has been in ZooKeeper by then
 };
 
 struct QueuedOperation {
@@ -142,6 +154,8 @@ struct StatusView {
 
   bool storage_healthy = true;
   std::string storage_error;
+
+  std::optional<Hold> maintenance;  // of the whole host
 };
 
 // ---- What ZooKeeper is asked and answers
