@@ -10,30 +10,42 @@ namespace limpet::core {
 
 namespace {
 
-// Outcomes wait this long for a batch to go along with, then go by themselves, without a sync: losing them costs a
-// read of each znode after the next start, no more.
-constexpr std::int64_t kLazyMs = 1'000;
 constexpr std::int64_t kFirstReopenMs = 100;
 constexpr std::int64_t kMaxReopenMs = 5'000;
+
+// A failing check is in effect before it is on disk, and may be over by then.
+bool is_maintenance(const Change& change) {
+  const auto* put = std::get_if<PutHold>(&change);
+  const auto* erase = std::get_if<EraseHold>(&change);
+  return (put != nullptr && put->hold.cause == HoldCause::maintenance) ||
+         (erase != nullptr && erase->cause == HoldCause::maintenance);
+}
 
 }  // namespace
 
 Core::Impl::Impl(Options options, StoredState stored)
     : options_(std::move(options)),
       registry_(options_, stored),
+      lifetimes_(options_.connection_grace_ms),
+      holds_(stored.holds),
       session_(options_, stored.session, stored.former),
       replay_(options_, registry_, session_),
       committed_(stored.last_seq),
+      last_event_(stored.last_event),
       nothing_of_ours_(!session_.has_history()) {
   Actions none;
-  Replay::Effects effects{none, {}, {}};
+  Replay::Effects effects{none, {}, {}, {}};
   // Without any session so far nothing of ours can stand anywhere.
   const bool known = nothing_of_ours_;
   for (const auto& [id, registration] : registry_.live()) {
-    replay_.want_present(registration, known);
+    want(registration, known, effects);
   }
   for (const auto& [id, outcome] : stored.outcomes) {
     replay_.remember(id, outcome);
+    if (const Registration* registration = registry_.find(id);
+        registration != nullptr && registration->seq == outcome.seq) {
+      reached_.insert(id);
+    }
   }
   const std::vector<Removal> removals = [&] {
     std::vector<Removal> copy;
@@ -51,16 +63,33 @@ Core::Impl::Impl(Options options, StoredState stored)
 // ---- Events
 
 void Core::Impl::step(Event event, Now now, Actions& actions) {
+  lifetimes_.observe(now, timer_ms_);
   std::visit([&](auto&& one) { on(std::forward<decltype(one)>(one), now, actions); }, std::move(event));
+  end_lives(now, actions);
+  record_session(now);
   replay_.pump(now, actions);
   set_timer(actions);
 }
 
 void Core::Impl::on(Started, Now now, Actions& actions) {
-  if (!lazy_.empty()) {
-    lazy_at_ms_ = now.steady_ms + kLazyMs;
+  for (const auto& [id, registration] : registry_.live()) {
+    began(registration, reached_.contains(id), now, actions);
   }
+  reached_.clear();
+  for (Change& change : lazy_) {
+    if (auto* added = std::get_if<AddHistory>(&change)) {
+      added->entry.time = now.wall_ms;  // it happened in the constructor, which knows no time
+    }
+  }
+  record(Happening::agent_started, std::to_string(registry_.live().size()) + " registrations", now);
   session_.start(now, actions);
+}
+
+void Core::Impl::on(Stopping, Now now, Actions& actions) {
+  record(Happening::agent_stopped, "", now);
+  if (storage_healthy_) {
+    persist(Batch{}, actions, true);
+  }
 }
 
 void Core::Impl::on(Submit event, Now now, Actions& actions) {
@@ -78,23 +107,41 @@ void Core::Impl::on(Leave event, Now now, Actions& actions) {
   accept(event.token, event.caller, registry_.everything_deregistered(), now, actions);
 }
 
-void Core::Impl::accept(Token token, const Caller& caller, const std::vector<ChangeRequest>& changes, Now now,
-                        Actions& actions) {
+// What stands against a change because of the disk. `frees_room`: it makes the store smaller.
+std::optional<Problem> Core::Impl::storage_refusal(bool frees_room) const {
   if (!storage_healthy_) {
     const bool full = storage_status_.code() == Errc::full;
-    actions.push_back(Reply{token, Problem{full ? ProblemCode::storage_full : ProblemCode::storage_failed,
-                                           "nothing can be kept on disk now: " + storage_status_.message() +
-                                               ". Nothing of this change was accepted; try again.",
-                                           "", 0}});
-    return;
+    return Problem{full ? ProblemCode::storage_full : ProblemCode::storage_failed,
+                   "nothing can be kept on disk now: " + storage_status_.message() +
+                       ". Nothing of this change was accepted; try again.",
+                   "", 0};
   }
-  if (low_on_space_ && std::any_of(changes.begin(), changes.end(), [](const ChangeRequest& change) {
-        return std::holds_alternative<RegisterRequest>(change);
-      })) {
-    actions.push_back(Reply{token, Problem{ProblemCode::storage_full,
-                                           "the disk that holds the state is full; only deregistrations are accepted "
-                                           "until there is room again. Nothing of this change was accepted; try again.",
-                                           "", 0}});
+  if (low_on_space_ && !frees_room) {
+    return Problem{ProblemCode::storage_full,
+                   "the disk that holds the state is full; only deregistrations are accepted until there is room "
+                   "again. Nothing of this change was accepted; try again.",
+                   "", 0};
+  }
+  return std::nullopt;
+}
+
+// `written`: the last batch that was handed to the disk holds it. Otherwise it repeats what stands, or what is just
+// being written: it is durable no later than the last on its way.
+void Core::Impl::answer_when_durable(Token token, std::vector<AcceptedChange> answers, bool written, Actions& actions) {
+  if (written || !in_flight_.empty()) {
+    in_flight_.back().replies.emplace_back(token, std::move(answers));
+  } else {
+    actions.push_back(Reply{token, std::move(answers)});
+  }
+}
+
+void Core::Impl::accept(Token token, const Caller& caller, const std::vector<ChangeRequest>& changes, Now now,
+                        Actions& actions) {
+  const bool registers = std::any_of(changes.begin(), changes.end(), [](const ChangeRequest& change) {
+    return std::holds_alternative<RegisterRequest>(change);
+  });
+  if (auto problem = storage_refusal(!registers)) {
+    actions.push_back(Reply{token, *std::move(problem)});
     return;
   }
   auto planned = registry_.plan(changes, caller, now.wall_ms, replay_.depth() + in_flight_.size());
@@ -103,26 +150,27 @@ void Core::Impl::accept(Token token, const Caller& caller, const std::vector<Cha
     return;
   }
   Plan plan = std::get<Plan>(std::move(planned));
-  if (!plan.batch.changes.empty()) {
-    persist(std::move(plan.batch), actions, true);
-    in_flight_.back().replies.emplace_back(token, std::move(plan.answers));
-  } else if (!in_flight_.empty()) {
-    // It repeats what stands, or what is just being written: it is durable no later than the last on its way.
-    in_flight_.back().replies.emplace_back(token, std::move(plan.answers));
-  } else {
-    actions.push_back(Reply{token, std::move(plan.answers)});
+  note_bindings(changes, plan.answers, caller);
+  const bool writes = !plan.batch.changes.empty();
+  if (writes) {
+    Batch batch = std::move(plan.batch);
+    record_accepted(changes, plan, caller, now, batch);
+    persist(std::move(batch), actions, true);
   }
+  answer_when_durable(token, std::move(plan.answers), writes, actions);
 }
 
 void Core::Impl::persist(Batch batch, Actions& actions, bool sync) {
   if (!lazy_.empty()) {
-    // Outcomes of what is meanwhile deregistered would stay on disk for ever.
+    // Outcomes and failing checks of what is meanwhile deregistered would stay on disk for ever.
     std::erase_if(lazy_, [&](const Change& change) {
       const auto* outcome = std::get_if<PutOutcome>(&change);
-      return outcome != nullptr && !registry_.planned_live(outcome->id) &&
+      const auto* hold = std::get_if<PutHold>(&change);
+      const RegistrationId* id = outcome != nullptr ? &outcome->id : hold != nullptr ? &*hold->hold.id : nullptr;
+      return id != nullptr && registry_.planned(*id) == nullptr &&
              std::none_of(batch.changes.begin(), batch.changes.end(), [&](const Change& other) {
                const auto* erase = std::get_if<EraseRegistration>(&other);
-               return erase != nullptr && erase->id == outcome->id;
+               return erase != nullptr && erase->id == *id;
              });
     });
     lazy_.insert(lazy_.end(), std::make_move_iterator(batch.changes.begin()),
@@ -149,9 +197,14 @@ void Core::Impl::flush_lazy(Now now, Actions& actions) {
   }
 }
 
-// Makes committed changes what is wanted. `known`: nothing of these was sent by an earlier run.
-void Core::Impl::take_effect(const std::vector<Change>& changes, bool known, Replay::Effects& effects) {
-  for (const Change& change : changes) {
+// Makes committed changes what is wanted, and moves the history out of them. `known`: nothing of these was sent by an
+// earlier run.
+void Core::Impl::take_effect(std::vector<Change>& changes, bool known, Now now, Replay::Effects& effects) {
+  for (Change& change : changes) {
+    record_superseded(change, now);
+    if (const auto* put = std::get_if<PutRegistration>(&change)) {
+      forget_other_checks(put->registration, now, effects.actions);
+    }
     if (const auto* erased = std::get_if<EraseRemoval>(&change)) {
       // Superseded by a registration at its path, which comes next in this batch; or done long ago.
       if (const auto it = registry_.removals().find(erased->seq); it != registry_.removals().end()) {
@@ -160,11 +213,22 @@ void Core::Impl::take_effect(const std::vector<Change>& changes, bool known, Rep
     }
     registry_.committed(change);
     if (const auto* put = std::get_if<PutRegistration>(&change)) {
-      replay_.want_present(put->registration, known);
+      began(put->registration, false, now, effects.actions);
+      want(put->registration, known, effects);
       effects.actions.push_back(Changed{put->registration.id});
+    } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
+      ended(erased->id, effects.actions);
     } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
       replay_.want_absent(removal->removal, known, effects);
       effects.actions.push_back(Changed{removal->removal.id});
+    } else if (const auto* hold = std::get_if<PutHold>(&change); hold != nullptr && is_maintenance(change)) {
+      holds_.put(hold->hold);
+      hold_changed(hold->hold.id, effects);
+    } else if (const auto* end = std::get_if<EraseHold>(&change); end != nullptr && is_maintenance(change)) {
+      holds_.erase(end->id, HoldCause::maintenance);
+      hold_changed(end->id, effects);
+    } else if (auto* added = std::get_if<AddHistory>(&change)) {
+      effects.actions.push_back(Recorded{std::move(added->entry)});
     }
   }
 }
@@ -175,13 +239,22 @@ void Core::Impl::absorb(Replay::Effects& effects, Now now) {
     registry_.removal_done(done.seq);
     lazy_.push_back(EraseRemoval{done.seq});
   }
+  bool soon = false;
   for (PutOutcome& outcome : effects.outcomes) {
+    soon = lifetimes_.reached(outcome.id, outcome.outcome.seq) || soon;
     lazy_.push_back(std::move(outcome));
+  }
+  for (HistoryEntry& entry : effects.history) {
+    record(std::move(entry), now);
   }
   effects.removals_done.clear();
   effects.outcomes.clear();
+  effects.history.clear();
   if (!lazy_.empty() && !lazy_at_ms_) {
     lazy_at_ms_ = now.steady_ms + kLazyMs;
+  }
+  if (soon) {
+    lazy_at_ms_ = now.steady_ms;  // the next run must not take it for one that never got there
   }
 }
 
@@ -191,8 +264,8 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
     InFlight done = std::move(in_flight_.front());
     in_flight_.pop_front();
     if (event.status.ok()) {
-      Replay::Effects effects{actions, {}, {}};
-      take_effect(done.batch.changes, true, effects);
+      Replay::Effects effects{actions, {}, {}, {}};
+      take_effect(done.batch.changes, true, now, effects);
       absorb(effects, now);
       for (const Change& change : done.batch.changes) {
         if (const auto* put = std::get_if<PutSession>(&change)) {
@@ -205,6 +278,13 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
       if (done.batch.last_seq > committed_) {
         committed_ = done.batch.last_seq;
         registry_.committed_through(committed_);
+      }
+    }
+    if (!event.status.ok()) {
+      for (Change& change : done.batch.changes) {
+        if (auto* added = std::get_if<AddHistory>(&change)) {
+          unwritten_.push_back(std::move(added->entry));
+        }
       }
     }
     for (auto& [token, answers] : done.replies) {
@@ -221,16 +301,17 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
     }
   }
   if (!event.status.ok()) {
-    storage_failed(event.status, actions);
+    storage_failed(event.status, now, actions);
   }
   actions.insert(actions.end(), std::make_move_iterator(later.begin()), std::make_move_iterator(later.end()));
 }
 
-void Core::Impl::storage_failed(const Status& status, Actions& actions) {
+void Core::Impl::storage_failed(const Status& status, Now now, Actions& actions) {
   storage_status_ = status;
   if (storage_healthy_) {
     storage_healthy_ = false;
     reopen_delay_ms_ = kFirstReopenMs;
+    record(Happening::storage_failed, status.message(), now);
     actions.push_back(Note{Note::Level::error, "storage_failed",
                            "error=\"" + status.message() +
                                "\" meaning=\"changes are refused until it works; what is in ZooKeeper stays\""});
@@ -278,9 +359,13 @@ void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
     erased.push_back(std::move(change));
   }
   registry_.reset(event.state);
-  Replay::Effects effects{actions, {}, {}};
-  take_effect(erased, false, effects);
+  Replay::Effects effects{actions, {}, {}, {}};
+  take_effect(erased, false, now, effects);
+  holds_reread(event.state.holds, now, effects);
+  rescue_history(event.state.last_event, now);
   absorb(effects, now);
+  lifetimes_.give_back();
+  lifetimes_.grant_grace();
   committed_ = std::max(committed_, event.state.last_seq);
   storage_healthy_ = true;
   storage_status_ = Status();
@@ -296,6 +381,7 @@ void Core::Impl::on(const SpaceChanged& event, Now, Actions& actions) {
     return;
   }
   low_on_space_ = event.low;
+  lifetimes_.grant_grace();
   if (low_on_space_) {
     actions.push_back(
         Note{Note::Level::error, "storage_full", "meaning=\"the disk is full: only deregistrations are accepted\""});
@@ -307,7 +393,7 @@ void Core::Impl::on(const SpaceChanged& event, Now, Actions& actions) {
 // ---- The session
 
 void Core::Impl::resume(Now now, Actions& actions) {
-  Replay::Effects effects{actions, {}, {}};
+  Replay::Effects effects{actions, {}, {}, {}};
   replay_.resume(fresh_session_, now, effects);
   fresh_session_ = false;
   absorb(effects, now);
@@ -334,7 +420,7 @@ void Core::Impl::session_turned(SessionMachine::Turn turn, Now now, Actions& act
     case SessionMachine::Turn::lost:
     case SessionMachine::Turn::gone: {
       fresh_session_ = fresh_session_ || turn == SessionMachine::Turn::gone;
-      Replay::Effects effects{actions, {}, {}};
+      Replay::Effects effects{actions, {}, {}, {}};
       replay_.lost(now, effects);
       absorb(effects, now);
       break;
@@ -366,7 +452,7 @@ void Core::Impl::on(const ZkReplied& event, Now now, Actions& actions) {
   if (event.epoch != session_.epoch()) {
     return;
   }
-  Replay::Effects effects{actions, {}, {}};
+  Replay::Effects effects{actions, {}, {}, {}};
   replay_.replied(event.op, event.reply, now, effects);
   absorb(effects, now);
 }
@@ -393,6 +479,7 @@ void Core::Impl::set_timer(Actions& actions) {
   sooner(replay_.deadline());
   if (storage_healthy_) {
     sooner(lazy_at_ms_);
+    sooner(lifetimes_.deadline());
   }
   if (at && at != timer_ms_) {
     timer_ms_ = at;

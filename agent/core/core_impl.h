@@ -3,10 +3,13 @@
 
 #include <deque>
 #include <optional>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
 #include "agent/core/core.h"
+#include "agent/core/holds.h"
+#include "agent/core/lifetimes.h"
 #include "agent/core/registry.h"
 #include "agent/core/replay.h"
 #include "agent/core/session.h"
@@ -21,6 +24,8 @@ class Core::Impl {
 
   Options options_;
   Registry registry_;
+  Lifetimes lifetimes_;
+  Holds holds_;
   SessionMachine session_;
   Replay replay_;
 
@@ -30,11 +35,15 @@ class Core::Impl {
   Seq committed_;  // highest seq on disk
 
   State state_of(const Registration& registration) const;
-  std::optional<Reason> reason_of(const std::string& path, State state) const;
+  std::optional<Reason> reason_of(const RegistrationId& id, const std::string& path, State state) const;
   RegistrationView view(const Registration& registration) const;
   RegistrationView view(const Removal& removal) const;
 
  private:
+  // Outcomes and the history of what happened by itself wait this long for a batch to go along with, then go by
+  // themselves, without a sync: losing outcomes costs a read of each znode after the next start, no more.
+  static constexpr std::int64_t kLazyMs = 200;
+
   struct InFlight {
     std::uint64_t ticket = 0;
     Batch batch;
@@ -42,8 +51,15 @@ class Core::Impl {
   };
 
   void on(Started, Now now, Actions& actions);
+  void on(Stopping, Now now, Actions& actions);
   void on(Submit event, Now now, Actions& actions);
   void on(Leave event, Now now, Actions& actions);
+  void on(const Heartbeat& event, Now now, Actions& actions);
+  void on(SetMaintenance event, Now now, Actions& actions);
+  void on(const ConnectionClosed& event, Now now, Actions& actions);
+  void on(const ProcessEnded& event, Now now, Actions& actions);
+  void on(const HealthChanged& event, Now now, Actions& actions);
+  void on(Reconfigured event, Now now, Actions& actions);
   void on(Persisted event, Now now, Actions& actions);
   void on(StoreReopened event, Now now, Actions& actions);
   void on(const SpaceChanged& event, Now now, Actions& actions);
@@ -57,20 +73,51 @@ class Core::Impl {
   void on(Tick, Now now, Actions& actions);
   void on(ServersChanged, Now now, Actions& actions);
 
+  // ---- core.cc
   void accept(Token token, const Caller& caller, const std::vector<ChangeRequest>& changes, Now now, Actions& actions);
   void persist(Batch batch, Actions& actions, bool sync);
   void persist_session(Actions& actions);
   void flush_lazy(Now now, Actions& actions);
-  void take_effect(const std::vector<Change>& changes, bool known, Replay::Effects& effects);
+  std::optional<Problem> storage_refusal(bool frees_room) const;
+  void answer_when_durable(Token token, std::vector<AcceptedChange> answers, bool written, Actions& actions);
+  void take_effect(std::vector<Change>& changes, bool known, Now now, Replay::Effects& effects);
   void absorb(Replay::Effects& effects, Now now);
-  void storage_failed(const Status& status, Actions& actions);
+  void storage_failed(const Status& status, Now now, Actions& actions);
   void session_turned(SessionMachine::Turn turn, Now now, Actions& actions);
   void resume(Now now, Actions& actions);
   void set_timer(Actions& actions);
 
+  // ---- core_lives.cc
+  void want(const Registration& registration, bool known, Replay::Effects& effects);
+  void hold_changed(const std::optional<RegistrationId>& id, Replay::Effects& effects);
+  void note_bindings(const std::vector<ChangeRequest>& changes, const std::vector<AcceptedChange>& answers,
+                     const Caller& caller);
+  void began(const Registration& registration, bool reached, Now now, Actions& actions);
+  void forget_other_checks(const Registration& next, Now now, Actions& actions);
+  void ended(const RegistrationId& id, Actions& actions);
+  void end_lives(Now now, Actions& actions);
+  void set_failing(const Registration& registration, std::optional<std::string> message, Now now, Actions& actions);
+  void holds_reread(const std::vector<Hold>& stored, Now now, Replay::Effects& effects);
+
+  // ---- core_history.cc
+  HistoryEntry entry(Happening what, Now now);
+  void record(HistoryEntry entry, Now now);
+  void record(Happening what, std::string why, Now now);
+  void record_accepted(const std::vector<ChangeRequest>& changes, const Plan& plan, const Caller& caller, Now now,
+                       Batch& batch);
+  void record_superseded(const Change& change, Now now);
+  void record_session(Now now);
+  void rescue_history(std::uint64_t stored_event, Now now);
+
   std::deque<InFlight> in_flight_;
   std::uint64_t next_ticket_ = 1;
-  std::vector<Change> lazy_;
+  std::vector<Change> lazy_;  // what goes along with the next batch
+  std::uint64_t last_event_ = 0;
+  std::uint64_t entries_lost_ = 0;  // of the history, while the disk failed
+  SessionState recorded_session_ = SessionState::connecting;
+  std::vector<HistoryEntry> unwritten_;  // of batches that failed
+  std::unordered_set<RegistrationId> watched_;
+  std::unordered_set<RegistrationId> reached_;  // before the start: has been in ZooKeeper with its present content
   std::optional<std::int64_t> lazy_at_ms_;
   std::int64_t reopen_delay_ms_ = 0;
   bool fresh_session_ = false;  // the session's predecessors have surely ended

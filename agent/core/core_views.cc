@@ -5,6 +5,14 @@
 
 namespace limpet::core {
 
+namespace {
+
+Reason reason_of_hold(const Hold& hold, ReasonCode code, const char* otherwise) {
+  return Reason{code, hold.message.empty() ? otherwise : hold.message, hold.since, 0};
+}
+
+}  // namespace
+
 State Core::Impl::state_of(const Registration& registration) const {
   switch (replay_.phase(registration.path)) {
     case Replay::Phase::confirmed:
@@ -13,6 +21,8 @@ State Core::Impl::state_of(const Registration& registration) const {
       return State::conflict;
     case Replay::Phase::blocked:
       return State::blocked;
+    case Replay::Phase::withdrawn:
+      return holds_.maintenance(registration.id) != nullptr ? State::maintenance : State::unhealthy;
     case Replay::Phase::pending:
     case Replay::Phase::removing:
       break;
@@ -20,7 +30,13 @@ State Core::Impl::state_of(const Registration& registration) const {
   return State::pending;
 }
 
-std::optional<Reason> Core::Impl::reason_of(const std::string& path, State state) const {
+std::optional<Reason> Core::Impl::reason_of(const RegistrationId& id, const std::string& path, State state) const {
+  if (state == State::maintenance) {
+    return reason_of_hold(*holds_.maintenance(id), ReasonCode::maintenance, "in maintenance");
+  }
+  if (state == State::unhealthy) {
+    return reason_of_hold(*holds_.failing_check(id), ReasonCode::check_failed, "a health check fails");
+  }
   if (state == State::conflict || state == State::blocked) {
     return *replay_.set_aside_reason(path);
   }
@@ -35,7 +51,16 @@ std::optional<Reason> Core::Impl::reason_of(const std::string& path, State state
 
 RegistrationView Core::Impl::view(const Registration& registration) const {
   const State state = state_of(registration);
-  return RegistrationView{registration, state, reason_of(registration.path, state), replay_.znode(registration.path)};
+  const RegistrationId& id = registration.id;
+  RegistrationView view{registration, state, reason_of(id, registration.path, state), replay_.znode(registration.path)};
+  const auto copy = [](const Hold* hold) { return hold != nullptr ? std::optional(*hold) : std::nullopt; };
+  view.maintenance = copy(holds_.maintenance(id));
+  view.failing_check = copy(holds_.failing_check(id));
+  view.ttl_expires_at = lifetimes_.ttl_expires_at(id);
+  if (registration.lifetime.expires_ms > 0) {
+    view.expires_at = registration.accepted_at + registration.lifetime.expires_ms;
+  }
+  return view;
 }
 
 RegistrationView Core::Impl::view(const Removal& removal) const {
@@ -45,8 +70,8 @@ RegistrationView Core::Impl::view(const Removal& removal) const {
   registration.owner = removal.owner;
   registration.seq = removal.seq;
   registration.accepted_at = removal.accepted_at;
-  return RegistrationView{std::move(registration), State::removing, reason_of(removal.path, State::removing),
-                          replay_.znode(removal.path)};
+  return RegistrationView{std::move(registration), State::removing,
+                          reason_of(removal.id, removal.path, State::removing), replay_.znode(removal.path)};
 }
 
 std::optional<RegistrationView> Core::find(const RegistrationId& id) const {
@@ -110,6 +135,7 @@ std::vector<QueuedOperation> Core::queue(Seq after, std::size_t limit, bool& mor
     QueuedOperation operation;
     operation.seq = key.first;
     operation.deregister = !key.second;
+    operation.withdraw = Replay::withdraws(*node);
     operation.path = path;
     if (key.second) {
       const Registration& registration = impl_->registry_.live().at(Replay::id_of(*node));
@@ -122,7 +148,7 @@ std::vector<QueuedOperation> Core::queue(Seq after, std::size_t limit, bool& mor
       operation.state = State::removing;
       operation.accepted_at = removal.accepted_at;
     }
-    operation.reason = impl_->reason_of(path, operation.state);
+    operation.reason = impl_->reason_of(operation.id, path, operation.state);
     found.push_back(std::move(operation));
   }
   return found;
@@ -136,7 +162,7 @@ StatusView Core::status(Now now) const {
   status.queue_bytes = replay.bytes();
   status.last_seq = impl_->committed_;
   status.applied_seq = impl_->committed_;
-  status.max_operations = impl_->options_.max_operations;
+  status.max_operations = impl_->options_.limits.max_operations;
   if (!replay.open().empty()) {
     const auto& [key, node] = *replay.open().begin();
     status.applied_seq = Seq{key.first.value - 1};
@@ -150,6 +176,10 @@ StatusView Core::status(Now now) const {
   count(State::conflict) = replay.count(Replay::Phase::conflict);
   count(State::blocked) = replay.count(Replay::Phase::blocked);
   count(State::removing) = replay.count(Replay::Phase::removing);
+  const std::uint64_t withdrawn = replay.count(Replay::Phase::withdrawn);
+  const bool all = impl_->holds_.host_maintenance() != nullptr;
+  count(State::maintenance) = all ? withdrawn : impl_->holds_.maintenance_count();
+  count(State::unhealthy) = withdrawn - count(State::maintenance);
   for (const std::uint64_t n : status.by_state) {
     status.total += n;
   }
@@ -158,6 +188,9 @@ StatusView Core::status(Now now) const {
     status.storage_error = impl_->storage_status_.message();
   } else if (impl_->low_on_space_) {
     status.storage_error = "the disk is full: only deregistrations are accepted until there is room again";
+  }
+  if (all) {
+    status.maintenance = *impl_->holds_.host_maintenance();
   }
   return status;
 }

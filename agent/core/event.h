@@ -20,6 +20,9 @@ namespace limpet::core {
 // First event of a run, once.
 struct Started {};
 
+// Last event of a run that is stopped in good order.
+struct Stopping {};
+
 // A caller's changes: all or none, with consecutive seq. Answered by one Reply with the same token, after the changes
 // are on stable storage or were refused.
 struct Submit {
@@ -132,10 +135,10 @@ struct Tick {};
 // The list of servers, their order or their addresses changed: open a new handle with the same session.
 struct ServersChanged {};
 
-using Event = std::variant<Started, Submit, Leave, Heartbeat, SetMaintenance, ConnectionClosed, ProcessEnded,
-                           HealthChanged, Reconfigured, Persisted, StoreReopened, SpaceChanged, ZkConnected,
-                           ZkDisconnected, ZkExpired, ZkAuthFailed, ZkTrouble, ZkReplied, ZkWatchFired, Tick,
-                           ServersChanged>;
+using Event =
+    std::variant<Started, Stopping, Submit, Leave, Heartbeat, SetMaintenance, ConnectionClosed, ProcessEnded,
+                 HealthChanged, Reconfigured, Persisted, StoreReopened, SpaceChanged, ZkConnected, ZkDisconnected,
+                 ZkExpired, ZkAuthFailed, ZkTrouble, ZkReplied, ZkWatchFired, Tick, ServersChanged>;
 
 // ---- Actions
 

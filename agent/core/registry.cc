@@ -46,17 +46,6 @@ std::string content_of(const RegisterRequest& request, WallMs wall_ms) {
   return data;
 }
 
-bool may_change(const Caller& caller, const Owner& owner) {
-  return caller.privileged || caller.owner.uid == owner.uid;
-}
-
-Problem not_owner(const RegistrationId& id, const Owner& owner, const Caller& caller) {
-  return {ProblemCode::not_owner,
-          id.str() + " belongs to uid " + std::to_string(owner.uid) + "; uid " + std::to_string(caller.owner.uid) +
-              " may not change it. Ask its owner, or do it as root.",
-          "", 0};
-}
-
 }  // namespace
 
 Registry::Registry(const Options& options, const StoredState& stored) : options_(options) {
@@ -82,8 +71,10 @@ void Registry::rebuild_indexes() {
   removal_at_.clear();
   removals_by_id_.clear();
   count_ = live_.size();
+  counts_.clear();
   path_bytes_ = 0;
   for (const auto& [id, registration] : live_) {
+    ++counts_[registration.owner.uid];
     paths_.emplace(registration.path, id);
     path_bytes_ += registration.path.size();
   }
@@ -94,6 +85,17 @@ void Registry::rebuild_indexes() {
 }
 
 // ---- Planning
+
+bool Registry::may_change(const Caller& caller, const Owner& owner) {
+  return caller.privileged || caller.owner.uid == owner.uid;
+}
+
+Problem Registry::not_owner(const RegistrationId& id, const Owner& owner, const Caller& caller) {
+  return {ProblemCode::not_owner,
+          id.str() + " belongs to uid " + std::to_string(owner.uid) + "; uid " + std::to_string(caller.owner.uid) +
+              " may not change it. Ask its owner, or do it as root.",
+          "", 0};
+}
 
 const Registration* Registry::drafted(const Draft& draft, const RegistrationId& id) const {
   if (auto it = draft.registrations.find(id); it != draft.registrations.end()) {
@@ -125,11 +127,8 @@ std::optional<Seq> Registry::removal_at(const Draft& draft, const std::string& p
   return std::nullopt;
 }
 
-bool Registry::planned_live(const RegistrationId& id) const {
-  if (auto it = drafted_.find(id); it != drafted_.end()) {
-    return it->second.registration.has_value();
-  }
-  return live_.contains(id);
+const Registration* Registry::planned(const RegistrationId& id) const {
+  return drafted(Draft{}, id);
 }
 
 std::variant<Plan, Problem> Registry::plan(const std::vector<ChangeRequest>& requests, const Caller& caller,
@@ -141,12 +140,12 @@ std::variant<Plan, Problem> Registry::plan(const std::vector<ChangeRequest>& req
     if (const auto* request = std::get_if<RegisterRequest>(&requests[index])) {
       problem = plan_register(draft, *request, caller, wall_ms);
       if (!problem) {
-        problem = check_bounds(draft, true, open_operations);
+        problem = check_bounds(draft, true, caller, open_operations);
       }
     } else {
       problem = plan_deregister(draft, std::get<DeregisterRequest>(requests[index]), caller, wall_ms);
       if (!problem) {
-        problem = check_bounds(draft, false, open_operations);
+        problem = check_bounds(draft, false, caller, open_operations);
       }
     }
     if (problem) {
@@ -200,27 +199,40 @@ std::optional<Problem> Registry::check_path(const Draft& draft, const std::strin
   return std::nullopt;
 }
 
-std::optional<Problem> Registry::check_bounds(const Draft& draft, bool adds_path, std::uint64_t open_operations) const {
+std::optional<Problem> Registry::check_bounds(const Draft& draft, bool adds_path, const Caller& caller,
+                                              std::uint64_t open_operations) const {
+  const Limits& limits = options_.limits;
   const auto count = static_cast<std::int64_t>(count_) + draft.count;
   const auto bytes = static_cast<std::int64_t>(path_bytes_) + draft.path_bytes;
-  if (adds_path && draft.count > 0 && count > options_.max_registrations) {
+  if (adds_path && draft.count > 0 && count > limits.max_registrations) {
     return Problem{ProblemCode::quota,
                    "this agent holds " + std::to_string(count_) + " registrations, and its limit is " +
-                       std::to_string(options_.max_registrations) + "; deregister some first.",
+                       std::to_string(limits.max_registrations) + "; deregister some first.",
                    "", 0};
   }
-  if (adds_path && draft.path_bytes > 0 && bytes > options_.max_path_bytes) {
+  const std::uint32_t uid = caller.owner.uid;
+  if (const auto added = draft.counts.find(uid); adds_path && !caller.privileged && added != draft.counts.end()) {
+    const auto had = counts_.find(uid);
+    const std::int64_t own = (had == counts_.end() ? 0 : static_cast<std::int64_t>(had->second)) + added->second;
+    if (added->second > 0 && own > limits.max_registrations_per_uid) {
+      return Problem{ProblemCode::quota,
+                     "uid " + std::to_string(uid) + " would hold " + std::to_string(own) +
+                         " registrations, and one user's limit is " + std::to_string(limits.max_registrations_per_uid) +
+                         "; deregister some first.",
+                     "", 0};
+    }
+  }
+  if (adds_path && draft.path_bytes > 0 && bytes > limits.max_path_bytes) {
     return Problem{ProblemCode::quota,
                    "the znode paths of this agent would add up to " + std::to_string(bytes) +
                        " bytes, and ZooKeeper must name them all in one packet to end the session, so the limit is " +
-                       std::to_string(options_.max_path_bytes) + "; deregister some, or use shorter paths.",
+                       std::to_string(limits.max_path_bytes) + "; deregister some, or use shorter paths.",
                    "", 0};
   }
-  if (draft.operations > 0 &&
-      open_operations + static_cast<std::uint64_t>(draft.operations) > options_.max_operations) {
+  if (draft.operations > 0 && open_operations + static_cast<std::uint64_t>(draft.operations) > limits.max_operations) {
     return Problem{ProblemCode::queue_full,
                    "the queue holds " + std::to_string(open_operations) + " changes that wait for ZooKeeper, and its " +
-                       "limit is " + std::to_string(options_.max_operations) +
+                       "limit is " + std::to_string(limits.max_operations) +
                        "; nothing more is accepted until ZooKeeper is back.",
                    "", 0};
   }
@@ -240,8 +252,15 @@ std::optional<Problem> Registry::plan_register(Draft& draft, const RegisterReque
   if (old != nullptr && !may_change(caller, old->owner)) {
     return not_owner(request.id, old->owner, caller);
   }
+  if (!caller.privileged && !options_.limits.policy.allows(caller.owner.uid, caller.groups, request.id.service)) {
+    return Problem{ProblemCode::not_allowed,
+                   "the policy of this agent does not let uid " + std::to_string(caller.owner.uid) +
+                       " register the service " + request.id.service + "; ask its administrator.",
+                   "", 0};
+  }
   const std::string path = path_of(options_, request);
-  if (old != nullptr && old->path == path && old->format == request.format && has_content(request, old->data)) {
+  if (old != nullptr && old->path == path && old->format == request.format && has_content(request, old->data) &&
+      old->lifetime == request.lifetime) {
     draft.plan.answers.push_back({request.id, old->seq, false});
     return std::nullopt;
   }
@@ -251,7 +270,8 @@ std::optional<Problem> Registry::plan_register(Draft& draft, const RegisterReque
   const Seq seq{draft.next.value + 1};
   draft.next = seq;
   // Whoever made it keeps it, also when root changes it.
-  Registration registration{request.id, path, request.format, content_of(request, wall_ms), caller.owner, seq, wall_ms};
+  Registration registration{request.id,   path, request.format, content_of(request, wall_ms),
+                            caller.owner, seq,  wall_ms,        request.lifetime};
   if (old != nullptr && old->owner.uid != caller.owner.uid) {
     registration.owner = old->owner;
   }
@@ -262,6 +282,7 @@ std::optional<Problem> Registry::plan_register(Draft& draft, const RegisterReque
   }
   if (old == nullptr) {
     ++draft.count;
+    ++draft.counts[registration.owner.uid];
     ++draft.operations;
     draft.path_bytes += static_cast<std::int64_t>(path.size());
   } else if (old->path != path) {
@@ -296,6 +317,7 @@ std::optional<Problem> Registry::plan_deregister(Draft& draft, const DeregisterR
   const Seq seq{draft.next.value + 1};
   draft.next = seq;
   --draft.count;
+  --draft.counts[old->owner.uid];
   draft.path_bytes -= static_cast<std::int64_t>(old->path.size());
   const Registration gone = *old;
   draft.plan.batch.changes.push_back(EraseRegistration{gone.id});
@@ -324,6 +346,11 @@ void Registry::adopt(Draft& draft) {
     }
   }
   count_ += static_cast<std::uint64_t>(draft.count);
+  for (const auto& [uid, change] : draft.counts) {
+    if ((counts_[uid] += static_cast<std::uint64_t>(change)) == 0) {
+      counts_.erase(uid);
+    }
+  }
   path_bytes_ += static_cast<std::uint64_t>(draft.path_bytes);
   last_seq_ = draft.next;
   draft.plan.batch.last_seq = draft.next;

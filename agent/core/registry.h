@@ -54,9 +54,15 @@ class Registry {
   const std::map<RegistrationId, std::set<Seq>>& removals_by_id() const { return removals_by_id_; }
   void removal_done(Seq seq);
 
-  // True where the newest planned change leaves this registration alive.
-  bool planned_live(const RegistrationId& id) const;
-  Seq last_seq() const { return last_seq_; }
+  // The registration as the newest planned change leaves it; null where that is gone. Valid until the next plan().
+  const Registration* planned(const RegistrationId& id) const;
+
+  // A seq for a change that is not about a registration's content.
+  Seq take_seq() { return last_seq_ = Seq{last_seq_.value + 1}; }
+
+  // Whose registrations a caller may change, and what others are told.
+  static bool may_change(const Caller& caller, const Owner& owner);
+  static Problem not_owner(const RegistrationId& id, const Owner& owner, const Caller& caller);
 
  private:
   // The changes of one plan, on top of the drafted state, until the plan is known to be accepted as a whole.
@@ -64,6 +70,7 @@ class Registry {
     std::map<RegistrationId, std::optional<Registration>> registrations;
     std::map<std::string, std::optional<RegistrationId>> paths;
     std::map<std::string, std::optional<Seq>> removals;  // by path
+    std::map<std::uint32_t, std::int64_t> counts;        // by uid: change of the number of live registrations
     std::int64_t count = 0;                              // change of the number of live registrations
     std::int64_t path_bytes = 0;
     std::int64_t operations = 0;
@@ -80,7 +87,8 @@ class Registry {
   std::optional<Problem> plan_deregister(Draft& draft, const DeregisterRequest& request, const Caller& caller,
                                          WallMs wall_ms) const;
   std::optional<Problem> check_path(const Draft& draft, const std::string& path, const RegistrationId& id) const;
-  std::optional<Problem> check_bounds(const Draft& draft, bool adds_path, std::uint64_t open_operations) const;
+  std::optional<Problem> check_bounds(const Draft& draft, bool adds_path, const Caller& caller,
+                                      std::uint64_t open_operations) const;
   void add_removal(Draft& draft, const Registration& of, Seq seq, WallMs wall_ms, Owner who) const;
   void adopt(Draft& draft);
   void rebuild_indexes();
@@ -102,6 +110,7 @@ class Registry {
   std::map<std::string, RegistrationId> paths_;
   std::unordered_map<std::string, Seq> removal_at_;
   std::uint64_t count_ = 0;
+  std::unordered_map<std::uint32_t, std::uint64_t> counts_;  // by uid
   std::uint64_t path_bytes_ = 0;
 };
 

@@ -24,7 +24,7 @@ Replay::Node& Replay::node_at(const std::string& path) {
   return node;
 }
 
-void Replay::want(Node& node, Seq seq, bool present, const RegistrationId& id, std::uint64_t bytes) {
+void Replay::want(Node& node, Seq seq, Want what, const RegistrationId& id, std::uint64_t bytes) {
   take_out(node);
   close_node(node);
   stop_waiting(node);
@@ -33,12 +33,13 @@ void Replay::want(Node& node, Seq seq, bool present, const RegistrationId& id, s
   }
   node.id = id;
   node.seq = seq;
-  node.present = present;
+  node.present = what == Want::present;
+  node.live = what != Want::gone;
   node.bytes = bytes;
   node.attempts = 0;
   node.parent_races = 0;
   node.convicted = false;
-  set_phase(node, present ? Phase::pending : Phase::removing);
+  set_phase(node, what == Want::present ? Phase::pending : what == Want::gone ? Phase::removing : Phase::withdrawn);
   open_node(node);
   if (node.place == Place::in_flight) {
     node.waiting = true;
@@ -62,7 +63,26 @@ void Replay::want_present(const Registration& registration, bool known) {
   if (node.remote == Remote::foreign) {
     node.remote = Remote::unknown;
   }
-  want(node, registration.seq, true, registration.id, registration.path.size() + registration.data.size());
+  want(node, registration.seq, Want::present, registration.id, registration.path.size() + registration.data.size());
+  enqueue(node);
+}
+
+void Replay::want_withdrawn(const Registration& registration, bool known, Effects& effects) {
+  const bool is_new = !nodes_.contains(registration.path);
+  Node& node = node_at(registration.path);
+  if (is_new && !known) {
+    node.remote = Remote::unknown;
+  }
+  want(node, registration.seq, Want::withdrawn, registration.id, registration.path.size());
+  want_no_more(node, effects);
+}
+
+// What is there, if anything, is to go.
+void Replay::want_no_more(Node& node, Effects& effects) {
+  if (node.place != Place::in_flight && (node.remote == Remote::absent || node.remote == Remote::foreign)) {
+    finish_removal(node, effects);
+    return;
+  }
   enqueue(node);
 }
 
@@ -72,12 +92,8 @@ void Replay::want_absent(const Removal& removal, bool known, Effects& effects) {
   if (is_new && !known) {
     node.remote = Remote::unknown;
   }
-  want(node, removal.seq, false, removal.id, removal.path.size());
-  if (node.place != Place::in_flight && (node.remote == Remote::absent || node.remote == Remote::foreign)) {
-    finish_removal(node, effects);
-    return;
-  }
-  enqueue(node);
+  want(node, removal.seq, Want::gone, removal.id, removal.path.size());
+  want_no_more(node, effects);
 }
 
 void Replay::remember(const RegistrationId& id, const Outcome& outcome) {
@@ -86,7 +102,7 @@ void Replay::remember(const RegistrationId& id, const Outcome& outcome) {
     return;
   }
   Node& node = node_at(registration->path);
-  if (outcome.seq == registration->seq) {
+  if (outcome.seq == registration->seq && node.present) {
     take_out(node);
     close_node(node);
     node.remote = Remote::ours;
@@ -191,7 +207,9 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
         set_phase(node, Phase::pending);
       }
       if (in_line(node)) {
-        gone.push_back(&node);
+        if (node.is_open) {
+          gone.push_back(&node);
+        }
         continue;
       }
       open_node(node);
@@ -261,6 +279,10 @@ const RegistrationId& Replay::id_of(const Node& node) {
   return node.id;
 }
 
+bool Replay::withdraws(const Node& node) {
+  return node.live && !node.present;
+}
+
 Replay::Phase Replay::phase(const std::string& path) const {
   const auto it = nodes_.find(path);
   return it == nodes_.end() ? Phase::pending : it->second.phase;
@@ -269,6 +291,12 @@ Replay::Phase Replay::phase(const std::string& path) const {
 bool Replay::confirmed(const std::string& path, Seq seq) const {
   const auto it = nodes_.find(path);
   return it != nodes_.end() && it->second.phase == Phase::confirmed && it->second.seq == seq;
+}
+
+bool Replay::unsent(const std::string& path, Seq seq) const {
+  const auto it = nodes_.find(path);
+  return it != nodes_.end() && it->second.seq == seq && it->second.is_open && it->second.content != seq &&
+         it->second.place != Place::in_flight;
 }
 
 const Reason* Replay::set_aside_reason(const std::string& path) const {

@@ -33,11 +33,13 @@ class Replay {
     Actions& actions;
     std::vector<PutOutcome> outcomes;    // confirmed
     std::vector<Removal> removals_done;  // by seq and id
+    std::vector<HistoryEntry> history;   // what, to what, why; without event and time
   };
 
-  // How far a node is, as people are told.
-  enum class Phase { pending, confirmed, conflict, blocked, removing };
-  static constexpr std::size_t kPhaseCount = 5;
+  // How far a node is, as people are told. withdrawn: a live registration's znode that is not to be there for now,
+  // whether it is gone yet or not.
+  enum class Phase { pending, confirmed, conflict, blocked, removing, withdrawn };
+  static constexpr std::size_t kPhaseCount = 6;
 
   Replay(const Options& options, const Registry& registry, const SessionMachine& session);
 
@@ -45,6 +47,8 @@ class Replay {
   // unrecorded.
   void want_present(const Registration& registration, bool known);
   void want_absent(const Removal& removal, bool known, Effects& effects);
+  // The registration stays, but its znode is to go until want_present().
+  void want_withdrawn(const Registration& registration, bool known, Effects& effects);
   // What the last run recorded as confirmed. After want_present of the same registration.
   void remember(const RegistrationId& id, const Outcome& outcome);
 
@@ -64,16 +68,19 @@ class Replay {
   Phase phase(const std::string& path) const;
   // True where the content of change `seq` is confirmed at `path`.
   bool confirmed(const std::string& path, Seq seq) const;
+  // True where change `seq` is what is wanted at `path`, and no request for it has gone out.
+  bool unsent(const std::string& path, Seq seq) const;
   const Reason* set_aside_reason(const std::string& path) const;
   std::optional<Outcome> znode(const std::string& path) const;
   std::uint64_t depth() const { return open_.size(); }
   std::uint64_t bytes() const { return open_bytes_; }
   std::uint64_t count(Phase phase) const { return counts_[static_cast<std::size_t>(phase)]; }
-  // The open nodes in order: (seq, wanted there?) -> path.
+  // The open nodes in order: (seq, a live registration's?) -> node.
   struct Node;
   using Key = std::pair<Seq, bool>;  // of one change, the removal comes first
   const std::map<Key, Node*>& open() const { return open_; }
   static const std::string& path_of(const Node& node);
+  static bool withdraws(const Node& node);
   static const RegistrationId& id_of(const Node& node);
 
   ~Replay();
@@ -88,15 +95,18 @@ class Replay {
   struct Flight {
     std::string path;
     ZkVerb verb;
-    Seq seq;  // whose content was sent
-    Key key;  // of a read: what it holds back
+    Seq seq;               // whose content was sent
+    Key key;               // of a read: what it holds back
+    bool present = false;  // what was wanted when it was sent
     bool audit = false;
     std::int64_t sent_ms = 0;
     bool clears_the_way = false;  // a removal with the create of the same znode right behind it
   };
 
   Node& node_at(const std::string& path);
-  void want(Node& node, Seq seq, bool present, const RegistrationId& id, std::uint64_t bytes);
+  enum class Want { gone, withdrawn, present };
+  void want(Node& node, Seq seq, Want what, const RegistrationId& id, std::uint64_t bytes);
+  void want_no_more(Node& node, Effects& effects);
   void set_phase(Node& node, Phase phase);
   void open_node(Node& node);
   void close_node(Node& node);
@@ -107,6 +117,7 @@ class Replay {
   bool in_line(const Node& node) const;
   void confirm(Node& node, Now now, Effects& effects);
   void finish_removal(Node& node, Effects& effects);
+  void record(Happening what, const Node& node, Seq seq, std::string why, Effects& effects) const;
   void settle(Node& node, Now now, Effects& effects);
   void retry_later(Node& node, Now now);
   void set_aside(Node& node, Phase phase, ReasonCode code, std::string message, Now now, Effects& effects);

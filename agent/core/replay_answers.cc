@@ -24,10 +24,23 @@ constexpr std::uint32_t kMaxParentRaces = 5;
 
 // ---- Outcomes
 
+// `node` holds what is wanted now, `seq` says which change this is about.
+void Replay::record(Happening what, const Node& node, Seq seq, std::string why, Effects& effects) const {
+  HistoryEntry entry;
+  entry.seq = seq;
+  entry.id = node.id;
+  entry.what = what;
+  entry.why = std::move(why);
+  if (what == Happening::registered) {
+    entry.zxid = node.stat.mzxid;
+  }
+  effects.history.push_back(std::move(entry));
+}
+
 void Replay::confirm(Node& node, Now now, Effects& effects) {
   take_out(node);
   close_node(node);
-  node.attempts = 0;
+  const std::uint32_t attempts = std::exchange(node.attempts, 0);
   node.parent_races = 0;
   node.convicted = false;
   window_.settled(node.path);
@@ -36,6 +49,8 @@ void Replay::confirm(Node& node, Now now, Effects& effects) {
   }
   set_phase(node, Phase::confirmed);
   effects.outcomes.push_back(PutOutcome{node.id, *znode(node.path)});
+  record(Happening::registered, node, node.seq, attempts == 0 ? "" : "after " + std::to_string(attempts) + " refusals",
+         effects);
   effects.actions.push_back(Changed{node.id});
 }
 
@@ -43,12 +58,19 @@ void Replay::finish_removal(Node& node, Effects& effects) {
   take_out(node);
   close_node(node);
   window_.settled(node.path);
+  effects.actions.push_back(Changed{node.id});
+  if (node.live) {
+    record(Happening::withdrawn, node, node.seq, "", effects);
+    node.attempts = 0;
+    node.convicted = false;
+    return;  // it is kept for the time when it is wanted again
+  }
+  record(Happening::removed, node, node.seq, "", effects);
   --counts_[static_cast<std::size_t>(node.phase)];
   Removal done;
   done.seq = node.seq;
   done.id = node.id;
   effects.removals_done.push_back(std::move(done));
-  effects.actions.push_back(Changed{node.id});
   // Audits and retries that still name the path find no node, and are dropped.
   nodes_.erase(std::string(node.path));
 }
@@ -89,6 +111,8 @@ void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string mes
     effects.actions.push_back(Note{Note::Level::warn, phase == Phase::conflict ? "conflict" : "blocked",
                                    "registration=" + node.id.str() + " path=" + node.path + " seq=" +
                                        std::to_string(node.seq.value) + " reason=\"" + node.reason.message + "\""});
+    record(phase == Phase::conflict ? Happening::conflict : Happening::blocked, node, node.seq, node.reason.message,
+           effects);
   }
   if (node.present) {
     set_phase(node, phase);
@@ -107,7 +131,7 @@ void Replay::retry_later(Node& node, Now now) {
 }
 
 void Replay::refused(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects) {
-  if (flight.key != node.key() && node.remote != Remote::unknown) {
+  if ((flight.key != node.key() || flight.present != node.present) && node.remote != Remote::unknown) {
     settle(node, now, effects);  // it was about what is no longer wanted
     return;
   }
@@ -295,6 +319,9 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
         node.stat = reply.stat;
         node.stat.ephemeral_owner = session_.current();
         node.content = flight.seq;
+        if (flight.seq != node.seq || !node.present) {
+          record(Happening::registered, node, flight.seq, "but no longer wanted", effects);
+        }
         queue_audit(node);  // which leaves a watch; a set has used up the one before
       }
       settle(node, now, effects);
@@ -364,6 +391,9 @@ void Replay::audit_replied(Node& node, const ZkReply& reply, Effects& effects) {
                                  "registration=" + node.id.str() + " path=" + node.path +
                                      " found=" + (reply.code == ZkCode::no_node ? "deleted" : "changed") +
                                      " meaning=\"somebody else touched our znode; it is put right\""});
+  record(Happening::repaired, node, node.seq,
+         reply.code == ZkCode::no_node ? "somebody else deleted its znode" : "somebody else changed its znode",
+         effects);
   node.remote = Remote::unknown;
   node.content = Seq{};
   node.registered_at = 0;

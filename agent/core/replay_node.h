@@ -14,6 +14,7 @@ struct Replay::Node {
   RegistrationId id;
   Seq seq;
   bool present = false;
+  bool live = false;        // of a live registration: present, or withdrawn for now
   std::uint64_t bytes = 0;  // as counted in the queue
 
   // Known.
@@ -37,7 +38,7 @@ struct Replay::Node {
   bool convicted = false;              // its request made the servers cut the connection
   Reason reason;                       // while set aside
 
-  Key key() const { return {seq, present}; }
+  Key key() const { return {seq, live}; }
 };
 
 }  // namespace limpet::core

@@ -21,7 +21,7 @@ constexpr std::int64_t kFullAuditMs = 300'000;
 
 void Replay::send(Node& node, ZkRequest request, bool audit, Now now, Actions& actions) {
   const OpId op{next_op_++};
-  flights_.emplace(op.value, Flight{node.path, request.verb, node.seq, node.key(), audit, now.steady_ms});
+  flights_.emplace(op.value, Flight{node.path, request.verb, node.seq, node.key(), node.present, audit, now.steady_ms});
   if (audit) {
     ++audits_flying_;
     node.audit_flying = true;
@@ -38,7 +38,7 @@ void Replay::send(Node& node, ZkRequest request, bool audit, Now now, Actions& a
 void Replay::send_sync(Actions& actions) {
   sync_flying_ = true;
   const OpId op{next_op_++};
-  flights_.emplace(op.value, Flight{options_.root, ZkVerb::sync, Seq{}, Key{}, false});
+  flights_.emplace(op.value, Flight{options_.root, ZkVerb::sync, Seq{}, Key{}});
   actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::sync, options_.root, "", -1}});
 }
 
@@ -48,7 +48,7 @@ void Replay::send_parents(const std::string& path, Actions& actions) {
     const std::string parent = path.substr(0, end);
     if (known_parents_.insert(parent).second) {
       const OpId op{next_op_++};
-      flights_.emplace(op.value, Flight{parent, ZkVerb::create_parent, Seq{}, Key{}, false});
+      flights_.emplace(op.value, Flight{parent, ZkVerb::create_parent, Seq{}, Key{}});
       actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::create_parent, parent, "", -1}});
     }
   }
@@ -77,7 +77,7 @@ void Replay::send_write(Node& node, Now now, Actions& actions) {
 // readers miss the name no longer than the servers take between two requests, and nothing overtakes.
 void Replay::send_clearing(Node& node, Now now, Actions& actions) {
   const OpId op{next_op_++};
-  Flight flight{node.path, ZkVerb::remove, node.seq, node.key(), false};
+  Flight flight{node.path, ZkVerb::remove, node.seq, node.key()};
   flight.clears_the_way = true;
   flight.sent_ms = now.steady_ms;
   flights_.emplace(op.value, std::move(flight));

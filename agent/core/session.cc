@@ -312,6 +312,13 @@ Reason SessionMachine::reason() const {
   return reason;
 }
 
+std::string SessionMachine::words() const {
+  if (state_ != SessionState::connected) {
+    return situation();
+  }
+  return "session " + hex(session_->id) + (reattached_ ? ", taken up again, on " : " on ") + server_;
+}
+
 void SessionMachine::show(StatusView& view) const {
   view.session_state = state_;
   if (session_) {

@@ -50,6 +50,9 @@ class SessionMachine {
   Epoch epoch() const { return epoch_; }
   SessionId current() const { return session_ ? session_->id : SessionId{}; }
   bool held_before(SessionId id) const;
+  SessionState state() const { return state_; }
+  // What that means, in plain words.
+  std::string words() const;
   bool has_history() const { return session_.has_value() || !former_.empty(); }
 
   // When tick() wants to be called next; nothing while all is well.

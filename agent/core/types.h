@@ -114,15 +114,16 @@ struct RegistrationView {
   State state = State::pending;
   std::optional<Reason> reason;
   std::optional<Outcome> znode;  // what ZooKeeper confirmed last; of this content where znode->seq == registration.seq
-  std::optional<Hold> maintenance;       // of its own, or of the whole host
-  std::optional<Hold> failing_check;
-  std::optional<WallMs> ttl_expires_at;  // unless a heartbeat comes, or grace is given, before
-  std::optional<WallMs> expires_at;      // unless it has been in ZooKeeper by then
+  std::optional<Hold> maintenance = std::nullopt;  // of its own, or of the whole host
+  std::optional<Hold> failing_check = std::nullopt;
+  std::optional<WallMs> ttl_expires_at = std::nullopt;  // unless a heartbeat comes, or grace is given, before
+  std::optional<WallMs> expires_at = std::nullopt;      // unless it has been in ZooKeeper by then
 };
 
 struct QueuedOperation {
   Seq seq;
   bool deregister = false;
+  bool withdraw = false;  // of a live registration that is held back: its znode is to go
   RegistrationId id;
   std::string path;
   State state = State::pending;

@@ -1,0 +1,167 @@
+// Core: the history of what happened. What is accepted is recorded in the same batch as the change itself; what happens
+// by itself a moment later, with the next.
+#include <algorithm>
+#include <utility>
+
+#include "agent/core/core_impl.h"
+
+namespace limpet::core {
+
+namespace {
+
+// While the disk fails, no more entries than this wait for it.
+constexpr std::size_t kMaxWaiting = 10'000;
+
+// Entries that stand in one batch with the change that they tell of: where that did not happen, they are void.
+bool belongs_to_change(Happening what) {
+  switch (what) {
+    case Happening::accepted:
+    case Happening::deregistered:
+    case Happening::expired:
+    case Happening::ttl_expired:
+    case Happening::process_ended:
+    case Happening::connection_closed:
+    case Happening::maintenance_on:
+    case Happening::maintenance_off:
+      return true;
+    case Happening::superseded:
+    case Happening::registered:
+    case Happening::removed:
+    case Happening::withdrawn:
+    case Happening::conflict:
+    case Happening::blocked:
+    case Happening::unhealthy:
+    case Happening::healthy:
+    case Happening::repaired:
+    case Happening::session_connected:
+    case Happening::session_suspended:
+    case Happening::session_expired:
+    case Happening::storage_failed:
+    case Happening::storage_recovered:
+    case Happening::agent_started:
+    case Happening::agent_stopped:
+    case Happening::history_gap:
+      return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+HistoryEntry Core::Impl::entry(Happening what, Now now) {
+  HistoryEntry entry;
+  entry.event = ++last_event_;
+  entry.last_seq = committed_;
+  entry.time = now.wall_ms;
+  entry.what = what;
+  return entry;
+}
+
+// Takes a place in the history where `entry` has none yet.
+void Core::Impl::record(HistoryEntry entry, Now now) {
+  if (!storage_healthy_ && lazy_.size() >= kMaxWaiting) {
+    ++entries_lost_;
+    return;
+  }
+  if (entry.event == 0) {
+    HistoryEntry placed = this->entry(entry.what, now);
+    entry.event = placed.event;
+    entry.last_seq = placed.last_seq;
+    entry.time = placed.time;
+  }
+  lazy_.push_back(AddHistory{std::move(entry)});
+  if (!lazy_at_ms_) {
+    lazy_at_ms_ = now.steady_ms + kLazyMs;
+  }
+}
+
+void Core::Impl::record(Happening what, std::string why, Now now) {
+  HistoryEntry happened;
+  happened.what = what;
+  happened.why = std::move(why);
+  record(std::move(happened), now);
+}
+
+void Core::Impl::record_accepted(const std::vector<ChangeRequest>& changes, const Plan& plan, const Caller& caller,
+                                 Now now, Batch& batch) {
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    if (!plan.answers[i].changed) {
+      continue;
+    }
+    const bool registers = std::holds_alternative<RegisterRequest>(changes[i]);
+    HistoryEntry happened = entry(registers ? Happening::accepted : Happening::deregistered, now);
+    happened.seq = plan.answers[i].seq;
+    happened.id = plan.answers[i].id;
+    happened.who = Actor{caller.owner, caller.program};
+    batch.changes.push_back(AddHistory{std::move(happened)});
+  }
+}
+
+// Called before `change` takes effect: what it takes the place of, and was never sent, is told.
+void Core::Impl::record_superseded(const Change& change, Now now) {
+  const auto supersede = [&](Seq seq, const RegistrationId& id, std::string why) {
+    HistoryEntry happened;
+    happened.what = Happening::superseded;
+    happened.seq = seq;
+    happened.id = id;
+    happened.why = std::move(why);
+    record(std::move(happened), now);
+  };
+  const auto old_of = [&](const RegistrationId& id) -> const Registration* {
+    const Registration* old = registry_.find(id);
+    return old != nullptr && replay_.unsent(old->path, old->seq) ? old : nullptr;
+  };
+  if (const auto* put = std::get_if<PutRegistration>(&change)) {
+    const Registration* old = old_of(put->registration.id);
+    if (old != nullptr && old->seq != put->registration.seq) {
+      supersede(old->seq, old->id, "updated by change " + std::to_string(put->registration.seq.value));
+    }
+  } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
+    if (const Registration* old = old_of(erased->id)) {
+      supersede(old->seq, old->id, "deregistered before it was in ZooKeeper");
+    }
+  } else if (const auto* done = std::get_if<EraseRemoval>(&change)) {
+    const auto it = registry_.removals().find(done->seq);
+    if (it != registry_.removals().end() && replay_.unsent(it->second.path, it->second.seq)) {
+      supersede(it->second.seq, it->second.id, "registered again before its znode was removed");
+    }
+  }
+}
+
+void Core::Impl::record_session(Now now) {
+  const SessionState state = session_.state();
+  if (state == recorded_session_) {
+    return;
+  }
+  recorded_session_ = state;
+  switch (state) {
+    case SessionState::connecting:
+      return;
+    case SessionState::connected:
+      return record(Happening::session_connected, session_.words(), now);
+    case SessionState::suspended:
+      return record(Happening::session_suspended, session_.words(), now);
+    case SessionState::expired:
+    case SessionState::auth_failed:
+      return record(Happening::session_expired, session_.words(), now);
+  }
+}
+
+// The store was opened again, and holds the history up to `stored_event`. What of the rest is no part of a change that
+// did not happen is written again, in its old place.
+void Core::Impl::rescue_history(std::uint64_t stored_event, Now now) {
+  last_event_ = std::max(last_event_, stored_event);
+  std::vector<Change> rescued;
+  for (HistoryEntry& entry : std::exchange(unwritten_, {})) {
+    if (entry.event > stored_event && !belongs_to_change(entry.what)) {
+      rescued.push_back(AddHistory{std::move(entry)});
+    }
+  }
+  lazy_.insert(lazy_.begin(), std::make_move_iterator(rescued.begin()), std::make_move_iterator(rescued.end()));
+  if (const std::uint64_t lost = std::exchange(entries_lost_, 0); lost != 0) {
+    record(Happening::history_gap, std::to_string(lost) + " entries could not be kept while the disk failed", now);
+  }
+  record(Happening::storage_recovered, "", now);
+}
+
+}  // namespace limpet::core

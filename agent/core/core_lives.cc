@@ -1,0 +1,289 @@
+// Core: what lets a registration end, or be withdrawn, without its owner's asking for it; and maintenance.
+#include <algorithm>
+#include <utility>
+
+#include "agent/core/core_impl.h"
+
+namespace limpet::core {
+
+namespace {
+
+Problem no_registration(const RegistrationId& id) {
+  return {ProblemCode::not_found, "there is no registration " + id.str() + " on this host.", "", 0};
+}
+
+// What the registry does on the agent's own account.
+Caller the_agent() {
+  Caller caller;
+  caller.privileged = true;
+  return caller;
+}
+
+}  // namespace
+
+// Brings one registration to the replay, as it is wanted with all that holds it back.
+void Core::Impl::want(const Registration& registration, bool known, Replay::Effects& effects) {
+  if (holds_.held(registration.id)) {
+    replay_.want_withdrawn(registration, known, effects);
+  } else {
+    replay_.want_present(registration, known);
+  }
+}
+
+// A hold of this registration, or without `id` of the whole host, was put or erased.
+void Core::Impl::hold_changed(const std::optional<RegistrationId>& id, Replay::Effects& effects) {
+  const auto look = [&](const Registration& registration) {
+    const bool withdrawn = replay_.phase(registration.path) == Replay::Phase::withdrawn;
+    if (withdrawn != holds_.held(registration.id)) {
+      want(registration, true, effects);
+    }
+  };
+  if (!id) {
+    for (const auto& [each, registration] : registry_.live()) {
+      look(registration);
+    }
+    effects.actions.push_back(Changed{});
+  } else if (const Registration* registration = registry_.find(*id)) {
+    look(*registration);
+    effects.actions.push_back(Changed{*id});
+  }
+}
+
+// ---- Beginning and end
+
+// Whose connection holds what, as soon as it is planned: the connection may be gone before it is on disk. Saying again
+// what stands is a sign of life as well.
+void Core::Impl::note_bindings(const std::vector<ChangeRequest>& changes, const std::vector<AcceptedChange>& answers,
+                               const Caller& caller) {
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    const auto* request = std::get_if<RegisterRequest>(&changes[i]);
+    if (request == nullptr) {
+      const RegistrationId& id = std::get<DeregisterRequest>(changes[i]).id;
+      lifetimes_.unbind(id);
+      holds_.plan(id, std::nullopt);
+      continue;
+    }
+    if (request->lifetime.bind == Bind::connection) {
+      lifetimes_.bind(request->id, caller.connection);
+    } else {
+      lifetimes_.unbind(request->id);
+    }
+    if (!answers[i].changed) {
+      lifetimes_.heartbeat(request->id);
+    }
+  }
+}
+
+// The registration is on disk with this content.
+void Core::Impl::began(const Registration& registration, bool reached, Now now, Actions& actions) {
+  const RegistrationId& id = registration.id;
+  const Lifetime& lifetime = registration.lifetime;
+  lifetimes_.begin(registration, reached, now);
+  if (lifetime.process || !lifetime.checks.empty()) {
+    watched_.insert(id);
+    actions.push_back(Watch{id, registration.seq, registration.owner.uid, lifetime.process, lifetime.checks,
+                            holds_.failing_check(id) != nullptr});
+  } else if (watched_.erase(id) != 0) {
+    actions.push_back(Unwatch{id});
+  }
+}
+
+// What checks found that are no longer asked for is void. `next` is about to take the place of what stands.
+void Core::Impl::forget_other_checks(const Registration& next, Now now, Actions& actions) {
+  const Registration* old = registry_.find(next.id);
+  if (old != nullptr && old->lifetime.checks != next.lifetime.checks) {
+    set_failing(next, std::nullopt, now, actions);
+  }
+}
+
+void Core::Impl::ended(const RegistrationId& id, Actions& actions) {
+  lifetimes_.end(id);
+  holds_.forget(id);
+  if (watched_.erase(id) != 0) {
+    actions.push_back(Unwatch{id});
+  }
+}
+
+// Deregisters what has ended by itself. What cannot be written now is found again when the disk works.
+void Core::Impl::end_lives(Now now, Actions& actions) {
+  if (!storage_healthy_) {
+    return;
+  }
+  lifetimes_.expire(now);
+  for (const Lifetimes::End& end : lifetimes_.take()) {
+    const Registration* registration = registry_.planned(end.id);
+    if (registration == nullptr || registration->seq != end.seq) {
+      continue;
+    }
+    auto planned = registry_.plan({DeregisterRequest{end.id}}, the_agent(), now.wall_ms, 0);
+    Plan& plan = std::get<Plan>(planned);
+    lifetimes_.unbind(end.id);
+    holds_.plan(end.id, std::nullopt);
+    actions.push_back(
+        Note{Note::Level::info, "ended",
+             "registration=" + end.id.str() + " seq=" + std::to_string(end.seq.value) + " why=\"" + end.why + "\""});
+    HistoryEntry happened = entry(end.cause, now);
+    happened.seq = plan.answers.front().seq;
+    happened.id = end.id;
+    happened.why = end.why;
+    plan.batch.changes.push_back(AddHistory{std::move(happened)});
+    persist(std::move(plan.batch), actions, true);
+  }
+}
+
+void Core::Impl::on(const Heartbeat& event, Now, Actions& actions) {
+  const Registration* registration = registry_.planned(event.id);
+  if (registration == nullptr) {
+    actions.push_back(Reply{event.token, no_registration(event.id)});
+  } else if (!Registry::may_change(event.caller, registration->owner)) {
+    actions.push_back(Reply{event.token, Registry::not_owner(event.id, registration->owner, event.caller)});
+  } else {
+    lifetimes_.heartbeat(event.id);
+    actions.push_back(Reply{event.token, std::vector<AcceptedChange>{{event.id, registration->seq, false}}});
+  }
+}
+
+void Core::Impl::on(const ConnectionClosed& event, Now, Actions&) {
+  for (const RegistrationId& id : lifetimes_.closed(event.connection)) {
+    if (const Registration* registration = registry_.planned(id)) {
+      lifetimes_.found({id, registration->seq, Happening::connection_closed, "its connection closed"});
+    }
+  }
+}
+
+void Core::Impl::on(const ProcessEnded& event, Now, Actions&) {
+  if (const Registration* registration = registry_.find(event.id);
+      registration != nullptr && registration->seq == event.seq) {
+    lifetimes_.found({event.id, event.seq, Happening::process_ended, event.how});
+  }
+}
+
+// ---- Health
+
+void Core::Impl::on(const HealthChanged& event, Now now, Actions& actions) {
+  const Registration* registration = registry_.find(event.id);
+  if (registration == nullptr || registration->seq != event.seq) {
+    return;
+  }
+  set_failing(*registration, event.passing ? std::nullopt : std::optional(event.message), now, actions);
+  Replay::Effects effects{actions, {}, {}, {}};
+  hold_changed(event.id, effects);
+  absorb(effects, now);
+}
+
+// Failing with `message`, or well. In effect at once, and on disk a moment later.
+void Core::Impl::set_failing(const Registration& registration, std::optional<std::string> message, Now now,
+                             Actions& actions) {
+  const RegistrationId& id = registration.id;
+  const Hold* failing = holds_.failing_check(id);
+  if (failing == nullptr && !message) {
+    return;
+  }
+  // Of several changes that wait for the disk the last says it all.
+  std::erase_if(lazy_, [&](const Change& change) {
+    const auto* put = std::get_if<PutHold>(&change);
+    const auto* erase = std::get_if<EraseHold>(&change);
+    return (put != nullptr && put->hold.id == id) || (erase != nullptr && erase->id == id);
+  });
+  const bool turned = (failing != nullptr) != message.has_value();
+  if (message) {
+    const WallMs since = failing != nullptr ? failing->since : now.wall_ms;
+    const Hold hold{id, HoldCause::check, *message, registration.owner, registration.seq, since};
+    holds_.put(hold);
+    lazy_.push_back(PutHold{hold});
+  } else {
+    holds_.erase(id, HoldCause::check);
+    lazy_.push_back(EraseHold{id, HoldCause::check});
+  }
+  if (turned) {
+    HistoryEntry happened = entry(message ? Happening::unhealthy : Happening::healthy, now);
+    happened.seq = registration.seq;
+    happened.id = id;
+    happened.why = message.value_or("");
+    actions.push_back(Note{message ? Note::Level::warn : Note::Level::info, message ? "unhealthy" : "healthy",
+                           "registration=" + id.str() + (message ? " check=\"" + *message + "\"" : "")});
+    record(std::move(happened), now);
+  }
+}
+
+// ---- Maintenance
+
+void Core::Impl::on(SetMaintenance event, Now now, Actions& actions) {
+  const auto refuse = [&](Problem problem) { actions.push_back(Reply{event.token, std::move(problem)}); };
+  if (auto problem = storage_refusal(!event.reason)) {
+    return refuse(*std::move(problem));
+  }
+  if (event.id) {
+    const Registration* registration = registry_.planned(*event.id);
+    if (registration == nullptr) {
+      return refuse(no_registration(*event.id));
+    }
+    if (!Registry::may_change(event.caller, registration->owner)) {
+      return refuse(Registry::not_owner(*event.id, registration->owner, event.caller));
+    }
+  } else if (!event.caller.privileged) {
+    return refuse({ProblemCode::not_allowed,
+                   "only root and the agent's own user may put the whole host into maintenance.", "", 0});
+  }
+  const Hold* stands = holds_.planned(event.id);
+  const bool changes = event.reason ? stands == nullptr || stands->message != *event.reason : stands != nullptr;
+  std::vector<AcceptedChange> answers;
+  if (event.id) {
+    answers.push_back({*event.id, stands != nullptr ? stands->seq : Seq{}, changes});
+  }
+  if (changes) {
+    Batch batch;
+    batch.last_seq = registry_.take_seq();
+    HistoryEntry happened = entry(event.reason ? Happening::maintenance_on : Happening::maintenance_off, now);
+    happened.seq = batch.last_seq;
+    happened.id = event.id;
+    happened.why = event.reason.value_or("");
+    happened.who = Actor{event.caller.owner, event.caller.program};
+    if (event.reason) {
+      Hold hold{event.id,           HoldCause::maintenance, *event.reason,
+                event.caller.owner, batch.last_seq,         stands != nullptr ? stands->since : now.wall_ms};
+      holds_.plan(event.id, hold);
+      batch.changes.push_back(PutHold{std::move(hold)});
+    } else {
+      holds_.plan(event.id, std::nullopt);
+      batch.changes.push_back(EraseHold{event.id, HoldCause::maintenance});
+    }
+    if (event.id) {
+      answers.front().seq = batch.last_seq;
+    }
+    batch.changes.push_back(AddHistory{std::move(happened)});
+    persist(std::move(batch), actions, true);
+  }
+  answer_when_durable(event.token, std::move(answers), changes, actions);
+}
+
+// The store was opened again: what of the holds on their way made it to the disk has happened after all, and what of
+// the failing checks did not is written again.
+void Core::Impl::holds_reread(const std::vector<Hold>& stored, Now now, Replay::Effects& effects) {
+  holds_.reset(stored);
+  for (const auto& [id, registration] : registry_.live()) {
+    hold_changed(id, effects);
+  }
+  std::erase_if(lazy_, [](const Change& change) {
+    return std::holds_alternative<PutHold>(change) || std::holds_alternative<EraseHold>(change);
+  });
+  for (const Hold& hold : stored) {
+    if (hold.cause == HoldCause::check && holds_.failing_check(*hold.id) == nullptr) {
+      lazy_.push_back(EraseHold{hold.id, HoldCause::check});
+    }
+  }
+  for (const auto& [id, hold] : holds_.failing()) {
+    if (std::find(stored.begin(), stored.end(), hold) == stored.end()) {
+      lazy_.push_back(PutHold{hold});
+    }
+  }
+  if (!lazy_.empty() && !lazy_at_ms_) {
+    lazy_at_ms_ = now.steady_ms;
+  }
+}
+
+void Core::Impl::on(Reconfigured event, Now, Actions&) {
+  options_.limits = std::move(event.limits);
+}
+
+}  // namespace limpet::core
