@@ -2,6 +2,7 @@
 
 #include <cassert>
 #include <limits>
+#include <utility>
 
 namespace limpet::frame {
 
@@ -51,11 +52,39 @@ std::uint64_t read_big_endian(std::string_view bytes) {
   return value;
 }
 
-Writer::Writer(Kind kind, std::size_t capacity) {
+void append_item(std::string& list, std::string_view item) {
+  assert(item.size() <= std::numeric_limits<std::uint32_t>::max());
+  append_big_endian(list, static_cast<std::uint32_t>(item.size()));
+  list.append(item);
+}
+
+bool take_item(std::string_view& list, std::string_view& item) {
+  if (list.size() < sizeof(std::uint32_t)) {
+    return false;
+  }
+  const std::uint64_t size = read_big_endian(list.substr(0, sizeof(std::uint32_t)));
+  if (size > list.size() - sizeof(std::uint32_t)) {
+    return false;
+  }
+  item = list.substr(sizeof(std::uint32_t), size);
+  list.remove_prefix(sizeof(std::uint32_t) + size);
+  return true;
+}
+
+// ---- Writer
+
+Writer::Writer(Kind kind, std::size_t capacity, std::string room) : out_(std::move(room)) {
+  out_.clear();
   out_.reserve(capacity);
   out_.push_back(static_cast<char>(kVersion));
   out_.push_back(static_cast<char>(kind));
   out_.append(4, '\0');  // the checksum's place
+}
+
+Writer Writer::nested() {
+  Writer writer;
+  writer.nested_ = true;
+  return writer;
 }
 
 void Writer::begin_field(std::uint8_t tag, std::size_t size) {
@@ -90,16 +119,53 @@ Writer& Writer::u64(std::uint8_t tag, std::uint64_t value) {
   return *this;
 }
 
+Writer& Writer::u8_unless_0(std::uint8_t tag, std::uint8_t value) {
+  return value == 0 ? *this : u8(tag, value);
+}
+
+Writer& Writer::u32_unless_0(std::uint8_t tag, std::uint32_t value) {
+  return value == 0 ? *this : u32(tag, value);
+}
+
+Writer& Writer::u64_unless_0(std::uint8_t tag, std::uint64_t value) {
+  return value == 0 ? *this : u64(tag, value);
+}
+
+Writer& Writer::bytes_unless_empty(std::uint8_t tag, std::string_view value) {
+  return value.empty() ? *this : bytes(tag, value);
+}
+
 std::string Writer::finish() {
-  std::string crc;
-  append_big_endian(crc, checksum(out_));
-  out_.replace(2, crc.size(), crc);
+  if (!nested_) {
+    std::string crc;
+    append_big_endian(crc, checksum(out_));
+    out_.replace(2, crc.size(), crc);
+  }
   return std::move(out_);
 }
 
+// ---- Reader
+
 Reader::Reader(std::string_view bytes, Kind kind, std::uint8_t known_tags) : kind_(kind) {
-  assert(known_tags < kMaxTags);
   parse(bytes, known_tags);
+}
+
+Reader Reader::nested(std::string_view bytes, Kind kind, std::uint8_t known_tags) {
+  Reader reader(kind);
+  reader.parse_fields(bytes, known_tags);
+  return reader;
+}
+
+bool Reader::has(std::uint8_t tag) const {
+  assert(tag < kMaxTags);
+  return status_.ok() && present_[tag];
+}
+
+Reader& Reader::optional(std::uint8_t first, std::uint8_t last) {
+  for (std::size_t tag = first; tag <= last; ++tag) {
+    optional_.set(tag);
+  }
+  return *this;
 }
 
 void Reader::parse(std::string_view bytes, std::uint8_t known_tags) {
@@ -121,6 +187,7 @@ void Reader::parse(std::string_view bytes, std::uint8_t known_tags) {
 }
 
 void Reader::parse_fields(std::string_view rest, std::uint8_t known_tags) {
+  assert(known_tags < kMaxTags);
   int last_tag = 0;
   while (!rest.empty()) {
     if (rest.size() < kFieldHeaderSize) {
@@ -138,7 +205,7 @@ void Reader::parse_fields(std::string_view rest, std::uint8_t known_tags) {
     last_tag = tag;
     if (tag <= known_tags) {
       fields_[tag] = rest.substr(0, size);
-      present_[tag] = true;
+      present_.set(tag);
     } else if ((tag & kIgnorable) == 0) {
       return fail(Errc::newer_format, "field " + std::to_string(tag) + " is of a later limpet");
     }
@@ -152,32 +219,46 @@ void Reader::fail(Errc code, const std::string& what) {
   }
 }
 
-void Reader::bytes(std::uint8_t tag, std::string_view& target) {
+void Reader::fail(const Status& status) {
+  if (status_.ok()) {
+    status_ = status;
+  }
+}
+
+// Whether there is a value to be taken.
+bool Reader::field(std::uint8_t tag, std::string_view& target) {
   assert(tag < kMaxTags);
   if (!status_.ok()) {
-    return;
+    return false;
   }
   if (!present_[tag]) {
-    return fail(Errc::damaged, "field " + std::to_string(tag) + " is missing");
+    if (!optional_[tag]) {
+      fail(Errc::damaged, "field " + std::to_string(tag) + " is missing");
+    }
+    return false;
   }
   target = fields_[tag];
+  return true;
+}
+
+void Reader::bytes(std::uint8_t tag, std::string_view& target) {
+  (void)field(tag, target);
 }
 
 void Reader::string(std::uint8_t tag, std::string& target) {
   std::string_view view;
-  bytes(tag, view);
-  if (status_.ok()) {
+  if (field(tag, view)) {
     target.assign(view);
   }
 }
 
 bool Reader::number(std::uint8_t tag, std::size_t size, std::uint64_t& target) {
   std::string_view view;
-  bytes(tag, view);
-  if (status_.ok() && view.size() != size) {
-    fail(Errc::damaged, "field " + std::to_string(tag) + " has the wrong size");
+  if (!field(tag, view)) {
+    return false;
   }
-  if (!status_.ok()) {
+  if (view.size() != size) {
+    fail(Errc::damaged, "field " + std::to_string(tag) + " has the wrong size");
     return false;
   }
   target = read_big_endian(view);
@@ -189,6 +270,20 @@ void Reader::u8(std::uint8_t tag, std::uint8_t& target) {
   if (number(tag, sizeof(target), value)) {
     target = static_cast<std::uint8_t>(value);
   }
+}
+
+bool Reader::u8_between(std::uint8_t tag, std::uint8_t first, std::uint8_t last, const char* name,
+                        std::uint8_t& target) {
+  std::uint64_t value = 0;
+  if (!number(tag, sizeof(target), value)) {
+    return false;
+  }
+  if (value < first || value > last) {
+    fail(Errc::newer_format, name + (" " + std::to_string(value)) + " is of a later limpet");
+    return false;
+  }
+  target = static_cast<std::uint8_t>(value);
+  return true;
 }
 
 void Reader::u32(std::uint8_t tag, std::uint32_t& target) {

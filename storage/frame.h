@@ -11,9 +11,11 @@
 #pragma once
 
 #include <array>
+#include <bitset>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "storage/error.h"
 
@@ -21,8 +23,10 @@ namespace limpet::frame {
 
 // What a value is. The same letter is the first byte of its key.
 enum class Kind : char {
+  event = 'E',         // HistoryEntry; its key is its number alone, and it stands in the history, not among the state
   former = 'F',        // FormerSessions
-  meta = 'M',          // the store's own: last_seq and the tally of all records
+  hold = 'H',          // Hold
+  meta = 'M',          // the store's own: last_seq, last_event and the tally of all records
   outcome = 'O',       // Outcome
   registration = 'R',  // Registration
   session = 'S',       // Session
@@ -47,22 +51,39 @@ void append_big_endian(std::string& out, T value) {
 // Reads the big-endian number that is all of `bytes`; at most 8 bytes.
 std::uint64_t read_big_endian(std::string_view bytes);
 
+// Appends `item` to `list`, its length (4) in front: how a field holds several things of any size.
+void append_item(std::string& list, std::string_view item);
+
+// Takes the first item off `list`. False: its length is cut off, or says more than there is.
+bool take_item(std::string_view& list, std::string_view& item);
+
 // Builds one value. Tags must be added in ascending order; a field holds less than 4 GiB.
 class Writer {
  public:
-  // `capacity`: the expected size, so that the value is allocated once.
-  explicit Writer(Kind kind, std::size_t capacity = 64);
+  // `capacity`: the expected size, so that the value is allocated once at most. `room`: a string whose memory is used
+  // again.
+  explicit Writer(Kind kind, std::size_t capacity = 64, std::string room = {});
+  // Fields alone, without the header: for what is nested in a field of a value.
+  static Writer nested();
+
   Writer& bytes(std::uint8_t tag, std::string_view value);
   Writer& u8(std::uint8_t tag, std::uint8_t value);
   Writer& u32(std::uint8_t tag, std::uint32_t value);
   Writer& u64(std::uint8_t tag, std::uint64_t value);
+  // As above, but only where `value` is not 0 (or empty), which is what its absence means.
+  Writer& u8_unless_0(std::uint8_t tag, std::uint8_t value);
+  Writer& u32_unless_0(std::uint8_t tag, std::uint32_t value);
+  Writer& u64_unless_0(std::uint8_t tag, std::uint64_t value);
+  Writer& bytes_unless_empty(std::uint8_t tag, std::string_view value);
   // The finished value, checksum included. The Writer is spent.
   std::string finish();
 
  private:
+  Writer() = default;
   void begin_field(std::uint8_t tag, std::size_t size);
 
   std::string out_;
+  bool nested_ = false;
   int last_tag_ = -1;
 };
 
@@ -76,6 +97,14 @@ class Reader {
 
   // `bytes` must outlive the Reader and what its getters return. Tags 1 … `known_tags` (< kMaxTags) are understood.
   Reader(std::string_view bytes, Kind kind, std::uint8_t known_tags);
+  // What a nested Writer built, within a value of this kind.
+  static Reader nested(std::string_view bytes, Kind kind, std::uint8_t known_tags);
+
+  // Whether the field is there: for those that are written only where they differ from a default. What is absent leaves
+  // its target alone with the getters below, too, once its tag was declared to be optional().
+  bool has(std::uint8_t tag) const;
+  // The tags from `first` to `last` may be absent.
+  Reader& optional(std::uint8_t first, std::uint8_t last);
 
   void bytes(std::uint8_t tag, std::string_view& target);
   void string(std::uint8_t tag, std::string& target);
@@ -84,20 +113,47 @@ class Reader {
   void u64(std::uint8_t tag, std::uint64_t& target);
   void i32(std::uint8_t tag, std::int32_t& target);
   void i64(std::uint8_t tag, std::int64_t& target);
+  // A u8 that is one of an enumeration's, from `first` to `last`. Another number is Errc::newer_format: the checksum
+  // holds, so it is no accident, and a later limpet knows what it means. `name` says of what, for people.
+  template <typename Enum>
+  void choice(std::uint8_t tag, Enum first, Enum last, const char* name, Enum& target) {
+    auto number = static_cast<std::uint8_t>(target);
+    if (u8_between(tag, static_cast<std::uint8_t>(first), static_cast<std::uint8_t>(last), name, number)) {
+      target = static_cast<Enum>(number);
+    }
+  }
 
   const Status& status() const { return status_; }
   // Records a failure that the caller found in a field's content.
   void fail(Errc code, const std::string& what);
+  // Likewise, of a nested Reader.
+  void fail(const Status& status);
 
  private:
+  explicit Reader(Kind kind) : kind_(kind) {}
   void parse(std::string_view bytes, std::uint8_t known_tags);
   void parse_fields(std::string_view rest, std::uint8_t known_tags);
+  bool field(std::uint8_t tag, std::string_view& target);
+  bool u8_between(std::uint8_t tag, std::uint8_t first, std::uint8_t last, const char* name, std::uint8_t& target);
   bool number(std::uint8_t tag, std::size_t size, std::uint64_t& target);
 
   Kind kind_;
   Status status_;
   std::array<std::string_view, kMaxTags> fields_{};
-  std::array<bool, kMaxTags> present_{};
+  std::bitset<kMaxTags> present_;
+  std::bitset<kMaxTags> optional_;
 };
+
+// Room for the frame and the fixed-width fields of any record; strings come on top.
+inline constexpr std::size_t kFixedSize = 128;
+
+// `value`, read by `reader`, or why it could not be.
+template <typename T>
+Result<T> finish(const Reader& reader, T&& value) {
+  if (!reader.status().ok()) {
+    return reader.status();
+  }
+  return Result<T>(std::forward<T>(value));
+}
 
 }  // namespace limpet::frame

@@ -13,17 +13,33 @@ namespace limpet {
 
 namespace {
 
+std::size_t weight(const Lifetime& lifetime) {
+  std::size_t sum = 0;
+  for (const Check& check : lifetime.checks) {
+    sum += sizeof(Check) + check.target.size();
+    for (const std::string& word : check.command) {
+      sum += sizeof(word) + word.size();
+    }
+  }
+  return sum;
+}
+
 // What a change weighs in an append: the strings, which are the only part that can be large, and a flat rest.
 std::size_t weight(const Change& change) {
   constexpr std::size_t kFlat = 128;
   return kFlat + std::visit(Overloaded{
                                 [](const PutRegistration& put) {
-                                  return put.registration.data.size() + put.registration.path.size();
+                                  const Registration& registration = put.registration;
+                                  return registration.data.size() + registration.path.size() +
+                                         weight(registration.lifetime);
                                 },
                                 [](const PutRemoval& put) { return put.removal.path.size(); },
                                 [](const PutSession& put) { return put.former.size() * sizeof(SessionId); },
+                                [](const PutHold& put) { return put.hold.message.size(); },
+                                [](const AddHistory& added) { return added.entry.why.size(); },
                                 [](const EraseRegistration&) { return std::size_t{0}; },
                                 [](const EraseRemoval&) { return std::size_t{0}; },
+                                [](const EraseHold&) { return std::size_t{0}; },
                                 [](const PutOutcome&) { return std::size_t{0}; },
                             },
                             change);
@@ -76,15 +92,23 @@ GroupCommit::~GroupCommit() {
 }
 
 void GroupCommit::submit(std::uint64_t ticket, Batch batch, bool sync) {
-  enqueue(Item{ticket, std::move(batch), sync, nullptr, nullptr});
+  enqueue(Item{ticket, std::move(batch), sync, nullptr});
 }
 
 void GroupCommit::reopen(Reopened done) {
-  enqueue(Item{0, {}, false, std::move(done), nullptr});
+  enqueue(Item{0, {}, false, [this, done = std::move(done)] { do_reopen(done); }});
 }
 
 void GroupCommit::check_space(SpaceChecked done) {
-  enqueue(Item{0, {}, false, nullptr, std::move(done)});
+  enqueue(Item{0, {}, false, [this, done = std::move(done)] {
+                 store_.regain_space();
+                 done(store_.low_on_space());
+               }});
+}
+
+void GroupCommit::history(HistoryQuery query, HistoryRead done) {
+  enqueue(
+      Item{0, {}, false, [this, query = std::move(query), done = std::move(done)] { done(store_.history(query)); }});
 }
 
 void GroupCommit::enqueue(Item item) {
@@ -121,12 +145,8 @@ void GroupCommit::run() {
 void GroupCommit::process(std::vector<Item>& items) {
   std::size_t next = 0;
   while (next < items.size()) {
-    if (items[next].reopened) {
-      do_reopen(items[next].reopened);
-      ++next;
-    } else if (items[next].checked) {
-      store_.regain_space();
-      items[next].checked(store_.low_on_space());
+    if (items[next].task) {
+      items[next].task();
       ++next;
     } else {
       next = append_from(items, next);

@@ -25,6 +25,7 @@ class GroupCommit {
   using Completion = std::function<void(std::uint64_t through_ticket, Status status)>;
   using Reopened = std::function<void(Result<StoredState>)>;
   using SpaceChecked = std::function<void(bool low_on_space)>;
+  using HistoryRead = std::function<void(Result<HistoryPage>)>;
 
   // A merged append takes no further batch once it holds this much; one batch alone may be larger.
   static constexpr std::size_t kMaxAppendBytes = 4u << 20;
@@ -51,16 +52,19 @@ class GroupCommit {
   // whether it is still low on space. Core thread only.
   void check_space(SpaceChecked done);
 
+  // Reads from the history (Store::history()) on the commit thread, in its turn: `done` gets what stood there after
+  // everything submitted before. Core thread only.
+  void history(HistoryQuery query, HistoryRead done);
+
  private:
-  // Either a batch or, with `reopened` or `checked` set, one of these: a single queue keeps them in order.
+  // Either a batch or, where it is set, something else to be done with the store: a single queue keeps them in order.
   struct Item {
     std::uint64_t ticket = 0;
     Batch batch;
     bool sync = false;
-    Reopened reopened;
-    SpaceChecked checked;
+    std::function<void()> task;
 
-    bool is_batch() const { return !reopened && !checked; }
+    bool is_batch() const { return !task; }
   };
 
   void enqueue(Item item);

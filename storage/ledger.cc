@@ -14,8 +14,11 @@ namespace {
 using frame::Kind;
 
 namespace meta_tag {
-enum : std::uint8_t { last_seq = 1, count, digest, kLast = digest };
+enum : std::uint8_t { last_seq = 1, count, digest, last_event, kLast = last_event };
 }
+
+// So much memory is held on to between two batches.
+constexpr std::size_t kKeptRoom = 64u << 10;
 
 std::string single_key(Kind kind) {
   return std::string(1, static_cast<char>(kind));
@@ -24,7 +27,15 @@ std::string single_key(Kind kind) {
 std::string id_key(Kind kind, const RegistrationId& id) {
   // The core refuses such names; here they would let two registrations share a key.
   assert(id.service.find('/') == std::string::npos && id.instance.find('/') == std::string::npos);
-  return static_cast<char>(kind) + id.str();
+  std::string key;
+  key.reserve(1 + id.service.size() + 1 + id.instance.size());
+  key += static_cast<char>(kind);
+  return key.append(id.service).append(1, '/').append(id.instance);
+}
+
+std::string hold_key(HoldCause cause, const std::optional<RegistrationId>& id) {
+  std::string key = single_key(Kind::hold) + static_cast<char>(cause);
+  return id ? key += id->str() : key;
 }
 
 std::string removal_key(Seq seq) {
@@ -80,16 +91,18 @@ Status misplaced(std::string_view key) {
 
 // ---- Writing
 
-void Ledger::account(std::string key, std::string_view value) {
+void Ledger::account(const std::string& key, std::string_view value) {
   const std::uint64_t mark = fingerprint(key, value);
-  std::uint64_t& stored = records_[std::move(key)];  // 0 if new
+  std::uint64_t& stored = records_[key];  // 0 if new
   digest_ += mark - stored;
   stored = mark;
 }
 
-void Ledger::put(Sink& sink, std::string key, const std::string& value) {
-  sink.put(key, value);
-  account(std::move(key), value);
+template <typename Record>
+void Ledger::put(Sink& sink, const std::string& key, const Record& record) {
+  value_ = encode(record, std::move(value_));
+  sink.put(key, value_);
+  account(key, value_);
 }
 
 void Ledger::erase(Sink& sink, const std::string& key) {
@@ -102,6 +115,19 @@ void Ledger::erase(Sink& sink, const std::string& key) {
   records_.erase(found);
 }
 
+void Ledger::erase_registration(const RegistrationId& id, Sink& sink) {
+  erase(sink, id_key(Kind::registration, id));
+  erase(sink, id_key(Kind::outcome, id));
+  erase(sink, hold_key(HoldCause::maintenance, id));
+  erase(sink, hold_key(HoldCause::check, id));
+}
+
+void Ledger::add_history(const HistoryEntry& entry, Sink& sink) {
+  value_ = encode(entry, std::move(value_));
+  sink.add_history(entry.event, value_);
+  last_event_ = std::max(last_event_, entry.event);
+}
+
 void Ledger::seen(Seq seq) {
   last_seq_ = std::max(last_seq_, seq);
 }
@@ -111,25 +137,29 @@ void Ledger::apply_change(const Change& change, Sink& sink) {
                  [&](const PutRegistration& put_registration) {
                    const Registration& registration = put_registration.registration;
                    seen(registration.seq);
-                   put(sink, id_key(Kind::registration, registration.id), encode(registration));
+                   put(sink, id_key(Kind::registration, registration.id), registration);
                  },
-                 [&](const EraseRegistration& erased) {
-                   erase(sink, id_key(Kind::registration, erased.id));
-                   erase(sink, id_key(Kind::outcome, erased.id));
-                 },
+                 [&](const EraseRegistration& erased) { erase_registration(erased.id, sink); },
                  [&](const PutRemoval& put_removal) {
                    seen(put_removal.removal.seq);
-                   put(sink, removal_key(put_removal.removal.seq), encode(put_removal.removal));
+                   put(sink, removal_key(put_removal.removal.seq), put_removal.removal);
                  },
                  [&](const EraseRemoval& erased) { erase(sink, removal_key(erased.seq)); },
                  [&](const PutOutcome& put_outcome) {
                    seen(put_outcome.outcome.seq);
-                   put(sink, id_key(Kind::outcome, put_outcome.id), encode(put_outcome.outcome));
+                   put(sink, id_key(Kind::outcome, put_outcome.id), put_outcome.outcome);
                  },
                  [&](const PutSession& put_session) {
-                   put(sink, single_key(Kind::session), encode(put_session.session));
-                   put(sink, single_key(Kind::former), encode(put_session.former));
+                   put(sink, single_key(Kind::session), put_session.session);
+                   put(sink, single_key(Kind::former), put_session.former);
                  },
+                 [&](const PutHold& put_hold) {
+                   const Hold& hold = put_hold.hold;
+                   seen(hold.seq);
+                   put(sink, hold_key(hold.cause, hold.id), hold);
+                 },
+                 [&](const EraseHold& erased) { erase(sink, hold_key(erased.cause, erased.id)); },
+                 [&](const AddHistory& added) { add_history(added.entry, sink); },
              },
              change);
 }
@@ -139,11 +169,16 @@ void Ledger::apply(const Batch& batch, Sink& sink) {
     apply_change(change, sink);
   }
   seen(batch.last_seq);
-  sink.put(single_key(Kind::meta), frame::Writer(Kind::meta)
-                                       .u64(meta_tag::last_seq, last_seq_.value)
-                                       .u64(meta_tag::count, records_.size())
-                                       .u64(meta_tag::digest, digest_)
-                                       .finish());
+  value_ = frame::Writer(Kind::meta, frame::kFixedSize, std::move(value_))
+               .u64(meta_tag::last_seq, last_seq_.value)
+               .u64(meta_tag::count, records_.size())
+               .u64(meta_tag::digest, digest_)
+               .u64(meta_tag::last_event, last_event_)
+               .finish();
+  sink.put(single_key(Kind::meta), value_);
+  if (value_.capacity() > kKeptRoom) {
+    value_ = {};
+  }
 }
 
 // ---- Reading
@@ -165,6 +200,10 @@ Status Ledger::add(std::string_view key, std::string_view value) {
       return add_session(key, value);
     case Kind::former:
       return add_former(key, value);
+    case Kind::hold:
+      return add_hold(key, value);
+    case Kind::event:
+      return misplaced(key);  // the history is elsewhere
   }
   account(std::string(key), value);
   return add_unknown(key);
@@ -186,6 +225,8 @@ Status Ledger::add_meta(std::string_view value) {
   reader.u64(meta_tag::last_seq, meta.last_seq.value);
   reader.u64(meta_tag::count, meta.count);
   reader.u64(meta_tag::digest, meta.digest);
+  reader.optional(meta_tag::last_event, meta_tag::last_event);  // of a limpet that kept no history
+  reader.u64(meta_tag::last_event, meta.last_event);
   if (!reader.status().ok()) {
     return at_key(single_key(Kind::meta), reader.status());
   }
@@ -258,6 +299,20 @@ Status Ledger::add_former(std::string_view key, std::string_view value) {
   return {};
 }
 
+Status Ledger::add_hold(std::string_view key, std::string_view value) {
+  Result<Hold> hold = decode_hold(value);
+  if (!hold.ok()) {
+    return at_key(key, hold.status());
+  }
+  if (key != hold_key(hold->cause, hold->id)) {
+    return misplaced(key);
+  }
+  seen(hold->seq);
+  account(std::string(key), value);
+  state_.holds.push_back(std::move(*hold));
+  return {};
+}
+
 Result<StoredState> Ledger::finish() {
   if (!meta_) {
     return Status(Errc::damaged, "the record of last_seq is missing (" + std::to_string(records_.size()) +
@@ -274,6 +329,8 @@ Result<StoredState> Ledger::finish() {
   }
   last_seq_ = meta_->last_seq;
   state_.last_seq = last_seq_;
+  last_event_ = meta_->last_event;
+  state_.last_event = last_event_;
   return std::exchange(state_, {});
 }
 

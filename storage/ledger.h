@@ -1,9 +1,10 @@
 // The keys under which records are stored, and the account that is kept of them. Pure: no I/O; one thread at a time.
 //
-// Owned by RocksStore. The account is what makes a lost record visible: with every batch goes one more value, Meta,
-// that holds last_seq and a tally (number and digest) of all other records. Whatever vanishes from the files without
-// the store's doing, an SST file, the end of a MANIFEST, a WAL in the middle, the sum no longer comes out, and the
-// store says so instead of starting with fewer registrations.
+// Owned by RocksStore. The history is no part of the account: no state hangs on it, and its end falls off with age; but
+// its last number is kept in Meta, so that none is used again. The account is what makes a lost record visible: with
+// every batch goes one more value, Meta, that holds last_seq and a tally (number and digest) of all other records.
+// Whatever vanishes from the files without the store's doing, an SST file, the end of a MANIFEST, a WAL in the middle,
+// the sum no longer comes out, and the store says so instead of starting with fewer registrations.
 #pragma once
 
 #include <cstdint>
@@ -23,8 +24,10 @@ class Ledger {
   class Sink {
    public:
     virtual ~Sink() = default;
-    virtual void put(const std::string& key, const std::string& value) = 0;
-    virtual void erase(const std::string& key) = 0;
+    virtual void put(std::string_view key, std::string_view value) = 0;
+    virtual void erase(std::string_view key) = 0;
+    // An entry of the history, which is kept apart from the rest.
+    virtual void add_history(std::uint64_t event, std::string_view value) = 0;
   };
 
   // Turns `batch` into single writes, Meta last, and accounts for them. If the writes then fail, the account is of no
@@ -39,12 +42,15 @@ class Ledger {
   Result<StoredState> finish();
 
   // Nothing was added but the Meta of a new store, or not even that.
-  bool untouched() const { return records_.empty() && last_seq_ == Seq{} && (!meta_ || meta_->last_seq == Seq{}); }
+  bool untouched() const {
+    return records_.empty() && last_seq_ == Seq{} && (!meta_ || (meta_->last_seq == Seq{} && meta_->last_event == 0));
+  }
 
  private:
   struct Meta {
     Seq last_seq;
     std::uint64_t count = 0;
+    std::uint64_t last_event = 0;
     std::uint64_t digest = 0;  // sum, modulo 2^64, of a fingerprint of every record
   };
 
@@ -54,17 +60,23 @@ class Ledger {
   Status add_outcome(std::string_view key, std::string_view value);
   Status add_session(std::string_view key, std::string_view value);
   Status add_former(std::string_view key, std::string_view value);
+  Status add_hold(std::string_view key, std::string_view value);
   Status add_unknown(std::string_view key) const;
 
-  void put(Sink& sink, std::string key, const std::string& value);
+  template <typename Record>
+  void put(Sink& sink, const std::string& key, const Record& record);
   void erase(Sink& sink, const std::string& key);
   void apply_change(const Change& change, Sink& sink);
-  void account(std::string key, std::string_view value);
+  void erase_registration(const RegistrationId& id, Sink& sink);
+  void add_history(const HistoryEntry& entry, Sink& sink);
+  void account(const std::string& key, std::string_view value);
   void seen(Seq seq);
 
   std::unordered_map<std::string, std::uint64_t> records_;  // key -> fingerprint
   std::uint64_t digest_ = 0;
   Seq last_seq_;  // while reading: the highest seq of any record
+  std::uint64_t last_event_ = 0;
+  std::string value_;  // whose memory serves for one record after the other
   std::optional<Meta> meta_;
   StoredState state_;  // while reading
 };

@@ -1,20 +1,35 @@
 #include "storage/record.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "storage/frame.h"
+#include "storage/record_lifetime.h"
 
 namespace limpet {
 
 namespace {
 
+using frame::finish;
+using frame::kFixedSize;
 using frame::Kind;
 using frame::Reader;
 using frame::Writer;
 
 // Tags are for ever: one that is no longer written is never used for something else. 1 … kLast are understood here.
 namespace registration_tag {
-enum : std::uint8_t { service = 1, instance, path, format, data, uid, pid, seq, accepted_at, kLast = accepted_at };
+enum : std::uint8_t {
+  service = 1,
+  instance,
+  path,
+  format,
+  data,
+  uid,
+  pid,
+  seq,
+  accepted_at,
+  kLast = lifetime_tag::kLast  // whose fields come next
+};
 }
 namespace removal_tag {
 enum : std::uint8_t { seq = 1, service, instance, path, uid, pid, accepted_at, kLast = accepted_at };
@@ -29,41 +44,14 @@ namespace former_tag {
 enum : std::uint8_t { ids = 1, kLast = ids };
 }
 
-// Room for the frame and the fixed-width fields of any record; strings come on top.
-constexpr std::size_t kFixedSize = 128;
-
-template <typename T>
-Result<T> finish(const Reader& reader, T&& value) {
-  if (!reader.status().ok()) {
-    return reader.status();
-  }
-  return Result<T>(std::forward<T>(value));
-}
-
-void read_format(Reader& reader, Format& target) {
-  std::uint8_t number = 0;
-  reader.u8(registration_tag::format, number);
-  if (!reader.status().ok()) {
-    return;
-  }
-  switch (static_cast<Format>(number)) {
-    case Format::raw:
-    case Format::json:
-      target = static_cast<Format>(number);
-      return;
-  }
-  // The checksum holds, so this is no accident: a later limpet knows more formats.
-  reader.fail(Errc::newer_format, "format " + std::to_string(number) + " is of a later limpet");
-}
-
 }  // namespace
 
-std::string encode(const Registration& registration) {
+std::string encode(const Registration& registration, std::string room) {
   namespace tag = registration_tag;
   const std::size_t strings = registration.id.service.size() + registration.id.instance.size() +
                               registration.path.size() + registration.data.size();
-  return Writer(Kind::registration, kFixedSize + strings)
-      .bytes(tag::service, registration.id.service)
+  Writer writer(Kind::registration, kFixedSize + strings, std::move(room));
+  writer.bytes(tag::service, registration.id.service)
       .bytes(tag::instance, registration.id.instance)
       .bytes(tag::path, registration.path)
       .u8(tag::format, static_cast<std::uint8_t>(registration.format))
@@ -71,14 +59,15 @@ std::string encode(const Registration& registration) {
       .u32(tag::uid, registration.owner.uid)
       .u32(tag::pid, static_cast<std::uint32_t>(registration.owner.pid))
       .u64(tag::seq, registration.seq.value)
-      .u64(tag::accepted_at, static_cast<std::uint64_t>(registration.accepted_at))
-      .finish();
+      .u64(tag::accepted_at, static_cast<std::uint64_t>(registration.accepted_at));
+  write_lifetime(writer, registration.lifetime);
+  return writer.finish();
 }
 
-std::string encode(const Removal& removal) {
+std::string encode(const Removal& removal, std::string room) {
   namespace tag = removal_tag;
   const std::size_t strings = removal.id.service.size() + removal.id.instance.size() + removal.path.size();
-  return Writer(Kind::removal, kFixedSize + strings)
+  return Writer(Kind::removal, kFixedSize + strings, std::move(room))
       .u64(tag::seq, removal.seq.value)
       .bytes(tag::service, removal.id.service)
       .bytes(tag::instance, removal.id.instance)
@@ -89,9 +78,9 @@ std::string encode(const Removal& removal) {
       .finish();
 }
 
-std::string encode(const Outcome& outcome) {
+std::string encode(const Outcome& outcome, std::string room) {
   namespace tag = outcome_tag;
-  return Writer(Kind::outcome, kFixedSize)
+  return Writer(Kind::outcome, kFixedSize, std::move(room))
       .u64(tag::seq, outcome.seq.value)
       .u64(tag::session, static_cast<std::uint64_t>(outcome.session.value))
       .u64(tag::czxid, static_cast<std::uint64_t>(outcome.czxid.value))
@@ -101,10 +90,10 @@ std::string encode(const Outcome& outcome) {
       .finish();
 }
 
-std::string encode(const Session& session) {
+std::string encode(const Session& session, std::string room) {
   namespace tag = session_tag;
   const std::string_view password(reinterpret_cast<const char*>(session.password.data()), session.password.size());
-  return Writer(Kind::session, kFixedSize)
+  return Writer(Kind::session, kFixedSize, std::move(room))
       .u64(tag::id, static_cast<std::uint64_t>(session.id.value))
       .bytes(tag::password, password)
       .u32(tag::timeout_ms, static_cast<std::uint32_t>(session.timeout_ms))
@@ -112,13 +101,13 @@ std::string encode(const Session& session) {
       .finish();
 }
 
-std::string encode(const FormerSessions& former) {
+std::string encode(const FormerSessions& former, std::string room) {
   std::string ids;
   ids.reserve(former.size() * sizeof(std::uint64_t));
   for (const SessionId id : former) {
     frame::append_big_endian(ids, static_cast<std::uint64_t>(id.value));
   }
-  return Writer(Kind::former, kFixedSize + ids.size()).bytes(former_tag::ids, ids).finish();
+  return Writer(Kind::former, kFixedSize + ids.size(), std::move(room)).bytes(former_tag::ids, ids).finish();
 }
 
 Result<Registration> decode_registration(std::string_view bytes) {
@@ -128,12 +117,13 @@ Result<Registration> decode_registration(std::string_view bytes) {
   reader.string(tag::service, registration.id.service);
   reader.string(tag::instance, registration.id.instance);
   reader.string(tag::path, registration.path);
-  read_format(reader, registration.format);
+  reader.choice(tag::format, Format::raw, Format::json, "format", registration.format);
   reader.string(tag::data, registration.data);
   reader.u32(tag::uid, registration.owner.uid);
   reader.i32(tag::pid, registration.owner.pid);
   reader.u64(tag::seq, registration.seq.value);
   reader.i64(tag::accepted_at, registration.accepted_at);
+  read_lifetime(reader, registration.lifetime);
   return finish(reader, std::move(registration));
 }
 

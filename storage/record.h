@@ -4,7 +4,8 @@
 // one Removal per znode that has still to be deleted, one Outcome per registration that reached ZooKeeper, one Hold
 // per reason for which a registration is withdrawn, and the ZooKeeper session with its predecessors. The queue of what
 // is not yet in ZooKeeper follows from these: the registrations without an Outcome of their `seq`, and the removals.
-// Beside the state, and bounded by age and size, stands the history of what happened. storage/FORMAT.md gives the bytes.
+// Beside the state, and bounded by age and size, stands the history of what happened. storage/FORMAT.md gives the
+// bytes.
 #pragma once
 
 #include <array>
@@ -258,15 +259,16 @@ struct StoredState {
 };
 
 // Encodings. Each encoded value carries its version and a CRC-32C; decode_* refuses (Errc::damaged) what fails the
-// checksum or its bounds, and (Errc::newer_format) a later version. A decoder never reads past `bytes` and never
-// allocates more than bytes.size().
-std::string encode(const Registration& registration);
-std::string encode(const Removal& removal);
-std::string encode(const Outcome& outcome);
-std::string encode(const Session& session);
-std::string encode(const FormerSessions& former);
-std::string encode(const Hold& hold);
-std::string encode(const HistoryEntry& entry);
+// checksum or its bounds, and (Errc::newer_format) a later version. A decoder never reads past `bytes`, and what it
+// allocates is in proportion to bytes.size(), whatever they say.
+// `room`: a string whose memory is used again.
+std::string encode(const Registration& registration, std::string room = {});
+std::string encode(const Removal& removal, std::string room = {});
+std::string encode(const Outcome& outcome, std::string room = {});
+std::string encode(const Session& session, std::string room = {});
+std::string encode(const FormerSessions& former, std::string room = {});
+std::string encode(const Hold& hold, std::string room = {});
+std::string encode(const HistoryEntry& entry, std::string room = {});
 Result<Registration> decode_registration(std::string_view bytes);
 Result<Removal> decode_removal(std::string_view bytes);
 Result<Outcome> decode_outcome(std::string_view bytes);

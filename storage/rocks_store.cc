@@ -13,9 +13,11 @@
 #include <optional>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "storage/ledger.h"
 #include "storage/reserve.h"
+#include "storage/rocks_history.h"
 #include "storage/rocks_store_options.h"
 #include "storage/state_dir.h"
 
@@ -23,10 +25,16 @@ namespace limpet {
 
 namespace {
 
+rocksdb::Slice slice(std::string_view bytes) {
+  return {bytes.data(), bytes.size()};
+}
+
 class BatchSink : public Ledger::Sink {
  public:
-  void put(const std::string& key, const std::string& value) override { note(batch.Put(key, value)); }
-  void erase(const std::string& key) override { note(batch.Delete(key)); }
+  BatchSink(std::size_t changes, RocksHistory& history) : batch(kRoom * (changes + 1)), history_(history) {}
+  void put(std::string_view key, std::string_view value) override { note(batch.Put(slice(key), slice(value))); }
+  void erase(std::string_view key) override { note(batch.Delete(slice(key))); }
+  void add_history(std::uint64_t event, std::string_view value) override { note(history_.add(batch, event, value)); }
 
   rocksdb::WriteBatch batch;
   rocksdb::Status status;
@@ -37,6 +45,9 @@ class BatchSink : public Ledger::Sink {
       status = std::move(next);
     }
   }
+
+  static constexpr std::size_t kRoom = 256;  // for a change, so that the batch seldom grows
+  RocksHistory& history_;
 };
 
 // RocksDB takes only ENOSPC for "no space"; a full quota reaches us as its text.
@@ -186,13 +197,15 @@ auto guarded(Function function) -> decltype(function()) {
 
 class RocksStore::Impl {
  public:
-  explicit Impl(StateDir dir) : dir_(std::move(dir)), path_(dir_.path()), reserve_(path_) {}
+  Impl(StateDir dir, HistoryLimits limits)
+      : dir_(std::move(dir)), path_(dir_.path()), reserve_(path_), history_(limits) {}
   ~Impl() { close(); }
 
   Status start();
   Result<StoredState> load();
   Status append(const Batch& batch, bool sync);
   Status reopen();
+  Result<HistoryPage> history(const HistoryQuery& query);
   Reserve& reserve() { return reserve_; }
   const std::string& path() const { return path_; }
 
@@ -202,6 +215,7 @@ class RocksStore::Impl {
   Status open_existing_with_reserve();
   Status open_for_writing(bool create);
   void close();
+  Status closed() const { return Status(Errc::io, "the store in " + path_ + " is closed after an error"); }
 
   StateDir dir_;            // its lock outlives the database
   const std::string path_;  // for any thread
@@ -209,6 +223,7 @@ class RocksStore::Impl {
 
   // Commit thread only.
   std::unique_ptr<rocksdb::DB> db_;  // null while closed
+  RocksHistory history_;             // within db_
   Ledger ledger_;
   std::optional<StoredState> read_at_open_;  // for the first load(); gone once something is appended
   Status failed_;                            // why appends are refused until reopen()
@@ -265,19 +280,26 @@ Status RocksStore::Impl::open_existing_with_reserve() {
 }
 
 Status RocksStore::Impl::open_for_writing(bool create) {
+  const rocksdb::Options options = options_for_writing(create);
+  const std::vector<rocksdb::ColumnFamilyDescriptor> families = {{rocksdb::kDefaultColumnFamilyName, options},
+                                                                 history_.family()};
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* raw = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(options_for_writing(create), dir_.db_path(), &raw);
+  const rocksdb::Status status = rocksdb::DB::Open(options, dir_.db_path(), families, &handles, &raw);
   db_.reset(raw);
   if (!status.ok()) {
     db_.reset();
     return create ? write_error(status) : read_error(dir_, status);
   }
+  (void)db_->DestroyColumnFamilyHandle(handles[0]);  // the database has its own
+  history_.opened(*db_, handles[1]);
   return {};
 }
 
 void RocksStore::Impl::close() {
   read_at_open_.reset();
   if (db_) {
+    history_.closing();
     // What it could still report is no news: everything acknowledged is on stable storage.
     (void)db_->Close();
     db_.reset();
@@ -286,7 +308,7 @@ void RocksStore::Impl::close() {
 
 Result<StoredState> RocksStore::Impl::load() {
   if (!db_) {
-    return Status(Errc::io, "the store in " + path_ + " is closed after an error");
+    return closed();
   }
   if (read_at_open_) {
     Result<StoredState> state(std::move(*read_at_open_));
@@ -306,9 +328,9 @@ Status RocksStore::Impl::append(const Batch& batch, bool sync) {
     return failed_;
   }
   // Until the write is known to have succeeded; also if memory runs out on the way.
-  failed_ = Status(Errc::io, "the store in " + path_ + " is closed after an error");
+  failed_ = closed();
   read_at_open_.reset();
-  BatchSink sink;
+  BatchSink sink(batch.changes.size(), history_);
   ledger_.apply(batch, sink);
   rocksdb::WriteOptions options;
   options.sync = sync;
@@ -317,6 +339,7 @@ Status RocksStore::Impl::append(const Batch& batch, bool sync) {
     status = db_->Write(options, &sink.batch);
   }
   failed_ = status.ok() ? Status() : write_error(status);
+  history_.tidy();
   return failed_;
 }
 
@@ -339,17 +362,24 @@ Status RocksStore::Impl::reopen() {
   return {};
 }
 
+Result<HistoryPage> RocksStore::Impl::history(const HistoryQuery& query) {
+  if (!db_) {
+    return closed();
+  }
+  return history_.read(query);
+}
+
 RocksStore::RocksStore(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 RocksStore::~RocksStore() = default;
 
-Result<std::unique_ptr<RocksStore>> RocksStore::open(const std::string& dir) {
+Result<std::unique_ptr<RocksStore>> RocksStore::open(const std::string& dir, HistoryLimits limits) {
   return guarded([&]() -> Result<std::unique_ptr<RocksStore>> {
     Result<StateDir> locked = StateDir::lock_for_writing(dir);
     if (!locked.ok()) {
       return locked.status();
     }
-    auto impl = std::make_unique<Impl>(std::move(*locked));
+    auto impl = std::make_unique<Impl>(std::move(*locked), limits);
     if (Status status = impl->start(); !status.ok()) {
       return status;
     }
@@ -392,6 +422,10 @@ bool RocksStore::low_on_space() const {
 
 void RocksStore::regain_space() {
   impl_->reserve().regain();
+}
+
+Result<HistoryPage> RocksStore::history(const HistoryQuery& query) {
+  return guarded([&]() { return impl_->history(query); });
 }
 
 std::uint64_t RocksStore::bytes_on_disk() const {

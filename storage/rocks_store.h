@@ -1,4 +1,4 @@
-// The durable store on RocksDB; rocks_store.cc is the only file that knows RocksDB. storage/FORMAT.md gives the files.
+// The durable store on RocksDB; its .cc files (rocks_*.cc) alone know RocksDB. storage/FORMAT.md gives the files.
 //
 // Owned by the agent. Opened on the main thread before there is any other, then used by the commit thread alone
 // (through GroupCommit), but for bytes_on_disk() and low_on_space(). It is safe to kill the process at any time. The
@@ -9,6 +9,7 @@
 // Ledger). So damage is found while nothing has been written, and what is refused stays as it was found.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -16,6 +17,12 @@
 #include "storage/store.h"
 
 namespace limpet {
+
+// How much of the history is kept. The oldest goes first, in portions of a sixteenth of this, or of 1 MiB.
+struct HistoryLimits {
+  std::uint64_t max_bytes = 64u << 20;
+  std::int64_t max_age_s = 7 * 24 * 3600;
+};
 
 class RocksStore : public Store {
  public:
@@ -26,7 +33,7 @@ class RocksStore : public Store {
   //   Errc::newer_format  of a later limpet; nothing was changed
   //   Errc::permission    not ours, or others may write to it
   //   Errc::full, Errc::io
-  static Result<std::unique_ptr<RocksStore>> open(const std::string& dir);
+  static Result<std::unique_ptr<RocksStore>> open(const std::string& dir, HistoryLimits limits = {});
 
   // What the state directory `dir` of a stopped agent holds; changes nothing, whoever it belongs to. Fails as open()
   // does; a directory that holds no store is Errc::invalid.
@@ -45,6 +52,7 @@ class RocksStore : public Store {
   Status reopen() override;
   bool low_on_space() const override;
   void regain_space() override;
+  Result<HistoryPage> history(const HistoryQuery& query) override;
   std::uint64_t bytes_on_disk() const override;
 
  private:

@@ -7,6 +7,8 @@
 #include <rocksdb/utilities/table_properties_collectors.h>
 #include <sys/stat.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -125,7 +127,31 @@ rocksdb::Options options_for_writing(bool create) {
   // Never both: a database that has lost its files must not be replaced by an empty one.
   options.create_if_missing = create;
   options.error_if_exists = create;
-  options.avoid_flush_during_shutdown = true;  // the log has it all
+  options.create_missing_column_families = true;  // the history, of which a store may know nothing yet
+  options.avoid_flush_during_shutdown = true;     // the log has it all
+  return options;
+}
+
+rocksdb::ColumnFamilyOptions options_for_history(const HistoryLimits& limits) {
+  constexpr std::uint64_t kLargestBuffer = 1u << 20;
+  constexpr std::uint64_t kSmallestBuffer = 64u << 10;
+  rocksdb::ColumnFamilyOptions options;
+  options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table_options()));
+  options.compression = rocksdb::kNoCompression;
+  // Entries are only ever added at the end and fall off at the beginning, by whole tables. Small tables, which each
+  // start leaves one of, are merged.
+  options.compaction_style = rocksdb::kCompactionStyleFIFO;
+  options.num_levels = 1;
+  options.compaction_options_fifo.max_table_files_size = limits.max_bytes;
+  options.compaction_options_fifo.allow_compaction = true;
+  options.level0_file_num_compaction_trigger = 8;
+  // RocksDB's own way to drop tables by age wants all of them open at all times (max_open_files = -1): see
+  // RocksHistory::drop_aged().
+  options.ttl = 0;
+  options.periodic_compaction_seconds = 0;
+  options.write_buffer_size = std::clamp(limits.max_bytes / 16, kSmallestBuffer, kLargestBuffer);
+  options.max_write_buffer_number = 2;
+  options.arena_block_size = 64u << 10;
   return options;
 }
 

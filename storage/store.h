@@ -12,7 +12,7 @@ struct HistoryQuery {
   bool newest_first = true;
   std::uint64_t before_event = 0;  // newest first: only entries before this one; 0: from the end
   std::uint64_t after_event = 0;   // oldest first: only entries after this one
-  Seq before_seq;                  // only what was about changes before this one; 0: all
+  Seq before_seq;                  // only what was about changes before this one (about none: happened before); 0: all
   std::optional<std::string> service;
   std::optional<std::string> instance;
   std::size_t limit = 1'000;
@@ -51,7 +51,9 @@ class Store {
   // While low_on_space(): tries to keep room back again. Blocks for the disk; by the thread that appends.
   virtual void regain_space() {}
 
-  // Reads from the history. Blocks for the disk; the thread that appends. Errc::io, Errc::damaged.
+  // Reads from the history. Blocks for the disk; the thread that appends. A look takes in one entry at least, so that
+  // whoever goes on by `next` comes to the end. Errc::io, Errc::damaged: this part of it cannot be read; the store is
+  // none the worse for it.
   virtual Result<HistoryPage> history(const HistoryQuery& query) = 0;
 
   // Bytes on disk, roughly, without the room kept back. Any thread.

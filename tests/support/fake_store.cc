@@ -2,10 +2,23 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 #include <type_traits>
 #include <variant>
 
+#include "storage/history_page.h"
+
 namespace limpet::test {
+
+namespace {
+
+// The first entry whose number is `event` or greater.
+std::vector<HistoryEntry>::const_iterator position(const std::vector<HistoryEntry>& history, std::uint64_t event) {
+  return std::lower_bound(history.begin(), history.end(), event,
+                          [](const HistoryEntry& entry, std::uint64_t number) { return entry.event < number; });
+}
+
+}  // namespace
 
 void StoredMap::apply(const Change& change) {
   std::visit(
@@ -16,12 +29,22 @@ void StoredMap::apply(const Change& change) {
         } else if constexpr (std::is_same_v<T, EraseRegistration>) {
           registrations.erase(c.id);
           outcomes.erase(c.id);
+          holds.erase({c.id, HoldCause::maintenance});
+          holds.erase({c.id, HoldCause::check});
         } else if constexpr (std::is_same_v<T, PutRemoval>) {
           removals[c.removal.seq] = c.removal;
         } else if constexpr (std::is_same_v<T, EraseRemoval>) {
           removals.erase(c.seq);
         } else if constexpr (std::is_same_v<T, PutOutcome>) {
           outcomes[c.id] = c.outcome;
+        } else if constexpr (std::is_same_v<T, PutHold>) {
+          holds[{c.hold.id, c.hold.cause}] = c.hold;
+        } else if constexpr (std::is_same_v<T, EraseHold>) {
+          holds.erase({c.id, c.cause});
+        } else if constexpr (std::is_same_v<T, AddHistory>) {
+          assert(c.entry.event > last_event);
+          last_event = c.entry.event;
+          history.push_back(c.entry);
         } else {
           static_assert(std::is_same_v<T, PutSession>);
           session = c.session;
@@ -48,6 +71,10 @@ StoredState StoredMap::to_state() const {
     state.removals.push_back(removal);
   }
   state.outcomes.assign(outcomes.begin(), outcomes.end());
+  for (const auto& [target, hold] : holds) {
+    state.holds.push_back(hold);
+  }
+  state.last_event = last_event;
   state.session = session;
   state.former = former;
   return state;
@@ -95,6 +122,24 @@ Status FakeStore::reopen() {
   }
   opened();
   return Status();
+}
+
+Result<HistoryPage> FakeStore::history(const HistoryQuery& query) {
+  if (refusing_) {
+    return Status(Errc::io, "fake store: not open");
+  }
+  HistoryPageBuilder page(query);
+  const auto offer = [&](const HistoryEntry& entry) { return page.offer(entry); };
+  const auto& all = written_.history;
+  if (query.newest_first) {
+    const auto first = query.before_event == 0 ? all.end() : position(all, query.before_event);
+    (void)std::all_of(std::make_reverse_iterator(first), all.rend(), offer);
+  } else {
+    (void)std::all_of(position(all, query.after_event + 1), all.end(), offer);
+  }
+  HistoryPage result = page.finish();
+  result.oldest_event = all.empty() ? 0 : all.front().event;
+  return result;
 }
 
 std::uint64_t FakeStore::bytes_on_disk() const {

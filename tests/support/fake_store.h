@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "storage/store.h"
@@ -22,8 +23,11 @@ struct StoredMap {
   std::map<RegistrationId, Registration> registrations;
   std::map<Seq, Removal> removals;
   std::map<RegistrationId, Outcome> outcomes;
+  std::map<std::pair<std::optional<RegistrationId>, HoldCause>, Hold> holds;
   std::optional<Session> session;
   FormerSessions former;
+  std::vector<HistoryEntry> history;
+  std::uint64_t last_event = 0;
 
   void apply(const Batch& batch);
   void apply(const Change& change);
@@ -36,6 +40,7 @@ class FakeStore final : public Store {
   Result<StoredState> load() override;
   Status append(const Batch& batch, bool sync) override;
   Status reopen() override;
+  Result<HistoryPage> history(const HistoryQuery& query) override;
   std::uint64_t bytes_on_disk() const override;
 
   // ---- Faults

@@ -47,6 +47,14 @@ class GatedStore : public Store {
     return reopen_status_;
   }
 
+  // Says how much was appended before it was asked.
+  Result<HistoryPage> history(const HistoryQuery& query) override {
+    const std::lock_guard lock(mutex_);
+    HistoryPage page;
+    page.oldest_event = appended_.size();
+    page.next = query.before_event;
+    return page;
+  }
   std::uint64_t bytes_on_disk() const override { return 0; }
 
   // There is room again once two looks have been taken, each after everything appended before it.
