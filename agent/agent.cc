@@ -49,15 +49,25 @@ std::string host_stamp(const Config& config) {
   return fmt::format("{:016x}", hash);
 }
 
+core::Limits core_limits(const Config& config) {
+  core::Limits limits;
+  limits.max_registrations = config.max_registrations;
+  limits.max_registrations_per_uid =
+      config.max_registrations_per_uid != 0 ? config.max_registrations_per_uid : config.max_registrations;
+  limits.max_path_bytes = config.max_path_bytes;
+  limits.max_operations = config.max_operations;
+  limits.policy = config.policy;
+  return limits;
+}
+
 core::Options core_options(const Config& config) {
   core::Options options;
   options.root = config.root;
   options.paths = config.paths;
   options.host = host_stamp(config);
   options.replay_rate = config.replay_rate;
-  options.max_registrations = config.max_registrations;
-  options.max_path_bytes = config.max_path_bytes;
-  options.max_operations = config.max_operations;
+  options.limits = core_limits(config);
+  options.connection_grace_ms = config.connection_grace_ms;
   options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
   options.seed = host_seed();
   return options;
@@ -95,6 +105,7 @@ Agent::Agent(boost::asio::io_context& io, const Config& config, std::unique_ptr<
       store_(std::move(store)),
       core_(core_options(config), std::move(stored)),
       zookeeper_(io, zookeeper_options(config), [this](core::Event event) { feed(std::move(event)); }),
+      liveness_(io, [this](core::Event event) { feed(std::move(event)); }),
       tick_(io),
       reopen_timer_(io),
       space_timer_(io) {}
@@ -130,6 +141,8 @@ void Agent::stop(std::function<void()> stopped) {
     finish_waiter(waiters_.begin()->first, false);
   }
   server_->stop([this, stopped = std::move(stopped)] {
+    liveness_.stop();
+    feed(core::Stopping{});
     // Joins the commit thread: what was accepted meanwhile is on disk when this returns.
     commit_.reset();
     stopped();
@@ -196,26 +209,40 @@ void Agent::carry_out(core::Action& action) {
       Overloaded{
           [&](core::Persist& persist) { commit_->submit(persist.ticket, std::move(persist.batch), persist.sync); },
           [&](core::ReopenStore& reopen) { reopen_store(reopen.delay_ms); },
-          [&](core::Reply& reply) {
-            const auto it = replies_.find(reply.token.value);
-            ChangeDone done = std::move(it->second);
-            replies_.erase(it);
-            if (from_service_) {
-              boost::asio::post(io_, [done = std::move(done), result = std::move(reply.result)]() mutable {
-                done(std::move(result));
-              });
-            } else {
-              done(std::move(reply.result));
-            }
-          },
+          [&](core::Reply& answer) { reply(std::move(answer)); },
           [&](core::ZkStart& start) { zookeeper_.start(start); },
           [&](core::ZkStop& stop) { zookeeper_.stop(stop); },
           [&](core::ZkSend& send) { zookeeper_.send(std::move(send)); },
           [&](core::SetTimer& timer) { set_timer(timer.at_steady_ms); },
           [&](core::Note& note) { log(level_of(note.level), note.what, note.detail); },
           [&](core::Changed&) { something_changed_ = true; },
+          [&](core::Watch& watch) { liveness_.watch(watch); },
+          [&](core::Unwatch& unwatch) { liveness_.unwatch(unwatch); },
+          [&](core::Recorded& recorded) { tell(recorded.entry); },
       },
       action);
+}
+
+void Agent::reply(core::Reply reply) {
+  const auto it = replies_.find(reply.token.value);
+  ChangeDone done = std::move(it->second);
+  replies_.erase(it);
+  if (from_service_) {
+    boost::asio::post(
+        io_, [done = std::move(done), result = std::move(reply.result)]() mutable { done(std::move(result)); });
+  } else {
+    done(std::move(reply.result));
+  }
+}
+
+void Agent::tell(const HistoryEntry& entry) {
+  // One that is told may stop listening, itself or others.
+  for (auto it = listeners_.begin(); it != listeners_.end();) {
+    const std::uint64_t key = it->first;
+    const HistoryListener listener = it->second;
+    listener(entry);
+    it = listeners_.upper_bound(key);
+  }
 }
 
 void Agent::reopen_store(std::int64_t delay_ms) {
@@ -276,22 +303,62 @@ core::Token Agent::expect_reply(ChangeDone done) {
   return token;
 }
 
-void Agent::submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) {
-  const core::Token token = expect_reply(std::move(done));
+// What a caller asks for: it is not answered from within its own call.
+void Agent::ask(core::Event event) {
   const bool before = std::exchange(from_service_, true);
-  feed(core::Submit{token, caller, std::move(changes)});
+  feed(std::move(event));
   from_service_ = before;
+}
+
+void Agent::submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) {
+  ask(core::Submit{expect_reply(std::move(done)), std::move(caller), std::move(changes)});
 }
 
 void Agent::leave(core::Caller caller, ChangeDone done) {
-  const core::Token token = expect_reply(std::move(done));
-  const bool before = std::exchange(from_service_, true);
-  feed(core::Leave{token, caller});
-  from_service_ = before;
+  ask(core::Leave{expect_reply(std::move(done)), std::move(caller)});
+}
+
+void Agent::heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) {
+  ask(core::Heartbeat{expect_reply(std::move(done)), std::move(caller), std::move(id)});
+}
+
+void Agent::set_maintenance(core::Caller caller, std::optional<RegistrationId> id, std::optional<std::string> reason,
+                            ChangeDone done) {
+  ask(core::SetMaintenance{expect_reply(std::move(done)), std::move(caller), std::move(id), std::move(reason)});
+}
+
+std::variant<ProcessId, core::Problem> Agent::find_process(std::int32_t pid, const core::Caller& caller) {
+  auto found = liveness::find_process(pid, caller.owner.uid, caller.privileged);
+  if (found.ok()) {
+    return *std::move(found);
+  }
+  return core::Problem{core::ProblemCode::invalid, found.status().message(), "/pid", 0};
+}
+
+void Agent::connection_closed(core::ConnectionId connection) {
+  ask(core::ConnectionClosed{connection});
+}
+
+void Agent::history(HistoryQuery query, HistoryDone done) {
+  if (commit_ == nullptr) {
+    return;  // stopped: nobody is answered any more
+  }
+  commit_->history(std::move(query), [this, done = std::move(done)](Result<HistoryPage> page) mutable {
+    boost::asio::post(io_, [done = std::move(done), page = std::move(page)]() mutable { done(std::move(page)); });
+  });
+}
+
+std::uint64_t Agent::listen(HistoryListener listener) {
+  listeners_.emplace(next_listener_, std::move(listener));
+  return next_listener_++;
+}
+
+void Agent::stop_listening(std::uint64_t listener) {
+  listeners_.erase(listener);
 }
 
 core::Now Agent::now() const {
-  return core::Now{steady_ms(), wall_ms()};
+  return core::Now{steady_ms(), wall_ms(), liveness::asleep_ms()};
 }
 
 api::ProcessInfo Agent::process_info() const {

@@ -8,6 +8,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <unordered_map>
 
@@ -15,6 +16,7 @@
 #include "agent/api/service.h"
 #include "agent/config.h"
 #include "agent/core/core.h"
+#include "agent/liveness/liveness.h"
 #include "agent/zk/zk_client.h"
 #include "storage/group_commit.h"
 #include "storage/rocks_store.h"
@@ -40,6 +42,14 @@ class Agent : public api::Service {
   // api::Service.
   void submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) override;
   void leave(core::Caller caller, ChangeDone done) override;
+  void heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) override;
+  void set_maintenance(core::Caller caller, std::optional<RegistrationId> id, std::optional<std::string> reason,
+                       ChangeDone done) override;
+  std::variant<ProcessId, core::Problem> find_process(std::int32_t pid, const core::Caller& caller) override;
+  void connection_closed(core::ConnectionId connection) override;
+  void history(HistoryQuery query, HistoryDone done) override;
+  std::uint64_t listen(HistoryListener listener) override;
+  void stop_listening(std::uint64_t listener) override;
   void wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
                     WaitDone done) override;
   const core::Core& core() const override { return core_; }
@@ -55,8 +65,11 @@ class Agent : public api::Service {
   };
 
   void feed(core::Event event);
+  void ask(core::Event event);
   void carry_out(core::Actions& actions);
   void carry_out(core::Action& action);
+  void reply(core::Reply reply);
+  void tell(const HistoryEntry& entry);
   void reopen_store(std::int64_t delay_ms);
   void watch_space();
   void set_timer(std::int64_t at_steady_ms);
@@ -74,6 +87,7 @@ class Agent : public api::Service {
   std::unique_ptr<RocksStore> store_;
   core::Core core_;
   zk::ZkClient zookeeper_;
+  liveness::Liveness liveness_;
   std::unique_ptr<api::Server> server_;
   std::unique_ptr<GroupCommit> commit_;
   boost::asio::steady_timer tick_;
@@ -83,6 +97,8 @@ class Agent : public api::Service {
   std::unordered_map<std::uint64_t, std::unique_ptr<Waiter>> waiters_;
   std::uint64_t next_token_ = 1;
   std::uint64_t next_waiter_ = 1;
+  std::map<std::uint64_t, HistoryListener> listeners_;
+  std::uint64_t next_listener_ = 1;
   std::deque<core::Event> backlog_;  // arrived while a step was under way
   bool stepping_ = false;
   bool from_service_ = false;  // replies must not come from within the caller's own call

@@ -103,7 +103,7 @@ void reload_on_signal(boost::asio::signal_set& signals, limpet::Agent& agent, co
 }
 
 int run(const limpet::Config& config, const ConfigSource& source) {
-  auto opened = limpet::RocksStore::open(config.data_dir);
+  auto opened = limpet::RocksStore::open(config.data_dir, {config.history_size_bytes, config.history_age_ms / 1'000});
   if (!opened.ok()) {
     return fail(exit_code(opened.status().code()), opened.status().message());
   }
