@@ -1,0 +1,37 @@
+#include "agent/liveness/liveness.h"
+
+#include <utility>
+
+namespace limpet::liveness {
+
+Liveness::Liveness(boost::asio::io_context& io, Tell tell)
+    : tell_(std::move(tell)),
+      processes_(io, ProcessWatcher::usual_bounds(),
+                 [this](const RegistrationId& id, std::string how) { process_ended(id, std::move(how)); }) {}
+
+void Liveness::watch(const core::Watch& watch) {
+  watched_[watch.id] = watch.seq;
+  if (watch.process) {
+    processes_.watch(watch.id, *watch.process);
+  } else {
+    processes_.unwatch(watch.id);
+  }
+}
+
+void Liveness::unwatch(const core::Unwatch& unwatch) {
+  watched_.erase(unwatch.id);
+  processes_.unwatch(unwatch.id);
+}
+
+void Liveness::stop() {
+  watched_.clear();
+  processes_.stop();
+}
+
+void Liveness::process_ended(const RegistrationId& id, std::string how) {
+  if (const auto found = watched_.find(id); found != watched_.end()) {
+    tell_(core::ProcessEnded{id, found->second, std::move(how)});
+  }
+}
+
+}  // namespace limpet::liveness

@@ -1,0 +1,40 @@
+// What registrations live with, watched: their processes and their checks. It only says what happened; every decision
+// is the core's.
+//
+// Owned by Agent; core thread only. Names are looked up on threads of its own; whatever comes of that is posted here.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <string>
+#include <unordered_map>
+
+#include "agent/core/event.h"
+#include "agent/liveness/process_watcher.h"
+
+namespace limpet::liveness {
+
+class Liveness {
+ public:
+  // `tell` is given core::ProcessEnded and core::HealthChanged, from the event loop, never from within a call. `io`
+  // outlives this.
+  using Tell = std::function<void(core::Event)>;
+
+  Liveness(boost::asio::io_context& io, Tell tell);
+
+  // Carries out the core's action of that name. ProcessEnded comes once for a Watch.
+  void watch(const core::Watch& watch);
+  void unwatch(const core::Unwatch& unwatch);
+
+  // Nothing is told after this. Does not block.
+  void stop();
+
+ private:
+  void process_ended(const RegistrationId& id, std::string how);
+
+  const Tell tell_;
+  std::unordered_map<RegistrationId, Seq> watched_;  // the newest Watch of each
+  ProcessWatcher processes_;
+};
+
+}  // namespace limpet::liveness

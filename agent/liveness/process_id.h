@@ -1,0 +1,44 @@
+// Names one process of this machine so that a later one with the same pid is not taken for it: pid, time of start and
+// boot. Reads /proc and asks the kernel for pidfds; nothing here blocks beyond that. Any thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "agent/liveness/descriptor.h"
+#include "storage/error.h"
+#include "storage/record.h"
+
+namespace limpet::liveness {
+
+// The living process `pid`, for a caller of uid `uid`; it must be one of that uid, unless `privileged`.
+// `started_by_ticks`, where given, is a time (ticks_since_boot()) at which it was there already: a process that started
+// later only got the same pid.
+// Errors, as sentences for the caller: Errc::permission where the process is somebody else's, Errc::io where the agent
+// is short of file descriptors, else Errc::invalid.
+Result<ProcessId> find_process(std::int32_t pid, std::uint32_t uid, bool privileged,
+                               std::optional<std::uint64_t> started_by_ticks = {});
+
+// The process's name as the kernel has it, fit for printing; empty where there is no such process.
+std::string process_name(std::int32_t pid);
+
+// Now, in the unit and from the beginning of ProcessId::start_ticks.
+std::uint64_t ticks_since_boot();
+
+// For how long the machine has been suspended since it was booted, in milliseconds.
+std::int64_t asleep_ms();
+
+// ---- For ProcessWatcher
+
+// A process that is to be watched: it lives, or `ended` says how it is known that it does not.
+struct Grip {
+  std::string ended;  // "pid 4321 has ended"; empty while it lives
+  Descriptor pidfd;   // none where it has ended, or no descriptor was to be had
+};
+
+// Whether that very process lives, with a pidfd on it where `want_pidfd` and one is to be had. What cannot be told is
+// taken to be alive.
+Grip grip(const ProcessId& process, bool want_pidfd);
+
+}  // namespace limpet::liveness
