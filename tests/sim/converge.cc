@@ -212,8 +212,11 @@ std::string Simulation::difference_of(const RegistrationId& id, const Accepted& 
   }
   const Znode* standing = ensemble_->znodes().find(accepted.path);
   const std::string is = id.str() + " at " + accepted.path + " is " + name_of(view->state) + ", ";
+  const bool convicted =
+      view->state == core::State::blocked && view->reason && view->reason->code == core::ReasonCode::too_large;
   if (standing != nullptr && !judge_.is_ours(standing->stat.ephemeral_owner)) {
-    return view->state == core::State::conflict ? "" : is + "and a foreign znode stands there";
+    const bool tried = convicted && accepted.data.ends_with(kPoison);  // before that one stood there
+    return view->state == core::State::conflict || tried ? "" : is + "and a foreign znode stands there";
   }
   for (std::string above = FakeZnodes::parent_of(accepted.path); !above.empty(); above = FakeZnodes::parent_of(above)) {
     const Znode* parent = ensemble_->znodes().find(above);
@@ -222,9 +225,7 @@ std::string Simulation::difference_of(const RegistrationId& id, const Accepted& 
     }
   }
   if (accepted.data.ends_with(kPoison)) {
-    const bool told =
-        view->state == core::State::blocked && view->reason && view->reason->code == core::ReasonCode::too_large;
-    return told ? "" : is + "and its content is poisonous";
+    return convicted ? "" : is + "and its content is poisonous";
   }
   if (standing == nullptr) {
     return is + "and no znode stands there";

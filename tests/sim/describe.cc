@@ -17,9 +17,34 @@ std::string hex(std::int64_t value) {
   return text;
 }
 
+std::string target(const std::optional<RegistrationId>& id) {
+  return id ? id->str() : "the host";
+}
+
+std::string describe(const Lifetime& lifetime) {
+  std::string text;
+  if (lifetime.ttl_ms > 0) {
+    text += " ttl=" + std::to_string(lifetime.ttl_ms);
+  }
+  if (lifetime.process) {
+    text += " process=" + num(lifetime.process->start_ticks);
+  }
+  if (lifetime.bind == Bind::connection) {
+    text += " bind=connection";
+  }
+  if (!lifetime.checks.empty()) {
+    text += " checks=" + num(lifetime.checks.size());
+  }
+  if (lifetime.expires_ms > 0) {
+    text += " expires=" + std::to_string(lifetime.expires_ms);
+  }
+  return text;
+}
+
 std::string describe(const core::ChangeRequest& change) {
   if (const auto* reg = std::get_if<core::RegisterRequest>(&change)) {
-    return "register " + reg->id.str() + (reg->path ? " at " + *reg->path : "") + " data=" + reg->data;
+    return "register " + reg->id.str() + (reg->path ? " at " + *reg->path : "") + " data=" + reg->data +
+           describe(reg->lifetime);
   }
   return "deregister " + std::get<core::DeregisterRequest>(change).id.str();
 }
@@ -54,6 +79,40 @@ const char* name_of(core::ProblemCode code) {
   return kNames[static_cast<std::size_t>(code)];
 }
 
+const char* name_of(HoldCause cause) {
+  return cause == HoldCause::maintenance ? "maintenance" : "failing check";
+}
+
+const char* name_of(Happening what) {
+  constexpr const char* kNames[] = {"",
+                                    "accepted",
+                                    "deregistered",
+                                    "superseded",
+                                    "registered",
+                                    "removed",
+                                    "conflict",
+                                    "blocked",
+                                    "expired",
+                                    "ttl_expired",
+                                    "process_ended",
+                                    "connection_closed",
+                                    "unhealthy",
+                                    "healthy",
+                                    "maintenance_on",
+                                    "maintenance_off",
+                                    "repaired",
+                                    "session_connected",
+                                    "session_suspended",
+                                    "session_expired",
+                                    "storage_failed",
+                                    "storage_recovered",
+                                    "agent_started",
+                                    "agent_stopped",
+                                    "history_gap",
+                                    "withdrawn"};
+  return kNames[static_cast<std::size_t>(what)];
+}
+
 const char* name_of(core::State state) {
   constexpr const char* kNames[] = {"pending", "registered", "suspended",   "conflict",
                                     "blocked", "unhealthy",  "maintenance", "removing"};
@@ -86,8 +145,15 @@ std::string describe(const Change& change) {
           return "-removal#" + num(c.seq.value);
         } else if constexpr (std::is_same_v<T, PutOutcome>) {
           return "outcome " + c.id.str() + "#" + num(c.outcome.seq.value);
-        } else {
+        } else if constexpr (std::is_same_v<T, PutSession>) {
           return "session " + hex(c.session.id.value);
+        } else if constexpr (std::is_same_v<T, PutHold>) {
+          return std::string("+") + name_of(c.hold.cause) + " of " + target(c.hold.id);
+        } else if constexpr (std::is_same_v<T, EraseHold>) {
+          return std::string("-") + name_of(c.cause) + " of " + target(c.id);
+        } else {
+          static_assert(std::is_same_v<T, AddHistory>);
+          return "event " + num(c.entry.event) + " " + name_of(c.entry.what) + "#" + num(c.entry.seq.value);
         }
       },
       change);
@@ -133,8 +199,22 @@ std::string describe(const core::Event& event) {
           return std::string("SpaceChanged low=") + (e.low ? "yes" : "no");
         } else if constexpr (std::is_same_v<T, core::ServersChanged>) {
           return "ServersChanged";
+        } else if constexpr (std::is_same_v<T, core::Stopping>) {
+          return "Stopping";
+        } else if constexpr (std::is_same_v<T, core::Heartbeat>) {
+          return "Heartbeat token=" + num(e.token.value) + " " + e.id.str();
+        } else if constexpr (std::is_same_v<T, core::SetMaintenance>) {
+          return "SetMaintenance token=" + num(e.token.value) + " " + target(e.id) +
+                 (e.reason ? " reason=" + *e.reason : " ends");
+        } else if constexpr (std::is_same_v<T, core::ConnectionClosed>) {
+          return "ConnectionClosed " + num(e.connection.value);
+        } else if constexpr (std::is_same_v<T, core::ProcessEnded>) {
+          return "ProcessEnded " + e.id.str() + "#" + num(e.seq.value);
+        } else if constexpr (std::is_same_v<T, core::HealthChanged>) {
+          return "HealthChanged " + e.id.str() + "#" + num(e.seq.value) + (e.passing ? " passing" : " failing");
         } else {
-          return "event " + num(core::Event(e).index());
+          static_assert(std::is_same_v<T, core::Reconfigured>);
+          return "Reconfigured";
         }
       },
       event);
@@ -165,9 +245,16 @@ std::string describe(const core::Action& action) {
           return "SetTimer " + std::to_string(a.at_steady_ms);
         } else if constexpr (std::is_same_v<T, core::Note>) {
           return "Note " + a.what + " " + a.detail;
-        } else {
-          static_assert(std::is_same_v<T, core::Changed>);
+        } else if constexpr (std::is_same_v<T, core::Changed>) {
           return "Changed " + a.id.str();
+        } else if constexpr (std::is_same_v<T, core::Watch>) {
+          return "Watch " + a.id.str() + "#" + num(a.seq.value) +
+                 (a.process ? " pid " + num(a.process->start_ticks) : "") + (a.failing ? " failing" : "");
+        } else if constexpr (std::is_same_v<T, core::Unwatch>) {
+          return "Unwatch " + a.id.str();
+        } else {
+          static_assert(std::is_same_v<T, core::Recorded>);
+          return "Recorded " + num(a.entry.event);
         }
       },
       action);

@@ -15,5 +15,7 @@ std::string describe(const Change& change);
 const char* name_of(core::ZkCode code);
 const char* name_of(core::ProblemCode code);
 const char* name_of(core::State state);
+const char* name_of(HoldCause cause);
+const char* name_of(Happening what);
 
 }  // namespace limpet::test

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "tests/sim/describe.h"
+#include "tests/sim/runner.h"
 #include "tests/sim/simulation.h"
 
 namespace limpet::test {
@@ -13,7 +14,6 @@ namespace limpet::test {
 namespace {
 
 constexpr std::int64_t kNever = FakeEnsemble::kNever;
-constexpr std::size_t kTraced = 150;
 constexpr std::uint64_t kBusySteps = 5'000;
 
 // Parents, audits and the sync are few and go beside the window.
@@ -29,9 +29,9 @@ core::Options options_of(const History& history) {
   options.window = history.window;
   options.seed = history.seed;
   if (history.has(Fault::small_limits)) {
-    options.max_registrations = 3;
-    options.max_path_bytes = 60;
-    options.max_operations = 6;
+    options.limits.max_registrations = 3;
+    options.limits.max_path_bytes = 60;
+    options.limits.max_operations = 6;
   }
   options.session_timeout_ms = history.ensemble.asked_timeout_ms;
   return options;
@@ -75,7 +75,8 @@ Simulation::~Simulation() = default;
 
 void Simulation::note(const std::string& line) {
   trace_.push_back(std::to_string(clock_.steady_ms() - 1'000'000) + " " + line);
-  if (trace_.size() > kTraced) {
+  static const std::uint64_t traced = env_number("LIMPET_SIM_TRACE", 150);
+  if (trace_.size() > traced) {
     trace_.pop_front();
   }
 }
@@ -268,7 +269,9 @@ void Simulation::carry_out(core::Action action) {
             timer_at_ += rng_.between(0, 2000);
           }
         } else {
-          static_assert(std::is_same_v<T, core::Note> || std::is_same_v<T, core::Changed>);
+          static_assert(std::is_same_v<T, core::Note> || std::is_same_v<T, core::Changed> ||
+                        std::is_same_v<T, core::Watch> || std::is_same_v<T, core::Unwatch> ||
+                        std::is_same_v<T, core::Recorded>);
           notes_ += std::is_same_v<T, core::Note> ? 1 : 0;
         }
       },

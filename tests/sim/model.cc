@@ -141,7 +141,7 @@ void Model::refused(const Call& call, const core::Problem& problem) {
     return;
   }
   const bool limit = problem.code == ProblemCode::quota || problem.code == ProblemCode::queue_full;
-  const bool limited = options_.max_registrations < 100;
+  const bool limited = options_.limits.max_registrations < 100;
   if (limit ? !limited : call.expected && !call.expected->contains(problem.code)) {
     verdict_.fail("I11", std::string("refused without cause: ") + name_of(problem.code) + " (" + problem.detail + ")");
   }
@@ -310,7 +310,7 @@ void Model::check(const core::Core& core) {
       verdict_.fail("I17", view.registration.id.str() + " is shown before it is durable");
     }
   }
-  if (count > options_.max_registrations || path_bytes > options_.max_path_bytes) {
+  if (count > options_.limits.max_registrations || path_bytes > options_.limits.max_path_bytes) {
     verdict_.fail("C23", "more accepted than the limits allow: " + std::to_string(count) + " registrations, " +
                              std::to_string(path_bytes) + " bytes of paths");
   }

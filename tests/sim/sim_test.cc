@@ -1,6 +1,6 @@
 // Random histories, from seeds. LIMPET_SIM_HISTORIES says how many (100,000), LIMPET_SIM_FIRST from which seed on,
-// LIMPET_SIM_HOURS for how long instead, LIMPET_SIM_SEED runs one of them and tells its last events,
-// LIMPET_SIM_WITHOUT leaves out faults by name.
+// LIMPET_SIM_HOURS for how long instead, LIMPET_SIM_SEED runs one of them and tells its last events
+// (LIMPET_SIM_TRACE: how many), LIMPET_SIM_WITHOUT leaves out faults by name.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
