@@ -49,6 +49,10 @@ void read_format(Reader& reader, Format& target) {
   switch (static_cast<Format>(number)) {
     case Format::raw:
     case Format::json:
+    case Format::curator:
+    case Format::spring:
+    case Format::serverset:
+    case Format::nerve:
       target = static_cast<Format>(number);
       return;
   }

@@ -51,7 +51,7 @@ struct Owner {
   friend bool operator==(const Owner&, const Owner&) = default;
 };
 
-enum class Format : std::uint8_t { raw = 1, json = 2 };
+enum class Format : std::uint8_t { raw = 1, json = 2, curator = 3, spring = 4, serverset = 5, nerve = 6 };
 
 // A live registration: the newest accepted change of its name.
 struct Registration {
