@@ -117,7 +117,7 @@ Result<Registration> decode_registration(std::string_view bytes) {
   reader.string(tag::service, registration.id.service);
   reader.string(tag::instance, registration.id.instance);
   reader.string(tag::path, registration.path);
-  reader.choice(tag::format, Format::raw, Format::json, "format", registration.format);
+  reader.choice(tag::format, Format::raw, Format::nerve, "format", registration.format);
   reader.string(tag::data, registration.data);
   reader.u32(tag::uid, registration.owner.uid);
   reader.i32(tag::pid, registration.owner.pid);

@@ -53,7 +53,7 @@ struct Owner {
   friend bool operator==(const Owner&, const Owner&) = default;
 };
 
-enum class Format : std::uint8_t { raw = 1, json = 2 };
+enum class Format : std::uint8_t { raw = 1, json = 2, curator = 3, spring = 4, serverset = 5, nerve = 6 };
 
 // What a registration lives and dies with, besides what else it asks for.
 enum class Bind : std::uint8_t { none = 0, process = 1, connection = 2 };

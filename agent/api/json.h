@@ -23,9 +23,9 @@ inline constexpr std::size_t kMaxBatchOperations = 10'000;
 
 // The body of a PUT. No bytes at all mean {}. Refusals: bad_json, invalid (with `errors`), too_large.
 //
-// The znode's bytes: with format "raw" (the default where data is given) those of `data` or `data_base64`, or none; the
-// fields address, port and metadata are then of no effect. With "json" (the default otherwise) an object of service,
-// instance and what is given of address, port and metadata, in this order.
+// The znode's bytes: with format "raw" (the default where data is given) those of `data` or `data_base64`, or none, and
+// the fields address, port and metadata are refused. With any other ("json" is the default otherwise) they are made of
+// these, as agent/api/formats.h says.
 Parsed<core::RegisterRequest> parse_registration(const RegistrationId& id, std::string_view body);
 
 // {"operations":[{"op":"register","service":…,"instance":…,…},{"op":"deregister",…}]}, up to kMaxBatchOperations. A

@@ -21,14 +21,14 @@ constexpr auto kNameCharacters = [] {
 constexpr std::array<std::string_view, core::kStateCount> kStateNames = {
     "pending", "registered", "suspended", "conflict", "blocked", "unhealthy", "maintenance", "removing"};
 
-}  // namespace
+std::string too_long(std::string_view text, std::size_t limit) {
+  return "has " + std::to_string(text.size()) + " bytes; at most " + std::to_string(limit) + " are allowed";
+}
 
-std::optional<std::string> name_error(std::string_view name) {
+// What is wrong with it whatever its length.
+std::optional<std::string> segment_error(std::string_view name) {
   if (name.empty()) {
     return "is empty";
-  }
-  if (name.size() > kMaxNameBytes) {
-    return "has " + std::to_string(name.size()) + " bytes; at most " + std::to_string(kMaxNameBytes) + " are allowed";
   }
   if (name == "." || name == "..") {
     return "must be neither \".\" nor \"..\"";
@@ -42,18 +42,27 @@ std::optional<std::string> name_error(std::string_view name) {
   return std::nullopt;
 }
 
+}  // namespace
+
+std::optional<std::string> name_error(std::string_view name) {
+  if (name.size() > kMaxNameBytes) {
+    return too_long(name, kMaxNameBytes);
+  }
+  return segment_error(name);
+}
+
 std::optional<std::string> path_error(std::string_view path) {
   if (!path.starts_with('/')) {
     return "must be absolute, that is, start with a slash";
   }
   if (path.size() > kMaxPathBytes) {
-    return "has " + std::to_string(path.size()) + " bytes; at most " + std::to_string(kMaxPathBytes) + " are allowed";
+    return too_long(path, kMaxPathBytes);
   }
   std::size_t begin = 1;
   while (true) {
     const std::size_t end = std::min(path.find('/', begin), path.size());
     const std::string_view segment = path.substr(begin, end - begin);
-    if (const auto error = name_error(segment)) {
+    if (const auto error = segment_error(segment)) {
       return "has a segment, at offset " + std::to_string(begin) + ", that " + *error;
     }
     if (begin == 1 && segment == "zookeeper") {
@@ -175,9 +184,27 @@ std::string_view format_name(Format format) {
       return "raw";
     case Format::json:
       return "json";
+    case Format::curator:
+      return "curator";
+    case Format::spring:
+      return "spring";
+    case Format::serverset:
+      return "serverset";
+    case Format::nerve:
+      return "nerve";
   }
   assert(false);
   return "";
+}
+
+std::optional<Format> parse_format(std::string_view name) {
+  for (const Format format :
+       {Format::raw, Format::json, Format::curator, Format::spring, Format::serverset, Format::nerve}) {
+    if (name == format_name(format)) {
+      return format;
+    }
+  }
+  return std::nullopt;
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {

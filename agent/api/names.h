@@ -20,7 +20,8 @@ inline constexpr std::size_t kMaxPathBytes = 2048;
 // nullopt: 1 to 255 of A-Z a-z 0-9 . _ : @ + = ~ % , - and neither "." nor "..".
 std::optional<std::string> name_error(std::string_view name);
 
-// The same for a znode path: absolute, at most 2,048 bytes, each segment a name, none of it ZooKeeper's own.
+// The same for a znode path: absolute, at most 2,048 bytes, none of it ZooKeeper's own, each segment of the characters
+// of a name, but of any length: Dubbo's are whole URLs.
 std::optional<std::string> path_error(std::string_view path);
 
 // "250ms", "10s", "5m", "24h": digits and one unit. nullopt where it is anything else or longer than 24 hours.
@@ -37,6 +38,7 @@ std::optional<core::State> parse_state(std::string_view name);
 std::string_view reason_name(core::ReasonCode code);
 std::string_view session_state_name(core::SessionState state);
 std::string_view format_name(Format format);
+std::optional<Format> parse_format(std::string_view name);
 
 // The one of `known` that `word` is a slip of, or an empty view.
 template <typename Words>

@@ -1,8 +1,7 @@
 #include "agent/api/registration_reader.h"
 
-#include <algorithm>
-
 #include "agent/api/base64.h"
+#include "agent/api/formats.h"
 #include "agent/api/json.h"
 #include "agent/api/json_writer.h"
 #include "agent/api/names.h"
@@ -11,9 +10,7 @@ namespace limpet::api {
 namespace {
 
 constexpr std::size_t kMaxAddressBytes = 255;
-
-// Formats that the interface describes but this version cannot make yet.
-constexpr std::array<std::string_view, 4> kPlannedFormats = {"curator", "spring", "serverset", "nerve"};
+constexpr std::size_t kTimeBytes = 13;  // milliseconds since 1970, until 2286
 
 // Control characters of ASCII and of Latin-1 (U+0080 to U+009F); `text` is valid UTF-8.
 bool has_control(std::string_view text) {
@@ -65,23 +62,64 @@ Parsed<core::RegisterRequest> RegistrationReader::finish(const RegistrationId& i
   }
   const bool has_data = data_ || data_base64_;
   const Format format = format_.value_or(has_data ? Format::raw : Format::json);
-  if (format == Format::json && has_data) {
-    errors_.add(at("format"), "is json, which makes the data from address, port and metadata; leave out data");
+  if (errors_.empty()) {
+    check_format(format, id);
   }
   if (!errors_.empty()) {
     return std::move(errors_).problem();
   }
+  core::RegisterRequest request = make_request(format, id);
+  const std::size_t bytes = request.data.size() + (request.time_at ? kTimeBytes : 0);
+  if (bytes > kMaxDataBytes) {
+    return too_large_data(has_data ? at(data_ ? "data" : "data_base64") : pointer_, bytes);
+  }
+  return request;
+}
+
+void RegistrationReader::check_format(Format format, const RegistrationId& id) {
+  const std::string name(format_name(format));
+  if (format == Format::raw) {
+    // Nothing that was given is dropped in silence.
+    const std::string detail = "is of no use with the format raw, which takes data only; choose another or leave it out";
+    if (address_) {
+      errors_.add(at("address"), detail);
+    }
+    if (port_) {
+      errors_.add(at("port"), detail);
+    }
+    if (metadata_) {
+      errors_.add(at("metadata"), detail);
+    }
+    return;
+  }
+  if (data_ || data_base64_) {
+    errors_.add(at("format"), "is " + name + ", which makes the data from address, port and metadata; leave out data");
+  }
+  if (needs_endpoint(format) && !address_) {
+    errors_.add(at("address"), "is missing: readers of the format " + name + " need it");
+  }
+  if (needs_endpoint(format) && !port_) {
+    errors_.add(at("port"), "is missing: readers of the format " + name + " need it");
+  }
+  if (path_) {
+    if (const auto error = leaf_error(format, id, *path_)) {
+      errors_.add(at("path"), *error);
+    }
+  }
+}
+
+core::RegisterRequest RegistrationReader::make_request(Format format, const RegistrationId& id) {
   core::RegisterRequest request;
   request.id = id;
   request.path = std::move(path_);
   request.format = format;
-  if (format == Format::json) {
-    request.data = json_data(id);
-  } else if (has_data) {
-    request.data = data_ ? std::move(*data_) : std::move(*data_base64_);
-  }
-  if (request.data.size() > kMaxDataBytes) {
-    return too_large_data(has_data ? at(data_ ? "data" : "data_base64") : pointer_, request.data.size());
+  if (format == Format::raw) {
+    request.data = data_ ? std::move(*data_) : std::move(data_base64_).value_or("");
+  } else {
+    Content content = make_content(format, {id, address_, port_, metadata_});
+    request.data = std::move(content.data);
+    request.time_at = content.time_at;
+    request.leaf = default_leaf(format, id);
   }
   return request;
 }
@@ -147,14 +185,9 @@ void RegistrationReader::read_format(const JsonValue& value) {
   if (value.kind() != JsonKind::string) {
     return errors_.wrong_type(at("format"), "a string", value.kind());
   }
-  if (value.text() == "raw") {
-    format_ = Format::raw;
-  } else if (value.text() == "json") {
-    format_ = Format::json;
-  } else if (std::find(kPlannedFormats.begin(), kPlannedFormats.end(), value.text()) != kPlannedFormats.end()) {
-    errors_.add(at("format"), "\"" + std::string(value.text()) + "\" is not supported by this version");
-  } else {
-    errors_.add(at("format"), "must be \"raw\" or \"json\"");
+  format_ = parse_format(value.text());
+  if (!format_) {
+    errors_.add(at("format"), "must be one of raw, json, curator, spring, serverset, nerve");
   }
 }
 
@@ -166,26 +199,6 @@ void RegistrationReader::read_path(const JsonValue& value) {
     return errors_.add(at("path"), *error);
   }
   path_ = value.text();
-}
-
-std::string RegistrationReader::json_data(const RegistrationId& id) const {
-  std::string data;
-  JsonWriter json(data);
-  json.begin_object();
-  json.key("service").string(id.service);
-  json.key("instance").string(id.instance);
-  if (address_) {
-    json.key("address").string(*address_);
-  }
-  if (port_) {
-    json.key("port").number(*port_);
-  }
-  if (metadata_) {
-    json.key("metadata");
-    metadata_->write(json);
-  }
-  json.end_object();
-  return data;
 }
 
 }  // namespace limpet::api

@@ -36,7 +36,9 @@ class RegistrationReader {
   void read_metadata(const JsonValue& value);
   void read_format(const JsonValue& value);
   void read_path(const JsonValue& value);
-  std::string json_data(const RegistrationId& id) const;
+  // How the format goes together with the other fields.
+  void check_format(Format format, const RegistrationId& id);
+  core::RegisterRequest make_request(Format format, const RegistrationId& id);
 
   const std::string pointer_;
   FieldErrors& errors_;

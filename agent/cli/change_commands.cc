@@ -1,4 +1,4 @@
-// The other verbs that change something: deregister, leave.
+// The other verbs that change something: deregister, heartbeat, leave.
 #include <fmt/format.h>
 
 #include <memory>
@@ -39,6 +39,26 @@ Exit run_deregister(Context& context, const Name& name, const WaitTime& wait) {
                                                    name.str(), change_number(body));
     context.console.out(printable(message) + "\n");
   }
+  return Exit::done;
+}
+
+Exit run_heartbeat(Context& context, const Name& name) {
+  const Request request{Method::post, name.target() + "/heartbeat", std::nullopt, {}};
+  const std::optional<Answer> answer = ask(context, request);
+  if (!answer) {
+    return Exit::unreachable;
+  }
+  if (!answer->ok()) {
+    return refused(context, "renew " + name.str(), *answer);
+  }
+  if (context.json) {
+    print_json(context, answer->body);
+    return Exit::done;
+  }
+  const std::string ttl = text(parse(answer->body), "ttl");
+  const std::string message = ttl.empty() ? fmt::format("{} has no ttl: it needs no heartbeat", name.str())
+                                          : fmt::format("{} is renewed for {}", name.str(), ttl);
+  context.console.out(printable(message) + "\n");
   return Exit::done;
 }
 
@@ -102,6 +122,12 @@ void add_change_commands(CLI::App& app, Run& run) {
   deregister->footer("Example:\n  limpet deregister web i-1 --wait 10s\n");
   deregister->callback(
       [&run, name, wait] { run = [=](Context& context) { return run_deregister(context, *name, *wait); }; });
+
+  CLI::App* heartbeat = app.add_subcommand("heartbeat", "renew a registration that has a --ttl");
+  auto living = std::make_shared<Name>();
+  add_name(*heartbeat, *living);
+  heartbeat->footer("Example:\n  limpet heartbeat web i-1\n");
+  heartbeat->callback([&run, living] { run = [=](Context& context) { return run_heartbeat(context, *living); }; });
 
   CLI::App* leave = app.add_subcommand("leave", "deregister everything that this host holds, in order");
   auto leave_wait = std::make_shared<WaitTime>();

@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/beast/core/basic_stream.hpp>
@@ -28,6 +29,7 @@ using Stream = beast::basic_stream<Protocol>;
 
 // Long enough for any wait that makes sense, short enough for the clocks' arithmetic.
 constexpr std::chrono::hours kLongestWait{24 * 365};
+constexpr std::uint32_t kHeaderLimit = 64 * 1024;
 
 http::verb verb_of(Method method) {
   switch (method) {
@@ -83,8 +85,8 @@ http::request<http::string_body> to_http(const Request& request) {
 
 std::string explain(const beast::error_code& failure, std::chrono::milliseconds patience) {
   const std::string unknown_outcome =
-      "Whether a change was accepted is not known; the same command again is safe. See `systemctl status limpetd` and "
-      "`journalctl -u limpetd`.";
+      "Whether a change was accepted is not known; the same command again is safe. See `systemctl status limpet` and "
+      "`journalctl -u limpet`.";
   if (failure == beast::error::timeout) {
     return fmt::format("the agent accepted the connection, but did not answer within {}.\n{}",
                        format_duration(patience.count()), unknown_outcome);
@@ -100,49 +102,151 @@ std::string explain(const beast::error_code& failure, std::chrono::milliseconds 
                      failure.message());
 }
 
-}  // namespace
+// One request on a connection of its own, step by step.
+class Exchange {
+ public:
+  explicit Exchange(const std::string& path) : path_(path), stream_(io_) {}
 
-std::variant<Answer, Unreachable> Client::call(const Request& request) const {
-  boost::asio::io_context io;
-  Stream stream(io);
-  beast::error_code failure;
-  stream.socket().open(Protocol(), failure);
-  if (failure) {
-    return Unreachable{fmt::format("cannot make a socket: {}", failure.message())};
-  }
-  if (const int error_number = connect_to(stream.socket().native_handle(), path_, answer_timeout_); error_number != 0) {
-    return Unreachable{explain_connect_failure(error_number, path_, origin_)};
+  // Connects and writes the request; what failed, in words. `patience` is for all of it until the answer's head.
+  std::optional<Unreachable> send(const Request& request, const std::string& origin, std::chrono::milliseconds connect,
+                                  std::chrono::milliseconds patience) {
+    beast::error_code failure;
+    stream_.socket().open(Protocol(), failure);
+    if (failure) {
+      return Unreachable{fmt::format("cannot make a socket: {}", failure.message())};
+    }
+    if (const int error_number = connect_to(stream_.socket().native_handle(), path_, connect); error_number != 0) {
+      return Unreachable{explain_connect_failure(error_number, path_, origin)};
+    }
+    patience_ = patience;
+    stream_.expires_after(patience);
+    const http::request<http::string_body> message = to_http(request);
+    // A server that refuses a request early (413) answers and closes before it has read everything: that the write
+    // failed does not mean that there is no answer.
+    http::async_write(stream_, message, [this](beast::error_code ec, std::size_t) { failure_ = ec; });
+    return run() == beast::error::timeout ? std::optional(lost(failure_)) : std::nullopt;
   }
 
-  const http::request<http::string_body> message = to_http(request);
-  const auto patience = answer_timeout_ + std::min<std::chrono::milliseconds>(request.server_wait, kLongestWait);
-  stream.expires_after(patience);
-  // A server that refuses a request early (413) answers and closes before it has read everything: that the write failed
-  // does not mean that there is no answer.
-  beast::error_code write_failure;
-  http::async_write(stream, message, [&](beast::error_code ec, std::size_t) { write_failure = ec; });
-  io.run();
+  template <typename Parser>
+  beast::error_code read_head(Parser& parser) {
+    http::async_read_header(stream_, buffer_, parser, [this](beast::error_code ec, std::size_t) { failure_ = ec; });
+    return run();
+  }
+  template <typename Parser>
+  beast::error_code read_all(Parser& parser) {
+    http::async_read(stream_, buffer_, parser, [this](beast::error_code ec, std::size_t) { failure_ = ec; });
+    return run();
+  }
+  template <typename Parser>
+  beast::error_code read_some(Parser& parser) {
+    http::async_read_some(stream_, buffer_, parser, [this](beast::error_code ec, std::size_t) { failure_ = ec; });
+    return run();
+  }
+  void without_time_limit() { stream_.expires_never(); }
 
-  http::response_parser<http::string_body> parser;
-  parser.body_limit(boost::none);
-  parser.header_limit(64 * 1024);
-  beast::flat_buffer buffer;
-  if (write_failure != beast::error::timeout) {
-    io.restart();
-    http::async_read(stream, buffer, parser, [&](beast::error_code ec, std::size_t) { failure = ec; });
-    io.run();
-  } else {
-    failure = write_failure;
+  Unreachable lost(const beast::error_code& failure) const {
+    return Unreachable{fmt::format("{}: {}", path_, explain(failure, patience_))};
   }
-  if (failure) {
-    return Unreachable{fmt::format("{}: {}", path_, explain(failure, patience))};
+
+ private:
+  beast::error_code run() {
+    failure_ = {};
+    io_.restart();
+    io_.run();
+    return failure_;
   }
-  http::response<http::string_body> response = parser.release();
+
+  const std::string& path_;
+  boost::asio::io_context io_;
+  Stream stream_;
+  beast::flat_buffer buffer_;
+  beast::error_code failure_;  // of the last step
+  std::chrono::milliseconds patience_{0};
+};
+
+Answer to_answer(http::response<http::string_body> response) {
   Answer answer;
   answer.status = response.result_int();
   answer.retry_after = std::string(response[http::field::retry_after]);
   answer.body = std::move(response.body());
   return answer;
+}
+
+// Hands out the whole lines of what comes in.
+class Lines {
+ public:
+  explicit Lines(const std::function<bool(std::string_view)>& on_line) : on_line_(on_line) {}
+  // False when the reader has had enough.
+  bool add(std::string_view bytes) {
+    rest_ += bytes;
+    std::size_t start = 0;
+    for (std::size_t end = 0; (end = rest_.find('\n', start)) != std::string::npos; start = end + 1) {
+      if (end > start && !on_line_(std::string_view(rest_).substr(start, end - start))) {
+        return false;
+      }
+    }
+    rest_.erase(0, start);
+    return true;
+  }
+
+ private:
+  const std::function<bool(std::string_view)>& on_line_;
+  std::string rest_;
+};
+
+}  // namespace
+
+std::variant<Answer, Unreachable> Client::call(const Request& request) const {
+  const auto patience = answer_timeout_ + std::min<std::chrono::milliseconds>(request.server_wait, kLongestWait);
+  Exchange exchange(path_);
+  if (auto unreachable = exchange.send(request, origin_, answer_timeout_, patience)) {
+    return *std::move(unreachable);
+  }
+  http::response_parser<http::string_body> parser;
+  parser.body_limit(boost::none);
+  parser.header_limit(kHeaderLimit);
+  if (const beast::error_code failure = exchange.read_all(parser)) {
+    return exchange.lost(failure);
+  }
+  return to_answer(parser.release());
+}
+
+std::variant<Answer, Unreachable> Client::follow(const Request& request,
+                                                 const std::function<bool(std::string_view)>& on_line) const {
+  Exchange exchange(path_);
+  if (auto unreachable = exchange.send(request, origin_, answer_timeout_, answer_timeout_)) {
+    return *std::move(unreachable);
+  }
+  http::response_parser<http::empty_body> head;
+  head.body_limit(boost::none);
+  head.header_limit(kHeaderLimit);
+  if (const beast::error_code failure = exchange.read_head(head)) {
+    return exchange.lost(failure);
+  }
+  if (head.get().result() != http::status::ok) {
+    http::response_parser<http::string_body> refusal(std::move(head));
+    if (const beast::error_code failure = exchange.read_all(refusal)) {
+      return exchange.lost(failure);
+    }
+    return to_answer(refusal.release());
+  }
+  http::response_parser<http::buffer_body> parser(std::move(head));
+  exchange.without_time_limit();
+  Lines lines(on_line);
+  std::array<char, 16 * 1024> chunk{};
+  while (!parser.is_done()) {
+    parser.get().body().data = chunk.data();
+    parser.get().body().size = chunk.size();
+    const beast::error_code failure = exchange.read_some(parser);
+    const std::size_t count = chunk.size() - parser.get().body().size;
+    if (!lines.add(std::string_view(chunk.data(), count))) {
+      return Answer{200, "", ""};
+    }
+    if (failure && failure != http::error::need_buffer) {
+      break;
+    }
+  }
+  return Unreachable{fmt::format("{}: the agent ended the stream: it is stopping, or died.", path_)};
 }
 
 }  // namespace limpet::cli

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -42,6 +43,11 @@ class Client {
 
   // Blocks until the answer is there, or for answer_timeout and the request's server_wait.
   std::variant<Answer, Unreachable> call(const Request& request) const;
+
+  // Gives each line of a stream to `on_line` as it comes, until that says false: then an Answer of 200. An Answer of
+  // another status where there is no stream; Unreachable when there is no answer, or when the stream ends. Blocks.
+  std::variant<Answer, Unreachable> follow(const Request& request,
+                                           const std::function<bool(std::string_view)>& on_line) const;
 
  private:
   // Constant after construction.

@@ -24,16 +24,16 @@ std::string Name::target() const {
   return fmt::format("/v1/registrations/{}/{}", encode_segment(service), encode_segment(instance));
 }
 
-void add_name(CLI::App& verb, Name& name) {
+void add_name(CLI::App& verb, Name& name, bool required) {
   const auto not_empty = [](const std::string& value) {
     return value.empty() ? std::string("must not be empty") : std::string{};
   };
   verb.add_option("SERVICE", name.service, "name of the service, such as web")
-      ->required()
+      ->required(required)
       ->option_text(" ")
       ->check(not_empty);
   verb.add_option("INSTANCE", name.instance, "name of this instance of it, such as i-1")
-      ->required()
+      ->required(required)
       ->option_text(" ")
       ->check(not_empty);
 }
@@ -46,28 +46,45 @@ std::string WaitTime::query() const {
   return asked() ? "?wait=" + encode_query_value(typed) : std::string{};
 }
 
+std::string check_duration(const std::string& value) {
+  return parse_duration_ms(value) ? std::string{}
+                                  : fmt::format("'{}' is no duration; write 500ms, 10s, 5m or 24h", value);
+}
+
 CLI::Option* add_wait(CLI::App& verb, const std::string& names, WaitTime& wait, const std::string& description) {
-  const auto is_duration = [](const std::string& value) {
-    return parse_duration_ms(value) ? std::string{}
-                                    : fmt::format("'{}' is no duration; write 500ms, 10s, 5m or 24h", value);
-  };
-  return verb.add_option(names, wait.typed, description)->option_text("D")->check(is_duration);
+  return verb.add_option(names, wait.typed, description)->option_text("D")->check(check_duration);
+}
+
+Exit failed(Context& context, Exit exit, std::string_view code, const std::string& message) {
+  if (context.json) {
+    Json problem = Json::object();
+    problem["type"] = fmt::format("urn:limpet:problem:{}", code);
+    problem["title"] = exit == Exit::unreachable ? "limpetd cannot be reached" : "limpet failed";
+    problem["detail"] = message;
+    problem["code"] = code;
+    problem["retryable"] = exit == Exit::unreachable;
+    print_json(context, problem.dump(-1, ' ', false, Json::error_handler_t::replace));
+  } else {
+    context.console.error(message);
+  }
+  return exit;
 }
 
 std::optional<Answer> ask(Context& context, const Request& request) {
   auto reply = context.client.call(request);
   if (const auto* unreachable = std::get_if<Unreachable>(&reply)) {
-    context.console.error(unreachable->why);
+    (void)failed(context, Exit::unreachable, "unreachable", unreachable->why);
     return std::nullopt;
   }
   return std::get<Answer>(std::move(reply));
 }
 
 Exit refused(Context& context, const std::string& what, const Answer& answer) {
-  if (context.json) {
-    print_json(context, answer.body);
-  }
   const Json problem = parse(answer.body);
+  if (context.json && problem.is_object()) {
+    print_json(context, answer.body);
+    return Exit::failed;
+  }
   std::string detail = text(problem, "detail");
   if (detail.empty()) {
     detail = text(problem, "title");
@@ -92,15 +109,14 @@ Exit refused(Context& context, const std::string& what, const Answer& answer) {
   } else if (flag(problem, "retryable")) {
     message += "\nThis may pass: try again.";
   }
-  context.console.error(message);
-  return Exit::failed;
+  return failed(context, Exit::failed, "refused", message);
 }
 
 std::optional<Json> body_of(Context& context, const Answer& answer) {
   Json body = parse(answer.body);
   if (body.is_discarded()) {
-    context.console.error(
-        fmt::format("the agent's answer is not JSON: {}\nIs this limpetd's socket?", plain_answer(answer)));
+    (void)failed(context, Exit::failed, "bad_answer",
+                 fmt::format("the agent's answer is not JSON: {}\nIs this limpetd's socket?", plain_answer(answer)));
     return std::nullopt;
   }
   return body;

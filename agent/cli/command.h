@@ -1,6 +1,6 @@
 // What the verbs of `limpet` have in common.
 //
-// main.cc lets each add_* function below put its verbs on the command line; parsing sets `run` to the one that was
+// app.cc lets each add_* function below put its verbs on the command line; parsing sets `run` to the one that was
 // chosen, and main calls it with a Context. A new verb is one more such function in a file of its own.
 #pragma once
 
@@ -35,9 +35,11 @@ struct Context {
 using Run = std::function<Exit(Context&)>;
 
 void add_register_command(CLI::App& app, Run& run);  // register
-void add_change_commands(CLI::App& app, Run& run);   // deregister, leave
+void add_change_commands(CLI::App& app, Run& run);   // deregister, heartbeat, leave
+void add_agent_commands(CLI::App& app, Run& run);    // maintenance, reload
 void add_show_commands(CLI::App& app, Run& run);     // show, wait
 void add_list_commands(CLI::App& app, Run& run);     // list, queue
+void add_history_commands(CLI::App& app, Run& run);  // history, events
 void add_status_command(CLI::App& app, Run& run);    // status
 
 // ---- For the verbs
@@ -49,8 +51,8 @@ struct Name {
   // "/v1/registrations/SERVICE/INSTANCE", percent-encoded.
   std::string target() const;
 };
-// Adds the two required positionals SERVICE and INSTANCE; `name` must outlive the parsing.
-void add_name(CLI::App& verb, Name& name);
+// Adds the two positionals SERVICE and INSTANCE; `name` must outlive the parsing.
+void add_name(CLI::App& verb, Name& name, bool required = true);
 
 // How long a caller is ready to wait, as typed (the server parses it again) and in milliseconds.
 struct WaitTime {
@@ -60,11 +62,17 @@ struct WaitTime {
   // "?wait=10s", or empty.
   std::string query() const;
 };
+// A checker for the parser: a duration as the API takes it.
+std::string check_duration(const std::string& value);
 // Adds an option (`names`, for example "--wait") that takes a duration; the parser refuses anything else.
 CLI::Option* add_wait(CLI::App& verb, const std::string& names, WaitTime& wait, const std::string& description);
 
 // The agent's answer, or nothing after its absence was reported: then return Exit::unreachable.
 std::optional<Answer> ask(Context& context, const Request& request);
+
+// Reports that something went wrong without an answer that says so: with --json as a problem like the API's, whose code
+// is `code`; else in words.
+Exit failed(Context& context, Exit exit, std::string_view code, const std::string& message);
 
 // Reports an answer that is not 2xx: `what` was to be done, as in "cannot WHAT". Always Exit::failed.
 Exit refused(Context& context, const std::string& what, const Answer& answer);

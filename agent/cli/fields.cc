@@ -43,6 +43,9 @@ std::string reason_of(const Json& item) {
   const Json& reason = at(item, "reason");
   const std::string code = text(reason, "code");
   const std::string message = text(reason, "message");
+  if (reason.is_null() && text(item, "state") == "maintenance") {
+    return text(at(item, "maintenance"), "reason");
+  }
   if (code.empty() || message.empty()) {
     return code + message;
   }
@@ -106,7 +109,7 @@ std::string advice_for(std::string_view state, std::string_view code, const std:
     return "Withdrawn while a check fails; it comes back by itself when the check passes.";
   }
   if (state == "maintenance") {
-    return "Withdrawn by hand, and stays so until the maintenance is ended.";
+    return "Withdrawn by hand, and stays so until the maintenance is ended (limpet maintenance off).";
   }
   if (state == "pending" || state == "removing") {
     return "It is on disk and reaches ZooKeeper by itself; nothing needs doing.";

@@ -11,47 +11,11 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/cli/command.h"
-#include "agent/cli/times.h"
+#include "agent/cli/app.h"
 
 namespace limpet::cli {
 
 namespace {
-
-constexpr const char* kDefaultSocket = "/run/limpet/limpet.sock";
-
-struct Globals {
-  std::string socket;
-  bool json = false;
-  WaitTime answer_timeout{"30s"};
-};
-
-void add_globals(CLI::App& app, Globals& globals) {
-  app.add_option("--socket", globals.socket,
-                 fmt::format("limpetd's socket (or LIMPET_SOCKET; default: {})", kDefaultSocket))
-      ->option_text("PATH");
-  app.add_flag("--json", globals.json, "print the API's answer as it is, errors too");
-  add_wait(app, "--answer-timeout", globals.answer_timeout,
-           "for an answer of the agent, on top of --wait (default: 30s)");
-  app.set_version_flag("--version", std::string("limpet " LIMPET_VERSION), "print the version");
-  app.set_help_flag("-h,--help", "print this help; after a command, the command's");
-}
-
-void describe(CLI::App& app) {
-  app.name("limpet");
-  app.description("limpet talks to limpetd, which registers this host's services in ZooKeeper and keeps them there.\n");
-  app.get_formatter()->label("SUBCOMMAND", "COMMAND");
-  app.get_formatter()->column_width(28);
-  app.footer(
-      "Options may stand before or after the command. `limpet COMMAND --help` says more.\n\n"
-      "Examples:\n"
-      "  limpet register web i-1 --port 8080     on disk at once, in ZooKeeper as soon as that serves\n"
-      "  limpet wait web i-1 --timeout 10s       until it can be found\n"
-      "  limpet list                             what this host has registered\n"
-      "  limpet status                           is ZooKeeper there, and what waits?\n"
-      "  limpet deregister web i-1               take it out again\n\n"
-      "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 limpetd cannot be reached, 4 --wait ran out.\n");
-}
 
 // The parser's complaint, in our words where it has none that help.
 Exit report_usage(Console& console, const CLI::App& app, const CLI::ParseError& error) {
@@ -74,8 +38,8 @@ Exit report_usage(Console& console, const CLI::App& app, const CLI::ParseError& 
 
 Client make_client(const Globals& globals) {
   const auto timeout = globals.answer_timeout.duration();
-  if (!globals.socket.empty()) {
-    return {globals.socket, "--socket", timeout};
+  if (globals.socket) {
+    return {*globals.socket, "--socket", timeout};
   }
   const char* from_environment = std::getenv("LIMPET_SOCKET");
   if (from_environment != nullptr && *from_environment != '\0') {
@@ -107,18 +71,7 @@ Exit run_program(int argc, char** argv, Console& console) {
   CLI::App app;
   Globals globals;
   Run run;
-  describe(app);
-  add_globals(app, globals);
-  app.require_subcommand(1);
-  app.fallthrough();  // global options after the verb; handed down to the verbs, so set before they are made
-  add_register_command(app, run);
-  add_change_commands(app, run);
-  add_list_commands(app, run);
-  add_show_commands(app, run);
-  add_status_command(app, run);
-  for (CLI::App* verb : app.get_subcommands({})) {
-    verb->group("Commands");
-  }
+  build_app(app, globals, run);
   try {
     app.parse(words_of(argc, argv));
   } catch (const CLI::CallForHelp&) {

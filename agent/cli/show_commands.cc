@@ -7,6 +7,7 @@
 #include "agent/cli/command.h"
 #include "agent/cli/table.h"
 #include "agent/cli/text.h"
+#include "agent/cli/times.h"
 
 namespace limpet::cli {
 
@@ -46,16 +47,46 @@ std::string shown_time(const Json& item, const char* key, std::int64_t now_ms) {
   return age.empty() ? age : fmt::format("{} ({})", age, text(item, key));
 }
 
-void add_life(Block& block, const Json& item) {
+// "12s": until the time in `key`, or empty.
+std::string time_left(const Json& item, const char* key, std::int64_t now_ms) {
+  const auto time_ms = parse_time_ms(text(item, key));
+  return time_ms ? format_duration(*time_ms - now_ms) : std::string{};
+}
+
+// "tcp 127.0.0.1:80 every 10s"; what it last said, where the agent tells.
+std::string shown_check(const Json& check) {
+  std::string what = text(check, "address") + text(check, "url");
+  for (const Json& word : at(check, "command")) {
+    what += (what.empty() ? "" : " ") + (word.is_string() ? word.get<std::string>() : word.dump());
+  }
+  const std::string interval = text(check, "interval");
+  return fmt::format("{} {}{}", text(check, "type"), what, interval.empty() ? "" : " every " + interval);
+}
+
+void add_life(Block& block, const Json& item, std::int64_t now_ms) {
   const std::string bind = text(item, "bind");
   if (!bind.empty() && bind != "none") {
-    block.add("Bound to", fmt::format("its {}: deregistered when that ends", bind));
+    const std::int64_t pid = number(item, "pid");
+    block.add("Bound to", fmt::format("{}: deregistered when that ends",
+                                      bind == "process" && pid > 0 ? fmt::format("process {}", pid) : "its " + bind));
   }
   if (const std::string ttl = text(item, "ttl"); !ttl.empty()) {
-    block.add("Heartbeat", fmt::format("at least every {}, else deregistered", ttl));
+    const std::string left = time_left(item, "ttl_expires_at", now_ms);
+    block.add("Heartbeat", fmt::format("at least every {}, else deregistered{}", ttl,
+                                       left.empty() ? "" : fmt::format(" ({} left)", left)));
   }
-  if (const std::string expires = text(item, "expires_at"); !expires.empty()) {
-    block.add("Expires", fmt::format("{}, if not in ZooKeeper by then", expires));
+  if (const std::string left = time_left(item, "expires_at", now_ms); !left.empty()) {
+    block.add("Expires", fmt::format("in {}, if not in ZooKeeper by then", left));
+  }
+  for (const Json& check : at(item, "checks")) {
+    block.add("Check", shown_check(check));
+  }
+  if (const Json& maintenance = at(item, "maintenance"); maintenance.is_object()) {
+    const std::string since = age_of(maintenance, "since", now_ms);
+    const std::string reason = text(maintenance, "reason");
+    block.add("Maintenance",
+              fmt::format("{}{}{}", since.empty() ? "on" : "since " + since, reason.empty() ? "" : ": ", reason),
+              Colour::yellow);
   }
 }
 
@@ -77,7 +108,7 @@ std::string render(const Json& item, const Context& context) {
   if (const std::string owner = shown_owner(at(item, "owner")); !owner.empty()) {
     block.add("Owner", owner);
   }
-  add_life(block, item);
+  add_life(block, item, context.now_ms);
   const std::string advice = advice_for(state, text(at(item, "reason"), "code"), text(item, "path"));
   if (!advice.empty()) {
     block.add("What now", advice, Colour::bold);
@@ -149,7 +180,7 @@ void add_show_commands(CLI::App& app, Run& run) {
   auto time = std::make_shared<WaitTime>();
   time->typed = "30s";
   add_name(*wait, *wait_name);
-  add_wait(*wait, "--timeout", *time, "so long at most (30s where not given); else exit 4");
+  add_wait(*wait, "--timeout,--wait", *time, "so long at most (30s where not given); else exit 4");
   wait->footer("Example:\n  limpet wait web i-1 --timeout 1m && echo 'web/i-1 can be found'\n");
   wait->callback(
       [&run, wait_name, time] { run = [=](Context& context) { return run_wait(context, *wait_name, *time); }; });

@@ -7,7 +7,7 @@ namespace limpet::cli {
 namespace {
 
 // Adds the first few registrations in `state`. Without an answer the status is shown without their names.
-void add_stuck(const Context& context, const std::string& state, std::vector<Json>& stuck) {
+void add_some(const Context& context, const std::string& state, std::vector<Json>& named) {
   Request request;
   request.target = "/v1/registrations?limit=3&state=" + state;
   const auto reply = context.client.call(request);
@@ -17,7 +17,7 @@ void add_stuck(const Context& context, const std::string& state, std::vector<Jso
   }
   const Json page = parse(answer->body);
   for (const Json& item : at(page, "registrations")) {
-    stuck.push_back(item);
+    named.push_back(item);
   }
 }
 
@@ -40,9 +40,11 @@ Exit run_status(Context& context) {
     return Exit::done;
   }
   StatusFacts facts;
-  for (const char* state : {"conflict", "blocked"}) {
-    if (number(at(*status, "registrations"), state) > 0) {
-      add_stuck(context, state, facts.stuck);
+  for (const char* state : {"conflict", "blocked", "unhealthy", "maintenance"}) {
+    // With the whole host in maintenance, a few names would say nothing.
+    const bool whole_host = at(*status, "maintenance").is_object() && std::string_view(state) == "maintenance";
+    if (number(at(*status, "registrations"), state) > 0 && !whole_host) {
+      add_some(context, state, facts.outside);
     }
   }
   facts.status = std::move(*status);

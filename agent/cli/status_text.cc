@@ -20,7 +20,8 @@ struct Facts {
         storage(at(status, "storage")),
         now_ms(now_ms_),
         session_state(text(zookeeper, "state")),
-        session(text(zookeeper, "session")) {
+        session(text(zookeeper, "session")),
+        host_maintenance(at(status, "maintenance").is_object()) {
     const Json& counts = at(status, "registrations");
     registered = number(counts, "registered");
     pending = number(counts, "pending");
@@ -50,6 +51,7 @@ struct Facts {
   const std::int64_t now_ms;
   const std::string session_state;
   const std::string session;
+  const bool host_maintenance;  // all of the host is withdrawn
   std::int64_t registered = 0, pending = 0, suspended = 0, conflict = 0, blocked = 0, unhealthy = 0, maintenance = 0,
                removing = 0, live = 0, depth = 0;
   bool storage_failed = false;
@@ -72,13 +74,24 @@ Headline connected_headline(const Facts& facts) {
     return {Colour::red, fmt::format("Needs a look: {} cannot get into ZooKeeper. {}", counted(count, "registration"),
                                      count == 1 ? "It holds up no other." : "They hold up no others.")};
   }
+  if (facts.host_maintenance) {
+    return {Colour::yellow,
+            "This host is in maintenance: everything that it has registered is withdrawn from ZooKeeper until "
+            "`limpet maintenance off`."};
+  }
   if (facts.moving() > 0) {
     return {Colour::green, fmt::format("Connected; {} {} on the way to ZooKeeper.", counted(facts.depth, "change"),
                                        facts.depth == 1 ? "is" : "are")};
   }
-  if (facts.unhealthy + facts.maintenance > 0) {
+  if (facts.unhealthy > 0) {
+    return {Colour::yellow,
+            fmt::format("Connected; {} withdrawn because {} fails. All others are in ZooKeeper{}.",
+                        counted(facts.unhealthy, "registration"), facts.unhealthy == 1 ? "its check" : "their checks",
+                        facts.maintenance > 0 ? ", or in maintenance" : "")};
+  }
+  if (facts.maintenance > 0) {
     return {Colour::yellow, fmt::format("Connected; {} withdrawn for now, all others are in ZooKeeper.",
-                                        counted(facts.unhealthy + facts.maintenance, "registration"))};
+                                        counted(facts.maintenance, "registration"))};
   }
   if (facts.live == 0) {
     return {Colour::green, "Connected; nothing is registered on this host yet."};
@@ -218,36 +231,46 @@ std::string waiting_text(const Facts& facts) {
   return result;
 }
 
-void add_troubles(Block& block, const Facts& facts, const std::vector<Json>& stuck) {
-  const auto add_stuck = [&](const char* label, const char* state, std::int64_t count, const char* meaning) {
-    if (count <= 0) {
-      return;
-    }
-    block.add(label, fmt::format("{}: {}", count, meaning), Colour::red);
-    std::int64_t named = 0;
-    for (const Json& item : stuck) {
-      if (text(item, "state") == state) {
-        const std::string why = reason_of(item);
-        block.add("", fmt::format("{}{} (limpet show {} {})", id_of(item), why.empty() ? "" : " " + why,
-                                  text(item, "service"), text(item, "instance")));
-        ++named;
-      }
-    }
-    if (named < count) {
-      block.add("", fmt::format("{}: limpet list --state {}", named == 0 ? "which" : "and others", state));
-    }
-  };
-  add_stuck("Conflict", "conflict", facts.conflict, "another owner has the path; taken when it goes");
-  add_stuck("Blocked", "blocked", facts.blocked, "ZooKeeper refuses; tried again slowly");
-  if (facts.unhealthy > 0) {
-    block.add("Unhealthy",
-              fmt::format("{} withdrawn while a check fails (limpet list --state unhealthy)", facts.unhealthy),
-              Colour::yellow);
+// A state that keeps registrations out of ZooKeeper, with the first few by name.
+void add_outside(Block& block, const std::vector<Json>& named, const char* label, const char* state, std::int64_t count,
+                 const std::string& meaning, Colour colour) {
+  if (count <= 0) {
+    return;
   }
-  if (facts.maintenance > 0) {
-    block.add("Maintenance", fmt::format("{} withdrawn by hand (limpet list --state maintenance)", facts.maintenance),
-              Colour::yellow);
+  block.add(label, fmt::format("{}: {}", count, meaning), colour);
+  std::int64_t shown = 0;
+  for (const Json& item : named) {
+    if (text(item, "state") == state) {
+      const std::string why = reason_of(item);
+      block.add("", fmt::format("{}{} (limpet show {} {})", id_of(item), why.empty() ? "" : " " + why,
+                                text(item, "service"), text(item, "instance")));
+      ++shown;
+    }
   }
+  if (shown < count) {
+    block.add("", fmt::format("{}: limpet list --state {}", shown == 0 ? "which" : "and others", state));
+  }
+}
+
+void add_troubles(Block& block, const Facts& facts, const StatusFacts& status_facts) {
+  const std::vector<Json>& named = status_facts.outside;
+  add_outside(block, named, "Conflict", "conflict", facts.conflict, "another owner has the path; taken when it goes",
+              Colour::red);
+  add_outside(block, named, "Blocked", "blocked", facts.blocked, "ZooKeeper refuses; tried again slowly", Colour::red);
+  add_outside(block, named, "Unhealthy", "unhealthy", facts.unhealthy,
+              "withdrawn while a check fails; back by itself when it passes", Colour::yellow);
+  if (facts.host_maintenance) {
+    const Json& maintenance = at(status_facts.status, "maintenance");
+    const std::string reason = text(maintenance, "reason");
+    const std::string since = age_of(maintenance, "since", facts.now_ms);
+    block.add("Maintenance",
+              fmt::format("of the whole host{}{}; ended by `limpet maintenance off`",
+                          since.empty() ? "" : ", since " + since, reason.empty() ? "" : ": " + reason),
+              Colour::yellow);
+    return;
+  }
+  add_outside(block, named, "Maintenance", "maintenance", facts.maintenance, "withdrawn by hand until that is ended",
+              Colour::yellow);
 }
 
 void add_storage(Block& block, const Facts& facts) {
@@ -286,7 +309,7 @@ std::string describe_status(const StatusFacts& status_facts, const Terminal& ter
   } else {
     block.add("Waiting", "nothing");
   }
-  add_troubles(block, facts, status_facts.stuck);
+  add_troubles(block, facts, status_facts);
   add_storage(block, facts);
   const auto started_ms = parse_time_ms(text(status, "started_at"));
   block.add("Agent", fmt::format("limpetd {}, pid {}{}", text(status, "version"), number(status, "pid"),

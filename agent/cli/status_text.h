@@ -13,8 +13,9 @@ namespace limpet::cli {
 
 struct StatusFacts {
   Json status;  // the answer of GET /v1/status
-  // The first few registrations in state `conflict` or `blocked`, as the API shows them.
-  std::vector<Json> stuck;
+  // The first few registrations of each state that keeps them out of ZooKeeper (conflict, blocked, unhealthy,
+  // maintenance), as the API shows them.
+  std::vector<Json> outside;
 };
 
 // Ends with a line end.

@@ -43,22 +43,30 @@ std::vector<std::size_t> Table::widths(const Terminal& terminal) const {
     }
     result.push_back(width);
   }
-  if (!terminal.tty || columns_.empty()) {
+  if (columns_.empty()) {
     return result;
   }
-  std::size_t total = std::accumulate(result.begin(), result.end(), kGap * (columns_.size() - 1));
+  if (!terminal.tty) {
+    // Cells are not cut here: a longer one sticks out.
+    std::transform(result.begin(), result.end() - 1, result.begin(),
+                   [](std::size_t width) { return std::min(width, kWideColumn); });
+    return result;
+  }
   std::vector<std::size_t> order(columns_.size());
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
                    [&](std::size_t a, std::size_t b) { return columns_[a].cut_order > columns_[b].cut_order; });
-  for (const std::size_t i : order) {
-    if (total <= terminal.width || columns_[i].cut_order == 0) {
-      break;
+  // First what is wider than wide, whichever column it is, then the columns in their order.
+  for (const bool wide_only : {true, false}) {
+    for (const std::size_t i : order) {
+      const std::size_t total = std::accumulate(result.begin(), result.end(), kGap * (columns_.size() - 1));
+      if (total <= terminal.width || columns_[i].cut_order == 0) {
+        break;
+      }
+      const std::size_t least = std::max(columns_[i].min_width, display_width(columns_[i].title));
+      const std::size_t floor = wide_only ? std::max(least, kWideColumn) : least;
+      result[i] -= std::min(total - terminal.width, result[i] > floor ? result[i] - floor : 0);
     }
-    const std::size_t floor = std::max(columns_[i].min_width, display_width(columns_[i].title));
-    const std::size_t cut = std::min(total - terminal.width, result[i] > floor ? result[i] - floor : 0);
-    result[i] -= cut;
-    total -= cut;
   }
   return result;
 }
@@ -67,7 +75,7 @@ std::string Table::render(const Terminal& terminal) const {
   const std::vector<std::size_t> width = widths(terminal);
   std::string out;
   const auto put = [&](std::size_t i, const std::string& text, Colour colour) {
-    const std::string shown = truncate(text, width[i]);
+    const std::string shown = terminal.tty ? truncate(text, width[i]) : text;
     out += i == 0 ? std::string{} : std::string(kGap, ' ');
     out += padded(terminal.paint(colour, shown), display_width(shown), width[i], columns_[i].right);
   };

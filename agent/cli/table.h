@@ -1,4 +1,6 @@
-// Tables for people: columns as wide as their widest cell, and on a terminal no wider together than the terminal.
+// Tables for people: columns as wide as their widest cell, and on a terminal no wider together than the terminal. A few
+// very long cells do not blow up the rest: past kWideColumn a column takes no more room than it can have (terminal), or
+// is not filled up with blanks (elsewhere).
 #pragma once
 
 #include <cstddef>
@@ -8,6 +10,8 @@
 #include "agent/cli/terminal.h"
 
 namespace limpet::cli {
+
+inline constexpr std::size_t kWideColumn = 40;
 
 struct Column {
   std::string title;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 
@@ -75,10 +76,13 @@ std::string Terminal::paint(Colour paint_colour, std::string_view text) const {
 }
 
 Colour colour_of_state(std::string_view state) {
-  if (state == "registered") {
+  constexpr std::array kGood = {"registered", "healthy", "repaired", "session_connected", "storage_recovered"};
+  constexpr std::array kBad = {"conflict",      "blocked", "unhealthy",   "session_expired", "storage_failed",
+                               "process_ended", "expired", "ttl_expired", "auth_failed",     "connection_closed"};
+  if (std::find(kGood.begin(), kGood.end(), state) != kGood.end()) {
     return Colour::green;
   }
-  if (state == "conflict" || state == "blocked" || state == "unhealthy") {
+  if (std::find(kBad.begin(), kBad.end(), state) != kBad.end()) {
     return Colour::red;
   }
   return state == "maintenance" ? Colour::dim : Colour::yellow;
@@ -96,6 +100,7 @@ void Console::note(std::string_view message) {
 bool Console::flush() {
   const int error_number = write_all(STDOUT_FILENO, out_);
   out_.clear();
+  reader_gone_ = reader_gone_ || error_number == EPIPE;
   return error_number == 0 || error_number == EPIPE;
 }
 

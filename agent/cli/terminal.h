@@ -22,7 +22,7 @@ struct Terminal {
   std::string paint(Colour colour, std::string_view text) const;
 };
 
-// The colour of a registration's state.
+// The colour of a registration's state, or of what an event of the history says.
 Colour colour_of_state(std::string_view state);
 
 // Standard output, gathered and written at the end, and standard error, written at once.
@@ -37,9 +37,12 @@ class Console {
   // Writes what out() gathered. False where it cannot be written; a reader that has gone away (`limpet list | head -1`)
   // had what it wanted, so that is no failure. Blocks.
   [[nodiscard]] bool flush();
+  // Whether flush() found that nobody reads any more.
+  bool reader_gone() const { return reader_gone_; }
 
  private:
   std::string out_;
+  bool reader_gone_ = false;
 };
 
 }  // namespace limpet::cli

@@ -111,7 +111,7 @@ std::string explain_permission(const std::string& path) {
     return fmt::format(
         "permission denied: {} belongs to group root (mode {}), and {} is not in it.\n"
         "limpetd found no group `limpet` when it started. Make one, restart limpetd, and add yourself:\n"
-        "  sudo groupadd --system limpet && sudo systemctl restart limpetd && "
+        "  sudo groupadd --system limpet && sudo systemctl restart limpet && "
         "sudo usermod -aG limpet {}\nthen log in again; or use sudo.",
         what, mode, user, user);
   }
@@ -137,7 +137,7 @@ std::string explain_connect_failure(int error_number, const std::string& path, c
     case ENOTDIR:
       return fmt::format(
           "no such socket: {}. Is limpetd running?\n"
-          "`systemctl status limpetd` tells; an agent with another socket is named by --socket PATH or "
+          "`systemctl status limpet` tells; an agent with another socket is named by --socket PATH or "
           "LIMPET_SOCKET.",
           named);
     case ECONNREFUSED:
@@ -146,7 +146,7 @@ std::string explain_connect_failure(int error_number, const std::string& path, c
       }
       return fmt::format(
           "nobody listens on {}: the socket file is left over from an agent that is gone.\n"
-          "Start it: sudo systemctl start limpetd. What it accepted is on disk, and it takes that up.",
+          "Start it: sudo systemctl start limpet. What it accepted is on disk, and it takes that up.",
           named);
     case EACCES:
     case EPERM:
@@ -154,7 +154,7 @@ std::string explain_connect_failure(int error_number, const std::string& path, c
     case EAGAIN:
       return fmt::format(
           "limpetd does not take the connection on {}: it is overloaded, or hangs.\n"
-          "See `journalctl -u limpetd`.",
+          "See `journalctl -u limpet`.",
           named);
     case ENAMETOOLONG:
       return fmt::format("the socket's path is longer than a unix socket's may be (107 bytes): {}", named);

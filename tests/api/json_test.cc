@@ -47,7 +47,7 @@ TEST(Registration, DataIsTakenAsItIs) {
 }
 
 TEST(Registration, RawWithoutDataIsEmpty) {
-  const auto request = accepted(R"({"format":"raw","port":80})");
+  const auto request = accepted(R"({"format":"raw"})");
   EXPECT_EQ(request.format, Format::raw);
   EXPECT_EQ(request.data, "");
 }
@@ -117,7 +117,10 @@ const BadBody kBadBodies[] = {
     {R"({"metadata":{"a":1}})", ProblemKind::invalid, "/metadata/a"},
     {R"({"metadata":{"a/b~c":null}})", ProblemKind::invalid, "/metadata/a~1b~0c"},
     {R"({"format":"xml"})", ProblemKind::invalid, "/format"},
-    {R"({"format":"curator"})", ProblemKind::invalid, "/format"},
+    {R"({"format":"raw","port":80})", ProblemKind::invalid, "/port"},
+    {R"({"data":"x","address":"a"})", ProblemKind::invalid, "/address"},
+    {R"({"data_base64":"","metadata":{}})", ProblemKind::invalid, "/metadata"},
+    {R"({"format":"curator","address":"a","port":1,"data":"x"})", ProblemKind::invalid, "/format"},
     {R"({"format":1})", ProblemKind::invalid, "/format"},
     {R"({"format":"json","data":"x"})", ProblemKind::invalid, "/format"},
     {R"({"data":"x","data_base64":"eA=="})", ProblemKind::invalid, "/data_base64"},
@@ -137,7 +140,7 @@ INSTANTIATE_TEST_SUITE_P(All, BadRegistration, ::testing::ValuesIn(kBadBodies));
 TEST(Registration, SaysWhatWasMeant) {
   EXPECT_NE(refused(R"({"adress":"x"})").detail.find("did you mean address?"), std::string::npos);
   EXPECT_NE(refused(R"({"ttl":"30s"})").detail.find("not supported by this version"), std::string::npos);
-  EXPECT_NE(refused(R"({"format":"nerve"})").detail.find("not supported by this version"), std::string::npos);
+  EXPECT_NE(refused(R"({"format":"consul"})").detail.find("serverset"), std::string::npos);
 }
 
 TEST(Registration, TellsAllThatIsWrongUpToABound) {

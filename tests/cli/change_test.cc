@@ -1,5 +1,6 @@
 // register, deregister, leave, wait: what is asked, what is said, and the exit status.
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 
@@ -22,6 +23,34 @@ TEST_F(Cli, RegisterSendsItsOptions) {
                      R"("format":"json","path":"/dubbo/web"})");
   EXPECT_TRUE(has(server.seen()[0].headers, "content-type: application/json"));
   EXPECT_EQ(outcome.out, "web/i-1 is accepted: change 17 is on disk and goes to ZooKeeper by itself\n");
+}
+
+TEST_F(Cli, RegisterBoundToSomething) {
+  for (int i = 0; i < 5; ++i) {
+    server.answer(202, "{}");
+  }
+  EXPECT_EQ(run({"register", "web", "i-1", "--ttl", "30s", "--expires", "10m"}).exit, 0);
+  EXPECT_EQ(body(0), R"({"ttl":"30s","expires":"10m"})");
+  EXPECT_EQ(run({"register", "web", "i-1", "--pid", "4321"}).exit, 0);
+  EXPECT_EQ(body(1), R"({"bind":"process","pid":4321})");
+  EXPECT_EQ(run({"register", "web", "i-1", "--bind", "process", "--pid", "4321"}).exit, 0);
+  EXPECT_EQ(body(2), R"({"bind":"process","pid":4321})");
+  EXPECT_EQ(run({"register", "web", "i-1", "--bind", "process"}).exit, 0);
+  EXPECT_EQ(body(3), R"({"bind":"process","pid":)" + std::to_string(::getpid()) + "}") << "the one that calls limpet";
+  EXPECT_EQ(run({"register", "web", "i-1", "--bind", "none"}).exit, 0);
+  EXPECT_EQ(body(4), R"({"bind":"none"})");
+}
+
+TEST_F(Cli, Heartbeat) {
+  server.answer(200, R"({"id":"web/i-1","ttl":"30s"})");
+  EXPECT_EQ(run({"heartbeat", "web", "i-1"}).out, "web/i-1 is renewed for 30s\n");
+  EXPECT_EQ(asked(0), "POST /v1/registrations/web/i-1/heartbeat");
+  server.answer(200, R"({"id":"web/i-1","ttl":null})");
+  EXPECT_TRUE(has(run({"heartbeat", "web", "i-1"}).out, "has no ttl"));
+  server.answer(404, R"({"detail":"there is no web/i-1","code":"not_found"})");
+  const Outcome outcome = run({"heartbeat", "web", "i-1"});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_EQ(outcome.err, "limpet: cannot renew web/i-1: there is no web/i-1 (not_found)\n");
 }
 
 TEST_F(Cli, RegisterSaysWhyItIsPending) {
@@ -135,7 +164,14 @@ TEST_F(Cli, RefusalAsJson) {
   const Outcome outcome = run({"--json", "register", "web", "i-1"});
   EXPECT_EQ(outcome.exit, 1);
   EXPECT_EQ(outcome.out, kProblem + "\n");
-  EXPECT_TRUE(has(outcome.err, "port is out of range"));
+  EXPECT_EQ(outcome.err, "");
+}
+
+TEST_F(Cli, RefusalThatIsNoJsonAsJson) {
+  server.answer(502, "<html>");
+  const Outcome outcome = run({"--json", "deregister", "web", "i-1"});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_TRUE(has(nlohmann::json::parse(outcome.out)["detail"], "the agent answered 502: <html>"));
 }
 
 TEST_F(Cli, RefusalThatMayPass) {

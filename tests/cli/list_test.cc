@@ -74,6 +74,21 @@ TEST_F(Cli, JsonOfSeveralPagesIsOneAnswer) {
   EXPECT_EQ(run({"--json", "list"}).out, page(R"({"id":"a/1","z":1},{"id":"a/2","b":2})") + "\n");
 }
 
+TEST_F(Cli, OneVeryLongNameDoesNotPadTheOthers) {
+  const std::string name(250, 'x');
+  server.answer(200, page(three() + "," + registration(name, "registered")));
+  std::string out = run({"list"}).out;
+  EXPECT_TRUE(has(out, "web/i-1" + std::string(33, ' ') + "  registered  3m ago"));
+  EXPECT_TRUE(has(out, "web/" + name + "  registered  3m ago    /services/web/" + name + "\n")) << "nothing is cut";
+  server.answer(200, page(three() + "," + registration(name, "registered")));
+  Setting setting;
+  setting.tty_width = 150;
+  setting.environment = {"NO_COLOR=1"};
+  out = run({"list"}, setting).out;
+  EXPECT_TRUE(has(out, "foreign_owner: session 0x2 owns the path\n")) << "no column suffers for another's long cell";
+  EXPECT_TRUE(has(out, "xxx…  registered  3m ago    /services/web/xxx"));
+}
+
 TEST_F(Cli, TerminalCutsWhatIsTooLong) {
   server.answer(200, page(three()));
   Setting setting;

@@ -17,8 +17,8 @@ namespace {
 class Reach : public ::testing::Test {
  protected:
   Reach() : socket(directory.path() + "/limpet.sock") {}
-  Outcome list(Setting setting = {}, const std::string& more = "--json") {
-    return run_limpet({"--socket", socket, more, "list", "--answer-timeout", "20ms"}, setting);
+  Outcome list(Setting setting = {}) {
+    return run_limpet({"--socket", socket, "list", "--answer-timeout", "20ms"}, setting);
   }
   TemporaryDirectory directory;
   std::string socket;
@@ -29,6 +29,18 @@ TEST_F(Reach, NoSuchSocket) {
   EXPECT_EQ(outcome.exit, 3);
   EXPECT_EQ(outcome.out, "");
   EXPECT_TRUE(has(outcome.err, "limpet: no such socket: " + socket + " (from --socket). Is limpetd running?"));
+}
+
+TEST_F(Reach, AsJson) {
+  for (const std::string verb : {"list", "status", "leave", "history", "events", "reload"}) {
+    const Outcome outcome = run_limpet({"--socket", socket, "--json", verb});
+    EXPECT_EQ(outcome.exit, 3);
+    EXPECT_EQ(outcome.err, "");
+    const auto problem = nlohmann::json::parse(outcome.out, nullptr, false);
+    ASSERT_TRUE(problem.is_object()) << outcome.out;
+    EXPECT_EQ(problem["code"], "unreachable");
+    EXPECT_TRUE(has(problem["detail"], "no such socket: " + socket));
+  }
 }
 
 TEST_F(Reach, EnvironmentNamesTheSocketAndTheOptionWins) {
@@ -161,7 +173,7 @@ TEST_F(Cli, CutConnectionLeavesTheOutcomeOpen) {
 
 TEST_F(Cli, AnswerThatBreaksOffIsNoAnswer) {
   server.send_raw("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{\"registrations\"");
-  const Outcome outcome = run({"list", "--json"});
+  const Outcome outcome = run({"list"});
   EXPECT_EQ(outcome.exit, 3);
   EXPECT_EQ(outcome.out, "");
 }

@@ -155,11 +155,33 @@ TEST_F(StatusText, NamesThatCannotBeHadAreLeftOut) {
   EXPECT_TRUE(has(in_one_line(outcome.out), "which: limpet list --state conflict"));
 }
 
-TEST_F(StatusText, WithdrawnOnes) {
-  const std::string out = status({kConnected, R"("total":3,"registered":1,"unhealthy":1,"maintenance":1)"});
-  EXPECT_TRUE(has(out, "Connected; 2 registrations withdrawn for now, all others are in ZooKeeper."));
-  EXPECT_TRUE(has(out, "Unhealthy 1 withdrawn while a check fails"));
-  EXPECT_TRUE(has(out, "Maintenance 1 withdrawn by hand"));
+TEST_F(StatusText, UnhealthyAndInMaintenance) {
+  server.answer(200, Status{kConnected, R"("total":3,"registered":1,"unhealthy":1,"maintenance":1)"}.json());
+  server.answer(200, R"({"registrations":[)" +
+                         registration("i-1", "unhealthy", reason("check_failed", "tcp 127.0.0.1:80: refused")) +
+                         R"(],"next":null})");
+  server.answer(200, R"({"registrations":[{"id":"web/i-2","service":"web","instance":"i-2","state":"maintenance",)"
+                     R"("reason":null,"maintenance":{"reason":"new disk","since":null}}],"next":null})");
+  const std::string out = in_one_line(run({"status"}).out);
+  EXPECT_EQ(asked(1), "GET /v1/registrations?limit=3&state=unhealthy");
+  EXPECT_EQ(asked(2), "GET /v1/registrations?limit=3&state=maintenance");
+  EXPECT_TRUE(has(out,
+                  "Connected; 1 registration withdrawn because its check fails. All others are in ZooKeeper, or in "
+                  "maintenance."));
+  EXPECT_TRUE(has(out,
+                  "Unhealthy 1: withdrawn while a check fails; back by itself when it passes web/i-1 check_failed: tcp "
+                  "127.0.0.1:80: refused (limpet show web i-1)"));
+  EXPECT_TRUE(has(out, "Maintenance 1: withdrawn by hand until that is ended web/i-2 new disk (limpet show web i-2)"));
+}
+
+TEST_F(StatusText, WholeHostInMaintenance) {
+  std::string json = Status{kConnected, R"("total":3,"maintenance":3)"}.json();
+  json.insert(1, R"("maintenance":{"reason":"kernel upgrade","since":")" + seconds_ago(130) + R"("},)");
+  server.answer(200, json);
+  const std::string out = in_one_line(run({"status"}).out);
+  EXPECT_EQ(server.seen().size(), 1u);
+  EXPECT_TRUE(has(out, "This host is in maintenance: everything that it has registered is withdrawn"));
+  EXPECT_TRUE(has(out, "Maintenance of the whole host, since 2m ago: kernel upgrade; ended by"));
 }
 
 TEST_F(StatusText, StorageFailed) {

@@ -35,6 +35,16 @@ INSTANTIATE_TEST_SUITE_P(
         WrongUsage{"MetadataWithoutValue", {"register", "web", "i-1", "--metadata", "zone"}, "'zone' is not KEY=VALUE"},
         WrongUsage{"AddressNotText", {"register", "web", "i-1", "--address", "\xff"}, "not valid UTF-8"},
         WrongUsage{"DataTwice", {"register", "web", "i-1", "--data", "a", "--data-file", "b"}, "--data"},
+        WrongUsage{"EmptySocket", {"--socket", "", "list"}, "--socket: must not be empty"},
+        WrongUsage{"EmptySocketAfterEquals", {"list", "--socket="}, "--socket: must not be empty"},
+        WrongUsage{"TtlWithoutUnit", {"register", "web", "i-1", "--ttl", "30"}, "'30' is no duration"},
+        WrongUsage{"PidZero", {"register", "web", "i-1", "--pid", "0"}, "'0' is no process id"},
+        WrongUsage{"BindUnknown", {"register", "web", "i-1", "--bind", "connection"}, "--bind"},
+        WrongUsage{"PidWithoutBinding", {"register", "web", "i-1", "--bind", "none", "--pid", "1"}, "--pid"},
+        WrongUsage{"MaintenanceNeitherOnNorOff", {"maintenance", "web", "i-1"}, "web"},
+        WrongUsage{"MaintenanceOfHalfAName", {"maintenance", "on", "web"}, "INSTANCE is required"},
+        WrongUsage{"ReasonForTheEnd", {"maintenance", "off", "--reason", "x"}, "--reason"},
+        WrongUsage{"SinceIsANumber", {"events", "--since", "yesterday"}, "'yesterday' is no number"},
         WrongUsage{"LimitZero", {"list", "--limit", "0"}, "--limit"}),
     [](const auto& instance) { return std::string(instance.param.name); });
 
@@ -42,15 +52,33 @@ TEST(UsageHelp, TellsANewcomerWhatThereIs) {
   const Outcome outcome = run_limpet({"--help"});
   EXPECT_EQ(outcome.exit, 0);
   EXPECT_EQ(outcome.err, "");
-  for (const char* word : {"Usage: limpet", "register ", "deregister ", "list ", "show ", "status ", "queue ", "wait ",
-                           "leave ", "--socket", "LIMPET_SOCKET", "/run/limpet/limpet.sock", "--json",
-                           "Examples:", "Exit status: 0 done, 1 refused"}) {
+  for (const char* word : {"Usage: limpet",
+                           "register ",
+                           "deregister ",
+                           "list ",
+                           "show ",
+                           "status ",
+                           "queue ",
+                           "wait ",
+                           "leave ",
+                           "heartbeat ",
+                           "history ",
+                           "events ",
+                           "maintenance ",
+                           "reload ",
+                           "--socket",
+                           "LIMPET_SOCKET",
+                           "/run/limpet/limpet.sock",
+                           "--json",
+                           "Examples:",
+                           "Exit status: 0 done, 1 refused"}) {
     EXPECT_TRUE(has(outcome.out, word));
   }
 }
 
 TEST(UsageHelp, EachCommandHasItsOwn) {
-  for (const char* verb : {"register", "deregister", "list", "show", "status", "queue", "wait", "leave"}) {
+  for (const char* verb : {"register", "deregister", "list", "show", "status", "queue", "wait", "leave", "heartbeat",
+                           "history", "events", "maintenance", "reload"}) {
     const Outcome outcome = run_limpet({verb, "--help"});
     EXPECT_EQ(outcome.exit, 0);
     EXPECT_TRUE(has(outcome.out, std::string("Usage: limpet ") + verb));

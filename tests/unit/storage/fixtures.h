@@ -47,7 +47,7 @@ inline Registration sample_registration(std::uint64_t seq) {
   Registration registration;
   registration.id = sample_id(seq);
   registration.path = "/services/" + registration.id.str();
-  registration.format = seq % 2 == 0 ? Format::raw : Format::json;
+  registration.format = static_cast<Format>(1 + seq % 6);
   registration.data = std::string(20 + seq % 50, static_cast<char>('a' + seq % 26));
   registration.owner = {1000, static_cast<std::int32_t>(seq % 30000)};
   registration.seq = Seq{seq};

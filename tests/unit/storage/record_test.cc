@@ -187,7 +187,7 @@ TEST(Record, LaterFieldIsRefusedUnlessItMayBeIgnored) {
 
 TEST(Record, LaterDataFormatIsRefused) {
   Registration registration = sample_registration(1);
-  registration.format = static_cast<Format>(3);
+  registration.format = static_cast<Format>(7);
   EXPECT_EQ(decode_registration(encode(registration)).status().code(), Errc::newer_format);
 }
 
