@@ -24,11 +24,11 @@ bool has_control(std::string_view text) {
   return false;
 }
 
-Problem too_large_data(const std::string& pointer, std::size_t bytes) {
+Problem too_large_data(const std::string& pointer, std::size_t bytes, std::size_t max_bytes) {
   Problem problem;
   problem.kind = ProblemKind::too_large;
   problem.detail = "The znode's data would have " + std::to_string(bytes) + " bytes; at most " +
-                   std::to_string(kMaxDataBytes) + " are allowed.";
+                   std::to_string(max_bytes) + " are allowed.";
   problem.errors.push_back({pointer, problem.detail});
   return problem;
 }
@@ -51,12 +51,13 @@ bool RegistrationReader::field(std::string_view key, const JsonValue& value) {
   } else if (key == "path") {
     read_path(value);
   } else {
-    return false;
+    return lifetime_.field(key, value);
   }
   return true;
 }
 
 Parsed<core::RegisterRequest> RegistrationReader::finish(const RegistrationId& id) {
+  Lifetime lifetime = lifetime_.finish();
   if (data_ && data_base64_) {
     errors_.add(at("data_base64"), "must not be given together with data");
   }
@@ -68,10 +69,12 @@ Parsed<core::RegisterRequest> RegistrationReader::finish(const RegistrationId& i
   if (!errors_.empty()) {
     return std::move(errors_).problem();
   }
+  const std::string data_pointer = has_data ? at(data_ ? "data" : "data_base64") : pointer_;
   core::RegisterRequest request = make_request(format, id);
+  request.lifetime = std::move(lifetime);
   const std::size_t bytes = request.data.size() + (request.time_at ? kTimeBytes : 0);
-  if (bytes > kMaxDataBytes) {
-    return too_large_data(has_data ? at(data_ ? "data" : "data_base64") : pointer_, bytes);
+  if (bytes > max_data_bytes_) {
+    return too_large_data(data_pointer, bytes, max_data_bytes_);
   }
   return request;
 }
