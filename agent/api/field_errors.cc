@@ -1,16 +1,11 @@
 #include "agent/api/field_errors.h"
 
-#include <algorithm>
-#include <array>
 #include <cassert>
 
 namespace limpet::api {
 namespace {
 
 constexpr std::size_t kMaxErrors = 16;  // told at once; the rest is found when these are mended
-
-// Fields that the interface describes but this version cannot do yet.
-constexpr std::array<std::string_view, 5> kPlannedFields = {"ttl", "bind", "pid", "checks", "expires"};
 
 std::string_view kind_name(JsonKind kind) {
   switch (kind) {
@@ -60,9 +55,7 @@ void FieldErrors::wrong_type(std::string pointer, std::string_view expected, Jso
 
 void FieldErrors::add_unknown(const std::string& parent, std::string_view key, std::string_view nearest) {
   std::string detail = "is not a field of this object";
-  if (std::find(kPlannedFields.begin(), kPlannedFields.end(), key) != kPlannedFields.end()) {
-    detail = "is not supported by this version";
-  } else if (!nearest.empty()) {
+  if (!nearest.empty()) {
     detail += "; did you mean " + std::string(nearest) + "?";
   }
   add(child_pointer(parent, key), std::move(detail));

@@ -41,6 +41,29 @@ Problem make_problem(ProblemKind kind, std::string detail) {
   return problem;
 }
 
+Parsed<RegistrationId> read_id(const Call& call) {
+  const auto segments = call.target.segments();
+  const std::string_view service = segments[2];
+  const std::string_view instance = segments[3];
+  if (const auto error = name_error(service)) {
+    return make_problem(ProblemKind::invalid, "The service's name " + *error + ".");
+  }
+  if (const auto error = name_error(instance)) {
+    return make_problem(ProblemKind::invalid, "The instance's name " + *error + ".");
+  }
+  return RegistrationId{std::string(service), std::string(instance)};
+}
+
+Problem no_registration(const RegistrationId& id) {
+  return make_problem(ProblemKind::not_found, "There is no registration " + id.str() + " on this host.");
+}
+
+std::optional<Problem> query_refusal(const Call& call) {
+  auto query = Query::parse(call.target.query(), {});
+  auto* problem = std::get_if<Problem>(&query);
+  return problem == nullptr ? std::nullopt : std::optional(std::move(*problem));
+}
+
 Parsed<Wait> read_wait(const Call& call) {
   if (call.target.query().empty()) {
     return Wait();

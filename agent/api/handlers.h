@@ -8,6 +8,7 @@
 #include <memory>
 
 #include "agent/api/http_message.h"
+#include "agent/api/json.h"
 #include "agent/api/service.h"
 #include "agent/api/target.h"
 
@@ -15,6 +16,7 @@ namespace limpet::api {
 
 struct Call {
   Service& service;
+  const BodyLimits& limits;
   const Request& request;
   const Target& target;
   const std::shared_ptr<Exchange>& exchange;
@@ -25,6 +27,20 @@ void put_registration(const Call& call);
 void get_registration(const Call& call);
 void delete_registration(const Call& call);
 void list_registrations(const Call& call);
+
+// ---- handlers_lifetime.cc
+void post_heartbeat(const Call& call);
+void put_maintenance(const Call& call);
+void delete_maintenance(const Call& call);
+void put_host_maintenance(const Call& call);
+void delete_host_maintenance(const Call& call);
+
+// Puts the process that is meant in the place of each pid that a change is to be bound to. What stands against it:
+// with `batch`, names the operation at fault.
+std::optional<Problem> resolve_processes(const Call& call, std::vector<core::ChangeRequest>& changes, bool batch);
+
+// ---- handlers_history.cc
+void get_history(const Call& call);
 
 // ---- handlers_agent.cc
 void post_batch(const Call& call);
@@ -41,6 +57,13 @@ using Wait = std::optional<std::chrono::milliseconds>;  // as ?wait= says
 void refuse(Exchange& exchange, const Problem& problem);
 
 Problem make_problem(ProblemKind kind, std::string detail);
+
+// The registration that the path names: /v1/registrations/{service}/{instance}….
+Parsed<RegistrationId> read_id(const Call& call);
+Problem no_registration(const RegistrationId& id);
+
+// What stands against a query where nothing is to be asked.
+std::optional<Problem> query_refusal(const Call& call);
 
 // The query where `wait` is all that it may hold.
 Parsed<Wait> read_wait(const Call& call);

@@ -2,7 +2,6 @@
 #include <limits>
 
 #include "agent/api/handlers.h"
-#include "agent/api/json.h"
 #include "agent/api/json_writer.h"
 #include "agent/api/names.h"
 
@@ -84,13 +83,16 @@ void post_batch(const Call& call) {
   if (const auto problem = change_refusal(call)) {
     return refuse(*call.exchange, *problem);
   }
-  auto parsed = parse_batch(call.request.body);
+  auto parsed = parse_batch(call.request.body, call.limits);
   if (const auto* problem = std::get_if<Problem>(&parsed)) {
     return refuse(*call.exchange, *problem);
   }
   auto& requests = std::get<std::vector<core::ChangeRequest>>(parsed);
   if (requests.empty()) {
     return answer_changes(call.service, call.exchange, {}, 200);
+  }
+  if (const auto problem = resolve_processes(call, requests, true)) {
+    return refuse(*call.exchange, *problem);
   }
   call.service.submit(call.request.caller, std::move(requests), answer_when_done(call, std::get<Wait>(wait), true));
 }
@@ -110,8 +112,7 @@ void post_leave(const Call& call) {
 }
 
 void get_status(const Call& call) {
-  const auto query = Query::parse(call.target.query(), {});
-  if (const auto* problem = std::get_if<Problem>(&query)) {
+  if (const auto problem = query_refusal(call)) {
     return refuse(*call.exchange, *problem);
   }
   render_status(call.exchange->response().body, call.service.core().status(call.service.now()),
@@ -145,8 +146,7 @@ void get_queue(const Call& call) {
 }
 
 void get_healthz(const Call& call) {
-  const auto query = Query::parse(call.target.query(), {});
-  if (const auto* problem = std::get_if<Problem>(&query)) {
+  if (const auto problem = query_refusal(call)) {
     return refuse(*call.exchange, *problem);
   }
   call.exchange->response().body = R"({"status":"ok"})";
@@ -154,8 +154,7 @@ void get_healthz(const Call& call) {
 }
 
 void get_readyz(const Call& call) {
-  const auto query = Query::parse(call.target.query(), {});
-  if (const auto* problem = std::get_if<Problem>(&query)) {
+  if (const auto problem = query_refusal(call)) {
     return refuse(*call.exchange, *problem);
   }
   if (!call.service.accepting()) {

@@ -3,30 +3,12 @@
 #include <cassert>
 
 #include "agent/api/handlers.h"
-#include "agent/api/json.h"
 #include "agent/api/names.h"
 
 namespace limpet::api {
 namespace {
 
 using WeakExchange = std::weak_ptr<Exchange>;
-
-Parsed<RegistrationId> read_id(const Call& call) {
-  const auto segments = call.target.segments();
-  const std::string_view service = segments[2];
-  const std::string_view instance = segments[3];
-  if (const auto error = name_error(service)) {
-    return make_problem(ProblemKind::invalid, "The service's name " + *error + ".");
-  }
-  if (const auto error = name_error(instance)) {
-    return make_problem(ProblemKind::invalid, "The instance's name " + *error + ".");
-  }
-  return RegistrationId{std::string(service), std::string(instance)};
-}
-
-Problem no_registration(const RegistrationId& id) {
-  return make_problem(ProblemKind::not_found, "There is no registration " + id.str() + " on this host.");
-}
 
 // What one call is about, from its start to its answer.
 struct Change {
@@ -76,6 +58,9 @@ using Answer = void (*)(const Change&, Seq, bool);
 void submit_one(const Call& call, Change change, core::ChangeRequest request, Answer answer) {
   std::vector<core::ChangeRequest> requests;
   requests.push_back(std::move(request));
+  if (const auto problem = resolve_processes(call, requests, false)) {
+    return refuse(*call.exchange, *problem);
+  }
   auto done = [change = std::move(change), answer](Service::ChangeResult result) {
     if (const auto* problem = std::get_if<core::Problem>(&result)) {
       if (const auto exchange = change.exchange.lock()) {
@@ -166,7 +151,7 @@ void put_registration(const Call& call) {
   if (const auto problem = change_refusal(call)) {
     return refuse(*call.exchange, *problem);
   }
-  auto request = parse_registration(std::get<RegistrationId>(id), call.request.body);
+  auto request = parse_registration(std::get<RegistrationId>(id), call.request.body, call.limits);
   if (const auto* problem = std::get_if<Problem>(&request)) {
     return refuse(*call.exchange, *problem);
   }

@@ -16,8 +16,11 @@
 
 namespace limpet::api {
 
-inline constexpr std::size_t kMaxDataBytes = 1'000'000;
 inline constexpr std::size_t kMaxBatchOperations = 10'000;
+
+struct BodyLimits {
+  std::size_t max_data_bytes = 1'000'000;  // of one znode
+};
 
 // ---- Requests
 
@@ -26,11 +29,16 @@ inline constexpr std::size_t kMaxBatchOperations = 10'000;
 // The znode's bytes: with format "raw" (the default where data is given) those of `data` or `data_base64`, or none; the
 // fields address, port and metadata are then of no effect. With "json" (the default otherwise) an object of service,
 // instance and what is given of address, port and metadata, in this order.
-Parsed<core::RegisterRequest> parse_registration(const RegistrationId& id, std::string_view body);
+Parsed<core::RegisterRequest> parse_registration(const RegistrationId& id, std::string_view body,
+                                                 const BodyLimits& limits = {});
 
 // {"operations":[{"op":"register","service":…,"instance":…,…},{"op":"deregister",…}]}, up to kMaxBatchOperations. A
 // refusal of one operation names its index, and its fields by their pointer into the whole body.
-Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body);
+Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body, const BodyLimits& limits = {});
+
+// {"reason":"…"}, or no bytes at all: the reason, at most kMaxReasonBytes; empty where none is given.
+inline constexpr std::size_t kMaxReasonBytes = 1'000;
+Parsed<std::string> parse_maintenance(std::string_view body);
 
 // A body of which nothing is expected: no bytes, or {}.
 std::optional<Problem> parse_empty(std::string_view body);
@@ -57,6 +65,12 @@ class RegistrationListWriter {
 
 // {"operations":[…],"next":seq or null}
 void render_queue(std::string& out, const std::vector<core::QueuedOperation>& operations, bool more);
+
+// {"maintenance":{"enabled","reason","since"}}: of the whole host.
+void render_host_maintenance(std::string& out, const std::optional<Hold>& hold);
+
+// One entry of the history: {"event","seq","time","id","service","instance","what","why","who","zxid"}.
+void render_history_entry(std::string& out, const HistoryEntry& entry);
 
 void render_status(std::string& out, const core::StatusView& status, const ProcessInfo& process);
 

@@ -48,7 +48,8 @@ void read_name(const JsonValue* value, const std::string& pointer, FieldErrors& 
   name = value->text();
 }
 
-Parsed<core::ChangeRequest> read_operation(const JsonValue& object, const std::string& pointer) {
+Parsed<core::ChangeRequest> read_operation(const JsonValue& object, const std::string& pointer,
+                                           const BodyLimits& limits) {
   FieldErrors errors;
   if (object.kind() != JsonKind::object) {
     errors.wrong_type(pointer, "an object", object.kind());
@@ -74,7 +75,7 @@ Parsed<core::ChangeRequest> read_operation(const JsonValue& object, const std::s
   RegistrationId id;
   read_name(service ? &*service : nullptr, pointer + "/service", errors, id.service);
   read_name(instance ? &*instance : nullptr, pointer + "/instance", errors, id.instance);
-  RegistrationReader reader(pointer, errors);
+  RegistrationReader reader(pointer, errors, limits.max_data_bytes);
   for (auto member = object.first(); member; member.next()) {
     if (std::find(kOperationFields.begin(), kOperationFields.end(), member.key()) != kOperationFields.end()) {
       continue;
@@ -97,13 +98,14 @@ Parsed<core::ChangeRequest> read_operation(const JsonValue& object, const std::s
 
 }  // namespace
 
-Parsed<core::RegisterRequest> parse_registration(const RegistrationId& id, std::string_view body) {
+Parsed<core::RegisterRequest> parse_registration(const RegistrationId& id, std::string_view body,
+                                                 const BodyLimits& limits) {
   auto document = read_object(body);
   if (auto* problem = std::get_if<Problem>(&document)) {
     return std::move(*problem);
   }
   FieldErrors errors;
-  RegistrationReader reader("", errors);
+  RegistrationReader reader("", errors, limits.max_data_bytes);
   for (auto member = std::get<JsonDocument>(document).root().first(); member; member.next()) {
     if (!reader.field(member.key(), member.value())) {
       errors.unknown_field("", member.key(), kRegistrationFields);
@@ -112,7 +114,7 @@ Parsed<core::RegisterRequest> parse_registration(const RegistrationId& id, std::
   return reader.finish(id);
 }
 
-Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body) {
+Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body, const BodyLimits& limits) {
   auto document = read_object(body);
   if (auto* problem = std::get_if<Problem>(&document)) {
     return std::move(*problem);
@@ -142,7 +144,7 @@ Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body) {
       errors.add("/operations", "has more than " + std::to_string(kMaxBatchOperations) + " operations");
       return std::move(errors).problem();
     }
-    auto operation = read_operation(element.value(), "/operations/" + std::to_string(index));
+    auto operation = read_operation(element.value(), "/operations/" + std::to_string(index), limits);
     if (auto* problem = std::get_if<Problem>(&operation)) {
       problem->index = index;
       return std::move(*problem);
@@ -150,6 +152,33 @@ Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body) {
     requests.push_back(std::move(std::get<core::ChangeRequest>(operation)));
   }
   return requests;
+}
+
+Parsed<std::string> parse_maintenance(std::string_view body) {
+  auto document = read_object(body);
+  if (auto* problem = std::get_if<Problem>(&document)) {
+    return std::move(*problem);
+  }
+  constexpr std::array<std::string_view, 1> kFields = {"reason"};
+  FieldErrors errors;
+  std::string reason;
+  for (auto member = std::get<JsonDocument>(document).root().first(); member; member.next()) {
+    if (member.key() != kFields[0]) {
+      errors.unknown_field("", member.key(), kFields);
+    } else if (member.value().kind() == JsonKind::null) {
+      continue;
+    } else if (member.value().kind() != JsonKind::string) {
+      errors.wrong_type("/reason", "a string", member.value().kind());
+    } else if (member.value().text().size() > kMaxReasonBytes) {
+      errors.add("/reason", "may have " + std::to_string(kMaxReasonBytes) + " bytes at most");
+    } else {
+      reason = member.value().text();
+    }
+  }
+  if (!errors.empty()) {
+    return std::move(errors).problem();
+  }
+  return reason;
 }
 
 std::optional<Problem> parse_empty(std::string_view body) {

@@ -1,4 +1,7 @@
 // Writing of answers.
+#include <chrono>
+
+#include "agent/api/check_reader.h"
 #include "agent/api/json.h"
 #include "agent/api/json_writer.h"
 #include "agent/api/names.h"
@@ -54,6 +57,65 @@ void write_znode(JsonWriter& json, const std::optional<Outcome>& znode) {
   json.end_object();
 }
 
+void write_text_or_null(JsonWriter& json, std::string_view text) {
+  if (text.empty()) {
+    json.null();
+  } else {
+    json.string(text);
+  }
+}
+
+void write_hold(JsonWriter& json, std::string_view key, const std::optional<Hold>& hold) {
+  json.key(key);
+  if (!hold) {
+    return json.null();
+  }
+  json.begin_object();
+  json.key("reason");
+  write_text_or_null(json, hold->message);
+  json.key("since").time(hold->since);
+  json.end_object();
+}
+
+void write_duration(JsonWriter& json, std::string_view key, std::int64_t ms) {
+  json.key(key);
+  if (ms == 0) {
+    json.null();
+  } else {
+    json.string(duration_text(std::chrono::milliseconds(ms)));
+  }
+}
+
+void write_time(JsonWriter& json, std::string_view key, std::optional<WallMs> at) {
+  json.key(key);
+  if (at) {
+    json.time(*at);
+  } else {
+    json.null();
+  }
+}
+
+void write_lifetime(JsonWriter& json, const core::RegistrationView& view) {
+  const Lifetime& lifetime = view.registration.lifetime;
+  json.key("bind").string(bind_name(lifetime.bind));
+  if (lifetime.process) {
+    json.key("process").begin_object();
+    json.key("pid").number(lifetime.process->pid);
+    json.end_object();
+  }
+  write_duration(json, "ttl", lifetime.ttl_ms);
+  write_time(json, "ttl_expires_at", view.ttl_expires_at);
+  write_duration(json, "expires", lifetime.expires_ms);
+  write_time(json, "expires_at", view.expires_at);
+  if (!lifetime.checks.empty()) {
+    json.key("checks").begin_array();
+    for (const Check& check : lifetime.checks) {
+      write_check(json, check);
+    }
+    json.end_array();
+  }
+}
+
 void write_registration(JsonWriter& json, const core::RegistrationView& view) {
   const Registration& registration = view.registration;
   json.begin_object();
@@ -74,19 +136,10 @@ void write_registration(JsonWriter& json, const core::RegistrationView& view) {
   json.key("uid").number(registration.owner.uid);
   json.key("pid").number(registration.owner.pid);
   json.end_object();
-  json.key("bind").string("none");
-  json.key("ttl").null();
-  json.key("expires_at").null();
+  write_lifetime(json, view);
+  write_hold(json, "maintenance", view.maintenance);
   write_znode(json, view.znode);
   json.end_object();
-}
-
-void write_text_or_null(JsonWriter& json, std::string_view text) {
-  if (text.empty()) {
-    json.null();
-  } else {
-    json.string(text);
-  }
 }
 
 }  // namespace
@@ -153,6 +206,59 @@ void render_queue(std::string& out, const std::vector<core::QueuedOperation>& op
   json.end_object();
 }
 
+void render_host_maintenance(std::string& out, const std::optional<Hold>& hold) {
+  JsonWriter json(out);
+  json.begin_object();
+  json.key("maintenance").begin_object();
+  json.key("enabled").boolean(hold.has_value());
+  json.key("reason");
+  write_text_or_null(json, hold ? std::string_view(hold->message) : std::string_view());
+  write_time(json, "since", hold ? std::optional(hold->since) : std::nullopt);
+  json.end_object();
+  json.end_object();
+}
+
+void render_history_entry(std::string& out, const HistoryEntry& entry) {
+  JsonWriter json(out);
+  json.begin_object();
+  json.key("event").number(entry.event);
+  json.key("seq");
+  if (entry.seq.value != 0) {
+    json.number(entry.seq.value);
+  } else {
+    json.null();
+  }
+  json.key("time").time(entry.time);
+  if (entry.id) {
+    write_id(json, *entry.id);
+  } else {
+    json.key("id").null();
+    json.key("service").null();
+    json.key("instance").null();
+  }
+  json.key("what").string(happening_name(entry.what));
+  json.key("why");
+  write_text_or_null(json, entry.why);
+  json.key("who");
+  if (entry.who) {
+    json.begin_object();
+    json.key("uid").number(entry.who->owner.uid);
+    json.key("pid").number(entry.who->owner.pid);
+    json.key("program");
+    write_text_or_null(json, entry.who->program);
+    json.end_object();
+  } else {
+    json.null();
+  }
+  json.key("zxid");
+  if (entry.zxid.value != 0) {
+    json.hex(entry.zxid.value);
+  } else {
+    json.null();
+  }
+  json.end_object();
+}
+
 void render_status(std::string& out, const core::StatusView& status, const ProcessInfo& process) {
   JsonWriter json(out);
   json.begin_object();
@@ -193,6 +299,7 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
     json.key(state_name(state)).number(status.by_state[static_cast<std::size_t>(state)]);
   }
   json.end_object();
+  write_hold(json, "maintenance", status.maintenance);
   json.key("storage").begin_object();
   json.key("healthy").boolean(status.storage_healthy);
   json.key("error");

@@ -18,6 +18,13 @@ constexpr auto kNameCharacters = [] {
   return allowed;
 }();
 
+struct DurationUnit {
+  std::string_view suffix;
+  std::uint64_t ms;
+};
+// By size; "ms" thereby before "s", which it ends in.
+constexpr DurationUnit kDurationUnits[] = {{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}};
+
 constexpr std::array<std::string_view, core::kStateCount> kStateNames = {
     "pending", "registered", "suspended", "conflict", "blocked", "unhealthy", "maintenance", "removing"};
 
@@ -75,23 +82,25 @@ std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t m
   return value;
 }
 
-std::optional<std::chrono::milliseconds> parse_duration(std::string_view text) {
-  constexpr std::uint64_t kMaxMs = 24 * 3'600'000;
-  struct Unit {
-    std::string_view suffix;
-    std::uint64_t ms;
-  };
-  // "ms" before "s", which it ends in.
-  static constexpr Unit kUnits[] = {{"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}};
-  for (const Unit& unit : kUnits) {
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text, std::chrono::milliseconds max) {
+  for (const DurationUnit& unit : kDurationUnits) {
     if (!text.ends_with(unit.suffix)) {
       continue;
     }
     text.remove_suffix(unit.suffix.size());
-    const auto count = parse_number(text, 0, kMaxMs / unit.ms);
+    const auto count = parse_number(text, 0, static_cast<std::uint64_t>(max.count()) / unit.ms);
     return count ? std::optional(std::chrono::milliseconds(*count * unit.ms)) : std::nullopt;
   }
   return std::nullopt;
+}
+
+std::string duration_text(std::chrono::milliseconds duration) {
+  const auto ms = static_cast<std::uint64_t>(duration.count());
+  const DurationUnit* largest = &kDurationUnits[0];
+  for (const DurationUnit& unit : kDurationUnits) {
+    largest = ms != 0 && ms % unit.ms == 0 ? &unit : largest;
+  }
+  return std::to_string(ms / largest->ms) + std::string(largest->suffix);
 }
 
 std::optional<RegistrationId> parse_id(std::string_view text) {
@@ -145,6 +154,8 @@ std::string_view reason_name(core::ReasonCode code) {
       return "refused";
     case core::ReasonCode::check_failed:
       return "check_failed";
+    case core::ReasonCode::maintenance:
+      return "maintenance";
     case core::ReasonCode::storage:
       return "storage";
   }
@@ -175,6 +186,89 @@ std::string_view format_name(Format format) {
       return "raw";
     case Format::json:
       return "json";
+  }
+  assert(false);
+  return "";
+}
+
+std::string_view bind_name(Bind bind) {
+  switch (bind) {
+    case Bind::none:
+      return "none";
+    case Bind::process:
+      return "process";
+    case Bind::connection:
+      return "connection";
+  }
+  assert(false);
+  return "";
+}
+
+std::string_view check_type_name(CheckType type) {
+  switch (type) {
+    case CheckType::tcp:
+      return "tcp";
+    case CheckType::http:
+      return "http";
+    case CheckType::command:
+      return "command";
+  }
+  assert(false);
+  return "";
+}
+
+std::string_view happening_name(Happening what) {
+  switch (what) {
+    case Happening::accepted:
+      return "accepted";
+    case Happening::deregistered:
+      return "deregistered";
+    case Happening::superseded:
+      return "superseded";
+    case Happening::registered:
+      return "registered";
+    case Happening::removed:
+      return "removed";
+    case Happening::conflict:
+      return "conflict";
+    case Happening::blocked:
+      return "blocked";
+    case Happening::expired:
+      return "expired";
+    case Happening::ttl_expired:
+      return "ttl_expired";
+    case Happening::process_ended:
+      return "process_ended";
+    case Happening::connection_closed:
+      return "connection_closed";
+    case Happening::unhealthy:
+      return "unhealthy";
+    case Happening::healthy:
+      return "healthy";
+    case Happening::maintenance_on:
+      return "maintenance_on";
+    case Happening::maintenance_off:
+      return "maintenance_off";
+    case Happening::repaired:
+      return "repaired";
+    case Happening::session_connected:
+      return "session_connected";
+    case Happening::session_suspended:
+      return "session_suspended";
+    case Happening::session_expired:
+      return "session_expired";
+    case Happening::storage_failed:
+      return "storage_failed";
+    case Happening::storage_recovered:
+      return "storage_recovered";
+    case Happening::agent_started:
+      return "agent_started";
+    case Happening::agent_stopped:
+      return "agent_stopped";
+    case Happening::history_gap:
+      return "history_gap";
+    case Happening::withdrawn:
+      return "withdrawn";
   }
   assert(false);
   return "";

@@ -23,8 +23,11 @@ std::optional<std::string> name_error(std::string_view name);
 // The same for a znode path: absolute, at most 2,048 bytes, each segment a name, none of it ZooKeeper's own.
 std::optional<std::string> path_error(std::string_view path);
 
-// "250ms", "10s", "5m", "24h": digits and one unit. nullopt where it is anything else or longer than 24 hours.
-std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
+// "250ms", "10s", "5m", "24h": digits and one unit. nullopt where it is anything else or longer than `max`.
+std::optional<std::chrono::milliseconds> parse_duration(std::string_view text,
+                                                        std::chrono::milliseconds max = std::chrono::hours(24));
+// The same the other way round, in the largest unit that gives a whole number. Precondition: not negative.
+std::string duration_text(std::chrono::milliseconds duration);
 
 // Decimal digits only, within [min, max].
 std::optional<std::uint64_t> parse_number(std::string_view text, std::uint64_t min, std::uint64_t max);
@@ -37,6 +40,9 @@ std::optional<core::State> parse_state(std::string_view name);
 std::string_view reason_name(core::ReasonCode code);
 std::string_view session_state_name(core::SessionState state);
 std::string_view format_name(Format format);
+std::string_view bind_name(Bind bind);
+std::string_view check_type_name(CheckType type);
+std::string_view happening_name(Happening what);
 
 // The one of `known` that `word` is a slip of, or an empty view.
 template <typename Words>

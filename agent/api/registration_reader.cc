@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "agent/api/base64.h"
-#include "agent/api/json.h"
 #include "agent/api/json_writer.h"
 #include "agent/api/names.h"
 
@@ -27,11 +26,11 @@ bool has_control(std::string_view text) {
   return false;
 }
 
-Problem too_large_data(const std::string& pointer, std::size_t bytes) {
+Problem too_large_data(const std::string& pointer, std::size_t bytes, std::size_t max_bytes) {
   Problem problem;
   problem.kind = ProblemKind::too_large;
   problem.detail = "The znode's data would have " + std::to_string(bytes) + " bytes; at most " +
-                   std::to_string(kMaxDataBytes) + " are allowed.";
+                   std::to_string(max_bytes) + " are allowed.";
   problem.errors.push_back({pointer, problem.detail});
   return problem;
 }
@@ -54,12 +53,13 @@ bool RegistrationReader::field(std::string_view key, const JsonValue& value) {
   } else if (key == "path") {
     read_path(value);
   } else {
-    return false;
+    return lifetime_.field(key, value);
   }
   return true;
 }
 
 Parsed<core::RegisterRequest> RegistrationReader::finish(const RegistrationId& id) {
+  Lifetime lifetime = lifetime_.finish();
   if (data_ && data_base64_) {
     errors_.add(at("data_base64"), "must not be given together with data");
   }
@@ -80,9 +80,11 @@ Parsed<core::RegisterRequest> RegistrationReader::finish(const RegistrationId& i
   } else if (has_data) {
     request.data = data_ ? std::move(*data_) : std::move(*data_base64_);
   }
-  if (request.data.size() > kMaxDataBytes) {
-    return too_large_data(has_data ? at(data_ ? "data" : "data_base64") : pointer_, request.data.size());
+  if (request.data.size() > max_data_bytes_) {
+    return too_large_data(has_data ? at(data_ ? "data" : "data_base64") : pointer_, request.data.size(),
+                          max_data_bytes_);
   }
+  request.lifetime = std::move(lifetime);
   return request;
 }
 

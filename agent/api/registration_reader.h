@@ -8,17 +8,20 @@
 
 #include "agent/api/field_errors.h"
 #include "agent/api/json_document.h"
+#include "agent/api/lifetime_reader.h"
 #include "agent/core/types.h"
 
 namespace limpet::api {
 
-inline constexpr std::array<std::string_view, 7> kRegistrationFields = {"data",     "data_base64", "address", "port",
-                                                                        "metadata", "format",      "path"};
+inline constexpr std::array<std::string_view, 12> kRegistrationFields = {
+    "data", "data_base64", "address", "port", "metadata", "format", "path", "ttl", "bind", "pid", "checks", "expires"};
 
 class RegistrationReader {
  public:
   // `pointer`: where the object stands in the body. `errors` takes what is wrong, and must outlive this.
-  RegistrationReader(std::string pointer, FieldErrors& errors) : pointer_(std::move(pointer)), errors_(errors) {}
+  // `max_data_bytes` bounds the znode's data.
+  RegistrationReader(std::string pointer, FieldErrors& errors, std::size_t max_data_bytes)
+      : pointer_(std::move(pointer)), errors_(errors), max_data_bytes_(max_data_bytes), lifetime_(pointer_, errors) {}
 
   // One member. Returns false where no registration has such a field. The document must outlive this.
   bool field(std::string_view key, const JsonValue& value);
@@ -40,6 +43,8 @@ class RegistrationReader {
 
   const std::string pointer_;
   FieldErrors& errors_;
+  const std::size_t max_data_bytes_;
+  LifetimeReader lifetime_;
   std::optional<std::string> data_;
   std::optional<std::string> data_base64_;
   std::optional<std::string> address_;

@@ -8,7 +8,7 @@ namespace limpet::api {
 namespace {
 
 struct Route {
-  static constexpr std::size_t kMaxDepth = 4;
+  static constexpr std::size_t kMaxDepth = 5;
 
   Method method;
   std::size_t depth;
@@ -33,6 +33,12 @@ constexpr Route kRoutes[] = {
     {Method::get, 4, {"v1", "registrations", "*", "*"}, get_registration},
     {Method::delete_, 4, {"v1", "registrations", "*", "*"}, delete_registration},
     {Method::get, 2, {"v1", "registrations"}, list_registrations},
+    {Method::post, 5, {"v1", "registrations", "*", "*", "heartbeat"}, post_heartbeat},
+    {Method::put, 5, {"v1", "registrations", "*", "*", "maintenance"}, put_maintenance},
+    {Method::delete_, 5, {"v1", "registrations", "*", "*", "maintenance"}, delete_maintenance},
+    {Method::put, 2, {"v1", "maintenance"}, put_host_maintenance},
+    {Method::delete_, 2, {"v1", "maintenance"}, delete_host_maintenance},
+    {Method::get, 2, {"v1", "history"}, get_history},
     {Method::post, 2, {"v1", "batch"}, post_batch},
     {Method::get, 2, {"v1", "status"}, get_status},
     {Method::get, 2, {"v1", "queue"}, get_queue},
@@ -88,7 +94,7 @@ void Routes::handle(const Request& request, const std::shared_ptr<Exchange>& exc
   const Method method = request.method == Method::head ? Method::get : request.method;
   for (const Route& route : kRoutes) {
     if (route.method == method && route.matches(target_.segments())) {
-      return route.handler(Call{service_, request, target_, exchange});
+      return route.handler(Call{service_, limits_, request, target_, exchange});
     }
   }
   refuse(*exchange, no_route(target_));

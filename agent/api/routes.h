@@ -20,6 +20,7 @@
 #include <memory>
 
 #include "agent/api/http_message.h"
+#include "agent/api/json.h"
 #include "agent/api/service.h"
 #include "agent/api/target.h"
 
@@ -28,7 +29,8 @@ namespace limpet::api {
 class Routes {
  public:
   // `service` must outlive this and the answers that it still owes.
-  explicit Routes(Service& service) : service_(service) {}
+  // `limits` too; what changes in it goes for the requests that come after.
+  Routes(Service& service, const BodyLimits& limits) : service_(service), limits_(limits) {}
 
   // Answers `request` through `exchange`: within the call, or later where the service has to be waited for; then only
   // if the exchange still exists. `request` need not outlive the call.
@@ -36,6 +38,7 @@ class Routes {
 
  private:
   Service& service_;
+  const BodyLimits& limits_;
   Target target_;  // reused, so that a request allocates nothing
 };
 

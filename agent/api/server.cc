@@ -55,7 +55,7 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
             milliseconds(5), milliseconds(1'000))),
         io_(io),
         service_(service),
-        routes_(service),
+        routes_(service, options_.body),
         acceptor_(io),
         sweep_timer_(io),
         pause_timer_(io),
@@ -97,6 +97,7 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
   asio::steady_timer grace_timer_;
   Connections connections_;
   Connections refusals_;  // of connections beyond the limit
+  std::uint64_t last_connection_ = 0;
   bool sweeping_ = false;
   bool stopping_ = false;
   std::function<void()> stopped_;
@@ -162,7 +163,7 @@ void Server::Impl::add_connection(int fd) {
     return;
   }
   socket.non_blocking(true, error);
-  const auto caller = identify(fd);
+  auto caller = identify(fd);
   if (error || !caller) {
     return;
   }
@@ -170,6 +171,7 @@ void Server::Impl::add_connection(int fd) {
   if (refuse && refusals_.size() >= kMaxRefusals) {
     return;
   }
+  caller->connection = core::ConnectionId{++last_connection_};
   auto connection = std::make_shared<Connection>(std::move(socket), *caller, routes_, options_.limits, *this);
   (refuse ? refusals_ : connections_).emplace(connection.get(), connection);
   if (!refuse) {

@@ -22,6 +22,7 @@ struct ServerOptions {
   int listen_fd = -1;            // where not -1: this listening socket instead of one at socket_path
   std::size_t max_connections = 1'024;
   ConnectionLimits limits;
+  BodyLimits body;
   std::chrono::milliseconds stop_grace{2'000};  // for answers in progress when the server stops
 };
 

@@ -30,15 +30,109 @@ void FakeService::release_disk() {
 }
 
 void FakeService::submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) {
-  const core::Token token{++last_token_};
-  callers_[token] = std::move(done);
-  step_later(core::Submit{token, caller, std::move(changes)});
+  step_later(core::Submit{add_caller(caller, std::move(done)), caller, std::move(changes)});
 }
 
 void FakeService::leave(core::Caller caller, ChangeDone done) {
+  step_later(core::Leave{add_caller(caller, std::move(done)), caller});
+}
+
+core::Token FakeService::add_caller(const core::Caller& caller, ChangeDone done) {
+  last_caller_ = caller;
   const core::Token token{++last_token_};
   callers_[token] = std::move(done);
-  step_later(core::Leave{token, caller});
+  return token;
+}
+
+void FakeService::heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) {
+  step_later(core::Heartbeat{add_caller(caller, std::move(done)), caller, std::move(id)});
+}
+
+void FakeService::set_maintenance(core::Caller caller, std::optional<RegistrationId> id,
+                                  std::optional<std::string> reason, ChangeDone done) {
+  step_later(core::SetMaintenance{add_caller(caller, std::move(done)), caller, std::move(id), std::move(reason)});
+}
+
+std::variant<ProcessId, core::Problem> FakeService::find_process(std::int32_t pid, const core::Caller& /*caller*/) {
+  if (ended_.contains(pid)) {
+    core::Problem problem;
+    problem.detail = "names a process that has ended";
+    return problem;
+  }
+  return ProcessId{pid, 17, "this-boot"};
+}
+
+void FakeService::connection_closed(core::ConnectionId connection) {
+  closed_.push_back(connection);
+  step_later(core::ConnectionClosed{connection});
+}
+
+void FakeService::record(HistoryEntry entry) {
+  history_.push_back(entry);
+  const auto listeners = listeners_;
+  for (const auto& [number, listener] : listeners) {
+    listener(entry);
+  }
+}
+
+void FakeService::forget_history(std::uint64_t through) {
+  while (!history_.empty() && history_.front().event <= through) {
+    history_.pop_front();
+  }
+}
+
+void FakeService::release_history() {
+  history_held_ = false;
+  for (auto& read : std::exchange(held_reads_, {})) {
+    read();
+  }
+}
+
+void FakeService::history(HistoryQuery query, HistoryDone done) {
+  history_queries_.push_back(query);
+  auto read = [this, query = std::move(query), done = std::move(done)] { done(read_history(query)); };
+  if (history_held_) {
+    held_reads_.emplace_back(std::move(read));
+  } else {
+    boost::asio::post(io_, std::move(read));
+  }
+}
+
+Result<HistoryPage> FakeService::read_history(const HistoryQuery& query) const {
+  if (!disk_.ok()) {
+    return disk_;
+  }
+  HistoryPage page;
+  page.oldest_event = history_.empty() ? 0 : history_.front().event;
+  std::size_t scanned = 0;
+  const auto take = [&](const HistoryEntry& entry) {
+    const bool past = query.newest_first ? query.before_event != 0 && entry.event >= query.before_event
+                                         : entry.event <= query.after_event;
+    if (past) {
+      return true;
+    }
+    if (scanned == query.scan_limit || page.entries.size() == query.limit) {
+      return false;
+    }
+    ++scanned;
+    page.next = entry.event;
+    const bool wanted = (query.before_seq.value == 0 || entry.last_seq < query.before_seq) &&
+                        (!query.service || (entry.id && entry.id->service == *query.service)) &&
+                        (!query.instance || (entry.id && entry.id->instance == *query.instance));
+    if (wanted) {
+      page.entries.push_back(entry);
+    }
+    return true;
+  };
+  const bool all = query.newest_first ? std::all_of(history_.rbegin(), history_.rend(), take)
+                                      : std::all_of(history_.begin(), history_.end(), take);
+  page.next = all ? 0 : page.next;
+  return page;
+}
+
+std::uint64_t FakeService::listen(HistoryListener listener) {
+  listeners_[++last_listener_] = std::move(listener);
+  return last_listener_;
 }
 
 void FakeService::wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
@@ -78,6 +172,8 @@ void FakeService::carry_out(core::Action action) {
   } else if (auto* reply = std::get_if<core::Reply>(&action)) {
     const auto caller = callers_.extract(reply->token);
     caller.mapped()(std::move(reply->result));
+  } else if (auto* recorded = std::get_if<core::Recorded>(&action)) {
+    record(std::move(recorded->entry));
   } else if (const auto* start = std::get_if<core::ZkStart>(&action)) {
     epoch_ = start->epoch;
   } else if (const auto* send = std::get_if<core::ZkSend>(&action)) {

@@ -6,9 +6,12 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <deque>
+#include <functional>
 #include <list>
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "agent/api/service.h"
@@ -28,11 +31,34 @@ class FakeService final : public Service {
   void hold_disk() { disk_held_ = true; }
   void release_disk();
   std::size_t waits() const { return waits_.size(); }
+  // Processes that find_process does not know from here on.
+  void end_process(std::int32_t pid) { ended_.insert(pid); }
+  // This happened: it is in the history, and those who listen are told.
+  void record(HistoryEntry entry);
+  // The history up to this event is not kept any longer.
+  void forget_history(std::uint64_t through);
+  // Reads of the history are kept back until release_history().
+  void hold_history() { history_held_ = true; }
+  void release_history();
+  const std::vector<HistoryQuery>& history_queries() const { return history_queries_; }
+  std::size_t listeners() const { return listeners_.size(); }
+  // Connections that ended, in their order.
+  const std::vector<core::ConnectionId>& closed() const { return closed_; }
+  // Of the change submitted last.
+  const core::Caller& last_caller() const { return last_caller_; }
 
   void submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) override;
   void leave(core::Caller caller, ChangeDone done) override;
   void wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
                     WaitDone done) override;
+  void heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) override;
+  void set_maintenance(core::Caller caller, std::optional<RegistrationId> id, std::optional<std::string> reason,
+                       ChangeDone done) override;
+  std::variant<ProcessId, core::Problem> find_process(std::int32_t pid, const core::Caller& caller) override;
+  void connection_closed(core::ConnectionId connection) override;
+  void history(HistoryQuery query, HistoryDone done) override;
+  std::uint64_t listen(HistoryListener listener) override;
+  void stop_listening(std::uint64_t listener) override { listeners_.erase(listener); }
   const core::Core& core() const override { return core_; }
   core::Now now() const override { return {1'000, 1'700'000'000'123}; }
   ProcessInfo process_info() const override { return {"0.1.0", 42, 1'700'000'000'000, 40'960}; }
@@ -50,12 +76,14 @@ class FakeService final : public Service {
     core::ZkStat stat;
   };
 
+  core::Token add_caller(const core::Caller& caller, ChangeDone done);
   void step(core::Event event);
   // The same from the event loop, as a driver would.
   void step_later(core::Event event);
   void carry_out(core::Action action);
   void check_waits();
   bool settled(const Wait& wait) const;
+  Result<HistoryPage> read_history(const HistoryQuery& query) const;
   core::ZkReply reply_to(const core::ZkRequest& request);
 
   boost::asio::io_context& io_;
@@ -71,6 +99,15 @@ class FakeService final : public Service {
   std::map<core::Token, ChangeDone> callers_;
   std::list<Wait> waits_;
   std::vector<std::uint64_t> held_tickets_;
+  core::Caller last_caller_;
+  std::set<std::int32_t> ended_;
+  std::vector<core::ConnectionId> closed_;
+  std::deque<HistoryEntry> history_;
+  std::vector<HistoryQuery> history_queries_;
+  bool history_held_ = false;
+  std::vector<std::function<void()>> held_reads_;
+  std::uint64_t last_listener_ = 0;
+  std::map<std::uint64_t, HistoryListener> listeners_;
 };
 
 }  // namespace limpet::api

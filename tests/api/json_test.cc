@@ -127,8 +127,6 @@ const BadBody kBadBodies[] = {
     {R"({"path":"/zookeeper/x"})", ProblemKind::invalid, "/path"},
     {R"({"path":null})", ProblemKind::invalid, "/path"},
     {R"({"adress":"x"})", ProblemKind::invalid, "/adress"},
-    {R"({"ttl":"30s"})", ProblemKind::invalid, "/ttl"},
-    {R"({"bind":"none"})", ProblemKind::invalid, "/bind"},
     {R"({"":1})", ProblemKind::invalid, "/"},
     {R"({"data":")" + std::string(1'000'001, 'x') + "\"}", ProblemKind::too_large, "/data"},
 };
@@ -136,7 +134,6 @@ INSTANTIATE_TEST_SUITE_P(All, BadRegistration, ::testing::ValuesIn(kBadBodies));
 
 TEST(Registration, SaysWhatWasMeant) {
   EXPECT_NE(refused(R"({"adress":"x"})").detail.find("did you mean address?"), std::string::npos);
-  EXPECT_NE(refused(R"({"ttl":"30s"})").detail.find("not supported by this version"), std::string::npos);
   EXPECT_NE(refused(R"({"format":"nerve"})").detail.find("not supported by this version"), std::string::npos);
 }
 
@@ -212,7 +209,7 @@ TEST(Batch, NumberOfOperationsIsBounded) {
 
 core::RegistrationView example_view() {
   core::RegistrationView view;
-  view.registration = {kId, "/services/web/i-1", Format::raw, "a\"b", {1000, 4321}, Seq{17}, 1'700'000'000'123};
+  view.registration = {kId, "/services/web/i-1", Format::raw, "a\"b", {1000, 4321}, Seq{17}, 1'700'000'000'123, {}};
   view.state = core::State::registered;
   view.znode =
       Outcome{Seq{17}, SessionId{0x1000000000000abc}, Zxid{0x100000002}, Zxid{0x100000003}, 4, 1'700'000'000'456};
@@ -222,12 +219,13 @@ core::RegistrationView example_view() {
 TEST(Render, RegistrationAsTheContractShowsIt) {
   std::string out;
   render_registration(out, example_view());
-  EXPECT_EQ(out,
-            R"({"id":"web/i-1","service":"web","instance":"i-1","path":"/services/web/i-1","format":"raw",)"
-            R"("data":"a\"b","state":"registered","reason":null,"seq":17,"accepted_at":"2023-11-14T22:13:20.123Z",)"
-            R"("registered_at":"2023-11-14T22:13:20.456Z","owner":{"uid":1000,"pid":4321},"bind":"none","ttl":null,)"
-            R"("expires_at":null,"znode":{"session":"0x1000000000000abc","czxid":"0x100000002",)"
-            R"("mzxid":"0x100000003","version":4}})");
+  EXPECT_EQ(
+      out,
+      R"({"id":"web/i-1","service":"web","instance":"i-1","path":"/services/web/i-1","format":"raw",)"
+      R"("data":"a\"b","state":"registered","reason":null,"seq":17,"accepted_at":"2023-11-14T22:13:20.123Z",)"
+      R"("registered_at":"2023-11-14T22:13:20.456Z","owner":{"uid":1000,"pid":4321},"bind":"none","ttl":null,)"
+      R"("ttl_expires_at":null,"expires":null,"expires_at":null,"maintenance":null,"znode":{"session":"0x1000000000000abc","czxid":"0x100000002",)"
+      R"("mzxid":"0x100000003","version":4}})");
 }
 
 TEST(Render, BytesThatAreNotTextAreBase64) {

@@ -1,0 +1,124 @@
+// What happened: the history, a page at a time.
+#include <algorithm>
+#include <limits>
+
+#include "agent/api/handlers.h"
+#include "agent/api/json_writer.h"
+#include "agent/api/names.h"
+
+namespace limpet::api {
+namespace {
+
+constexpr std::size_t kPageBytes = 32 * 1024 * 1024;
+
+// A number from 1; 0 where it is not given.
+Parsed<std::uint64_t> read_position(const Query& query, std::string_view name) {
+  const std::string* text = query.find(name);
+  if (text == nullptr) {
+    return std::uint64_t{0};
+  }
+  const auto number = parse_number(*text, 1, std::numeric_limits<std::uint64_t>::max());
+  if (!number) {
+    return make_problem(ProblemKind::bad_request,
+                        "The query parameter " + std::string(name) + " must be a whole number from 1.");
+  }
+  return *number;
+}
+
+// A service or instance to look for.
+std::optional<Problem> read_name(const Query& query, std::string_view name, std::optional<std::string>& wanted) {
+  const std::string* text = query.find(name);
+  if (text == nullptr) {
+    return std::nullopt;
+  }
+  if (const auto error = name_error(*text)) {
+    return make_problem(ProblemKind::bad_request, "The query parameter " + std::string(name) + " " + *error + ".");
+  }
+  wanted = *text;
+  return std::nullopt;
+}
+
+Parsed<HistoryQuery> read_history_query(const Call& call) {
+  auto parsed = Query::parse(call.target.query(), {"service", "instance", "limit", "before", "before_event"});
+  if (auto* problem = std::get_if<Problem>(&parsed)) {
+    return std::move(*problem);
+  }
+  const auto& query = std::get<Query>(parsed);
+  HistoryQuery wanted;
+  if (auto problem = read_name(query, "service", wanted.service)) {
+    return std::move(*problem);
+  }
+  if (auto problem = read_name(query, "instance", wanted.instance)) {
+    return std::move(*problem);
+  }
+  auto limit = read_limit(query);
+  if (auto* problem = std::get_if<Problem>(&limit)) {
+    return std::move(*problem);
+  }
+  auto before = read_position(query, "before");
+  if (auto* problem = std::get_if<Problem>(&before)) {
+    return std::move(*problem);
+  }
+  auto before_event = read_position(query, "before_event");
+  if (auto* problem = std::get_if<Problem>(&before_event)) {
+    return std::move(*problem);
+  }
+  wanted.limit = std::get<std::size_t>(limit);
+  wanted.before_seq = Seq{std::get<std::uint64_t>(before)};
+  wanted.before_event = std::get<std::uint64_t>(before_event);
+  return wanted;
+}
+
+// One GET of the history, from its start to its answer. The store looks at so many entries a turn, so that nobody waits
+// for a long search: this asks on until there is enough, or no more.
+class HistoryCall : public std::enable_shared_from_this<HistoryCall> {
+ public:
+  HistoryCall(const Call& call, HistoryQuery query)
+      : service_(call.service), exchange_(call.exchange), query_(std::move(query)) {}
+
+  void read() {
+    service_.history(query_, [self = shared_from_this()](Result<HistoryPage> page) { self->take(std::move(page)); });
+  }
+
+ private:
+  void take(Result<HistoryPage> page) {
+    const auto exchange = exchange_.lock();
+    if (!exchange) {
+      return;
+    }
+    if (!page) {
+      return refuse(*exchange, make_problem(ProblemKind::storage_failed,
+                                            "The history cannot be read: " + page.status().message() + "."));
+    }
+    for (const HistoryEntry& entry : page->entries) {
+      entries_ += entries_.empty() ? "" : ",";
+      render_history_entry(entries_, entry);
+    }
+    query_.limit -= std::min(query_.limit, page->entries.size());
+    query_.before_event = page->next;
+    if (page->next != 0 && query_.limit != 0 && entries_.size() < kPageBytes) {
+      return read();
+    }
+    std::string& body = exchange->response().body;
+    body =
+        R"({"entries":[)" + entries_ + R"(],"next":)" + (page->next != 0 ? std::to_string(page->next) : "null") + "}";
+    exchange->finish();
+  }
+
+  Service& service_;
+  const std::weak_ptr<Exchange> exchange_;
+  HistoryQuery query_;
+  std::string entries_;
+};
+
+}  // namespace
+
+void get_history(const Call& call) {
+  auto query = read_history_query(call);
+  if (const auto* problem = std::get_if<Problem>(&query)) {
+    return refuse(*call.exchange, *problem);
+  }
+  std::make_shared<HistoryCall>(call, std::get<HistoryQuery>(std::move(query)))->read();
+}
+
+}  // namespace limpet::api

@@ -1,0 +1,165 @@
+// What keeps a registration, or withdraws it for a while: processes to be bound to, heartbeats, maintenance.
+#include "agent/api/handlers.h"
+
+namespace limpet::api {
+namespace {
+
+using WeakExchange = std::weak_ptr<Exchange>;
+
+Problem stopping() {
+  return make_problem(ProblemKind::shutting_down,
+                      "The agent is stopping and takes no more changes; try again when it is back.");
+}
+
+// Answers with the registration as it is now shown.
+Service::ChangeDone answer_with(const Call& call, const RegistrationId& id) {
+  return [service = &call.service, weak = WeakExchange(call.exchange), id](Service::ChangeResult result) {
+    const auto exchange = weak.lock();
+    if (!exchange) {
+      return;
+    }
+    if (const auto* problem = std::get_if<core::Problem>(&result)) {
+      return refuse(*exchange, to_problem(*problem, false));
+    }
+    const auto view = service->core().find(id);
+    if (!view) {
+      return refuse(*exchange, no_registration(id));
+    }
+    render_registration(exchange->response().body, *view);
+    exchange->finish();
+  };
+}
+
+Service::ChangeDone answer_with_host_maintenance(const Call& call) {
+  return [service = &call.service, weak = WeakExchange(call.exchange)](Service::ChangeResult result) {
+    const auto exchange = weak.lock();
+    if (!exchange) {
+      return;
+    }
+    if (const auto* problem = std::get_if<core::Problem>(&result)) {
+      return refuse(*exchange, to_problem(*problem, false));
+    }
+    render_host_maintenance(exchange->response().body, service->core().status(service->now()).maintenance);
+    exchange->finish();
+  };
+}
+
+// The registration that is meant, once nothing in query or body stands against a change of it.
+Parsed<RegistrationId> read_changed_id(const Call& call) {
+  auto id = read_id(call);
+  if (std::holds_alternative<Problem>(id)) {
+    return id;
+  }
+  if (auto problem = query_refusal(call)) {
+    return std::move(*problem);
+  }
+  if (auto problem = change_refusal(call)) {
+    return std::move(*problem);
+  }
+  return id;
+}
+
+std::optional<core::Problem> resolve(Service& service, const core::Caller& caller, Lifetime& lifetime) {
+  std::int32_t pid = lifetime.process->pid;
+  if (pid == 0) {
+    pid = caller.owner.pid;
+  }
+  if (pid <= 0) {
+    core::Problem problem;
+    problem.detail = "is needed: the process that calls is in another pid namespace, and has no number here";
+    problem.pointer = "/pid";
+    return problem;
+  }
+  auto found = service.find_process(pid, caller);
+  if (auto* problem = std::get_if<core::Problem>(&found)) {
+    problem->pointer = problem->pointer.empty() ? "/pid" : problem->pointer;
+    return std::move(*problem);
+  }
+  lifetime.process = std::get<ProcessId>(std::move(found));
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Problem> resolve_processes(const Call& call, std::vector<core::ChangeRequest>& changes, bool batch) {
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    auto* request = std::get_if<core::RegisterRequest>(&changes[i]);
+    if (request == nullptr || !request->lifetime.process) {
+      continue;
+    }
+    if (auto problem = resolve(call.service, call.request.caller, request->lifetime)) {
+      problem->index = i;
+      return to_problem(*problem, batch);
+    }
+  }
+  return std::nullopt;
+}
+
+void post_heartbeat(const Call& call) {
+  auto id = read_changed_id(call);
+  if (const auto* problem = std::get_if<Problem>(&id)) {
+    return refuse(*call.exchange, *problem);
+  }
+  if (const auto problem = parse_empty(call.request.body)) {
+    return refuse(*call.exchange, *problem);
+  }
+  auto done = answer_with(call, std::get<RegistrationId>(id));
+  call.service.heartbeat(call.request.caller, std::get<RegistrationId>(std::move(id)), std::move(done));
+}
+
+void put_maintenance(const Call& call) {
+  auto id = read_changed_id(call);
+  if (const auto* problem = std::get_if<Problem>(&id)) {
+    return refuse(*call.exchange, *problem);
+  }
+  auto reason = parse_maintenance(call.request.body);
+  if (const auto* problem = std::get_if<Problem>(&reason)) {
+    return refuse(*call.exchange, *problem);
+  }
+  auto done = answer_with(call, std::get<RegistrationId>(id));
+  call.service.set_maintenance(call.request.caller, std::get<RegistrationId>(std::move(id)),
+                               std::get<std::string>(std::move(reason)), std::move(done));
+}
+
+void delete_maintenance(const Call& call) {
+  auto id = read_id(call);
+  if (const auto* problem = std::get_if<Problem>(&id)) {
+    return refuse(*call.exchange, *problem);
+  }
+  if (const auto problem = query_refusal(call)) {
+    return refuse(*call.exchange, *problem);
+  }
+  if (!call.service.accepting()) {
+    return refuse(*call.exchange, stopping());
+  }
+  auto done = answer_with(call, std::get<RegistrationId>(id));
+  call.service.set_maintenance(call.request.caller, std::get<RegistrationId>(std::move(id)), std::nullopt,
+                               std::move(done));
+}
+
+void put_host_maintenance(const Call& call) {
+  if (const auto problem = query_refusal(call)) {
+    return refuse(*call.exchange, *problem);
+  }
+  if (const auto problem = change_refusal(call)) {
+    return refuse(*call.exchange, *problem);
+  }
+  auto reason = parse_maintenance(call.request.body);
+  if (const auto* problem = std::get_if<Problem>(&reason)) {
+    return refuse(*call.exchange, *problem);
+  }
+  call.service.set_maintenance(call.request.caller, std::nullopt, std::get<std::string>(std::move(reason)),
+                               answer_with_host_maintenance(call));
+}
+
+void delete_host_maintenance(const Call& call) {
+  if (const auto problem = query_refusal(call)) {
+    return refuse(*call.exchange, *problem);
+  }
+  if (!call.service.accepting()) {
+    return refuse(*call.exchange, stopping());
+  }
+  call.service.set_maintenance(call.request.caller, std::nullopt, std::nullopt, answer_with_host_maintenance(call));
+}
+
+}  // namespace limpet::api
