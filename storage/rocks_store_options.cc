@@ -109,7 +109,7 @@ void bound_memory(rocksdb::Options& options) {
 // Disk: a log is deleted once its buffer is flushed, tombstones are compacted away as they gather, and
 // MANIFEST and preallocations stay small.
 void bound_disk(rocksdb::Options& options) {
-  options.max_total_wal_size = 16u << 20;
+  options.max_total_wal_size = 8u << 20;
   options.allow_fallocate = false;
   options.target_file_size_base = 4u << 20;
   options.level0_file_num_compaction_trigger = 2;
