@@ -150,6 +150,7 @@ rocksdb::ColumnFamilyOptions options_for_history(const HistoryLimits& limits) {
   options.ttl = 0;
   options.periodic_compaction_seconds = 0;
   options.write_buffer_size = std::clamp(limits.max_bytes / 16, kSmallestBuffer, kLargestBuffer);
+  options.max_compaction_bytes = 2 * options.write_buffer_size;  // so that a table of full size is not written again
   options.max_write_buffer_number = 2;
   options.arena_block_size = 64u << 10;
   return options;

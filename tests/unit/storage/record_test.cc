@@ -98,6 +98,23 @@ TEST(Crc32c, MatchesTheVectorsOfRfc3720) {
   EXPECT_EQ(frame::crc32c("6789", frame::crc32c("12345")), 0xe3069283u);
 }
 
+TEST(Crc32c, IsTheSameHoweverTheBytesAreCut) {
+  std::string bytes;
+  for (int i = 0; i < 100; ++i) {
+    bytes.push_back(static_cast<char>(i * 37));
+  }
+  for (std::size_t begin = 0; begin < 10; ++begin) {
+    for (std::size_t end = begin; end <= bytes.size(); ++end) {
+      const std::string part = bytes.substr(begin, end - begin);
+      std::uint32_t byte_by_byte = 0;
+      for (const char c : part) {
+        byte_by_byte = frame::crc32c(std::string_view(&c, 1), byte_by_byte);
+      }
+      ASSERT_EQ(frame::crc32c(part), byte_by_byte) << begin << " to " << end;
+    }
+  }
+}
+
 TEST(Record, EachKindComesBackEqual) {
   for (std::uint64_t seq = 1; seq < 100; ++seq) {
     EXPECT_EQ(*decode_registration(encode(sample_registration(seq))), sample_registration(seq));
