@@ -50,9 +50,9 @@ using ChangeRequest = std::variant<RegisterRequest, DeregisterRequest>;
 struct Caller {
   Owner owner;
   bool privileged = false;
-  std::vector<std::uint32_t> groups;  // its own first, as far as a policy asks for groups; else may be empty
-  std::string program;                // the process's name as the kernel has it; for the history
-  ConnectionId connection;
+  std::vector<std::uint32_t> groups = {};  // its own first, as far as a policy asks for groups; else may be empty
+  std::string program = {};                // the process's name as the kernel has it; for the history
+  ConnectionId connection = {};
 };
 
 // Why a change was refused; each is one `code` of the API.

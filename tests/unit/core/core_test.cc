@@ -235,8 +235,8 @@ TEST_F(CoreTest, ABatchIsAllOrNothingAndNamesTheOneAtFault) {
 }
 
 TEST_F(CoreTest, LimitsAreRefusedBeforeTheyAreAccepted) {
-  options_.max_registrations = 2;
-  options_.max_path_bytes = 40;
+  options_.limits.max_registrations = 2;
+  options_.limits.max_path_bytes = 40;
   restart({});
   accepted({put("a", "1")});
   EXPECT_EQ(refused({put(std::string(60, 'x'), "1")}), ProblemCode::quota);
