@@ -14,19 +14,40 @@ constexpr std::size_t kFieldHeaderSize = 5;
 // for iSCSI in RFC 3720 section 12.1 and given there with test vectors in B.4; bits reflected: 0x82F63B78.
 constexpr std::uint32_t kPolynomial = 0x82F63B78;
 
-constexpr std::array<std::uint32_t, 256> make_table() {
-  std::array<std::uint32_t, 256> table{};
+// The checksum is taken eight bytes at a time, by eight tables (Kounavis and Berry, ISCC 2005): every record goes
+// through here, and one table would take a good part of what an append costs.
+constexpr std::size_t kStride = 8;
+using Tables = std::array<std::array<std::uint32_t, 256>, kStride>;
+
+// [0] is a byte's effect on the checksum; [n] the same after n more bytes of 0.
+constexpr Tables make_tables() {
+  Tables tables{};
   for (std::uint32_t byte = 0; byte < 256; ++byte) {
     std::uint32_t crc = byte;
     for (int bit = 0; bit < 8; ++bit) {
       crc = (crc >> 1) ^ ((crc & 1) != 0 ? kPolynomial : 0);
     }
-    table[byte] = crc;
+    tables[0][byte] = crc;
   }
-  return table;
+  for (std::size_t n = 1; n < kStride; ++n) {
+    for (std::size_t byte = 0; byte < 256; ++byte) {
+      const std::uint32_t before = tables[n - 1][byte];
+      tables[n][byte] = (before >> 8) ^ tables[0][before & 0xff];
+    }
+  }
+  return tables;
 }
 
-constexpr std::array<std::uint32_t, 256> kTable = make_table();
+constexpr Tables kTables = make_tables();
+
+std::uint32_t crc_of_stride(const unsigned char* bytes, std::uint32_t crc) {
+  std::uint32_t result = 0;
+  for (std::size_t i = 0; i < kStride; ++i) {
+    const std::uint32_t mixed = i < sizeof(crc) ? (crc >> 8 * i) & 0xff : 0;
+    result ^= kTables[kStride - 1 - i][bytes[i] ^ mixed];
+  }
+  return result;
+}
 
 // The checksum does not cover itself, but all else: also version and kind.
 std::uint32_t checksum(std::string_view value) {
@@ -37,8 +58,13 @@ std::uint32_t checksum(std::string_view value) {
 
 std::uint32_t crc32c(std::string_view bytes, std::uint32_t crc) {
   crc = ~crc;
-  for (const char c : bytes) {
-    crc = (crc >> 8) ^ kTable[(crc ^ static_cast<unsigned char>(c)) & 0xff];
+  const auto* next = reinterpret_cast<const unsigned char*>(bytes.data());
+  std::size_t left = bytes.size();
+  for (; left >= kStride; left -= kStride, next += kStride) {
+    crc = crc_of_stride(next, crc);
+  }
+  for (; left > 0; --left, ++next) {
+    crc = (crc >> 8) ^ kTables[0][(crc ^ *next) & 0xff];
   }
   return ~crc;
 }
@@ -137,9 +163,10 @@ Writer& Writer::bytes_unless_empty(std::uint8_t tag, std::string_view value) {
 
 std::string Writer::finish() {
   if (!nested_) {
-    std::string crc;
-    append_big_endian(crc, checksum(out_));
-    out_.replace(2, crc.size(), crc);
+    const std::uint32_t crc = checksum(out_);
+    for (std::size_t i = 0; i < sizeof(crc); ++i) {
+      out_[2 + i] = static_cast<char>(crc >> (24 - 8 * i));
+    }
   }
   return std::move(out_);
 }

@@ -43,9 +43,11 @@ std::uint32_t crc32c(std::string_view bytes, std::uint32_t crc = 0);
 // Appends `value` to `out`, big-endian, in sizeof(T) bytes.
 template <typename T>
 void append_big_endian(std::string& out, T value) {
-  for (int shift = static_cast<int>(sizeof(T)) * 8 - 8; shift >= 0; shift -= 8) {
-    out.push_back(static_cast<char>((value >> shift) & 0xff));
+  std::array<char, sizeof(T)> bytes;
+  for (std::size_t i = 0; i < sizeof(T); ++i) {
+    bytes[i] = static_cast<char>(value >> (8 * (sizeof(T) - 1 - i)));
   }
+  out.append(bytes.data(), bytes.size());
 }
 
 // Reads the big-endian number that is all of `bytes`; at most 8 bytes.

@@ -41,6 +41,10 @@ class Ledger {
   // and apply() may follow; `state` is moved out.
   Result<StoredState> finish();
 
+  // What was applied or read last.
+  Seq last_seq() const { return last_seq_; }
+  std::uint64_t last_event() const { return last_event_; }
+
   // Nothing was added but the Meta of a new store, or not even that.
   bool untouched() const {
     return records_.empty() && last_seq_ == Seq{} && (!meta_ || (meta_->last_seq == Seq{} && meta_->last_event == 0));

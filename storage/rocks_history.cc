@@ -20,8 +20,6 @@ namespace limpet {
 
 namespace {
 
-constexpr char kFamily[] = "history";
-
 std::string key_of(std::uint64_t event) {
   std::string key;
   frame::append_big_endian(key, event);
@@ -43,7 +41,7 @@ Status unreadable(const std::string& why, Errc code) {
 }  // namespace
 
 rocksdb::ColumnFamilyDescriptor RocksHistory::family() const {
-  return {kFamily, options_for_history(limits_)};
+  return {kHistoryFamily, options_for_history(limits_)};
 }
 
 void RocksHistory::opened(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* handle) {
@@ -133,7 +131,7 @@ void RocksHistory::tidy() {
     return;
   }
   // A table holds at most what came in between two of these, so that its entries are about of one age.
-  next_tidy_ = now + std::chrono::seconds(std::max<std::int64_t>(1, limits_.max_age_s / 8));
+  next_tidy_ = now + std::chrono::seconds(limits_.max_age_s / 8);
   rocksdb::FlushOptions flush;
   flush.wait = false;
   (void)db_->Flush(flush, handle_);

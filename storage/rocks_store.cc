@@ -1,15 +1,12 @@
 #include "storage/rocks_store.h"
 
 #include <rocksdb/db.h>
-#include <rocksdb/iterator.h>
 #include <rocksdb/options.h>
 #include <rocksdb/write_batch.h>
 
-#include <cerrno>
-#include <charconv>
-#include <cstring>
+#include <chrono>
 #include <exception>
-#include <filesystem>
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -18,6 +15,7 @@
 #include "storage/ledger.h"
 #include "storage/reserve.h"
 #include "storage/rocks_history.h"
+#include "storage/rocks_inspect.h"
 #include "storage/rocks_store_options.h"
 #include "storage/state_dir.h"
 
@@ -50,139 +48,6 @@ class BatchSink : public Ledger::Sink {
   RocksHistory& history_;
 };
 
-// RocksDB takes only ENOSPC for "no space"; a full quota reaches us as its text.
-bool is_full(const rocksdb::Status& status) {
-  return status.IsNoSpace() || status.ToString().find(std::strerror(EDQUOT)) != std::string::npos;
-}
-
-// For a failed write. That nothing was verified as damaged holds even for Corruption: reopen() will tell.
-Status write_error(const rocksdb::Status& status) {
-  return Status(is_full(status) ? Errc::full : Errc::io, "cannot write to the store: " + status.ToString());
-}
-
-// For a failed open or read: a file that is missing is damage, a device that does not answer is not.
-Status read_error(const StateDir& dir, const rocksdb::Status& status) {
-  if (is_full(status)) {
-    return Status(Errc::full, "cannot open the store in " + dir.path() + ": " + status.ToString());
-  }
-  switch (status.code()) {
-    case rocksdb::Status::kCorruption:
-    case rocksdb::Status::kNotFound:
-    case rocksdb::Status::kInvalidArgument:
-    case rocksdb::Status::kNotSupported:
-      return dir.damaged(status.ToString());
-    default:
-      break;
-  }
-  if (status.IsPathNotFound()) {
-    return dir.damaged(status.ToString());
-  }
-  return Status(Errc::io, "cannot open the store in " + dir.path() + ": " + status.ToString());
-}
-
-Status with_advice(const StateDir& dir, const Status& status) {
-  switch (status.code()) {
-    case Errc::damaged:
-      return dir.damaged(status.message());
-    case Errc::newer_format:
-      return dir.newer_format(status.message());
-    default:
-      return status;
-  }
-}
-
-// A write-ahead log that is simply missing raises no error in RocksDB. But there is always one whose number is not
-// below what the MANIFEST says must be kept: RocksDB makes the new one before it writes that down.
-Status check_wal_present(const StateDir& dir, rocksdb::DB& db) {
-  std::uint64_t oldest = 0;
-  if (!db.GetIntProperty(rocksdb::DB::Properties::kMinLogNumberToKeep, &oldest)) {
-    return {};
-  }
-  std::error_code error;
-  for (std::filesystem::directory_iterator it(dir.db_path(), error), end; !error && it != end; it.increment(error)) {
-    const std::string name = it->path().filename().string();
-    std::uint64_t number = 0;
-    const auto parsed = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (parsed.ec == std::errc() && std::string_view(parsed.ptr) == ".log" && number >= oldest) {
-      return {};
-    }
-  }
-  if (error) {
-    return Status(Errc::io, "cannot list " + dir.db_path() + ": " + error.message());
-  }
-  return dir.damaged("the write-ahead log (a file " + dir.db_path() + "/NNNNNN.log, NNNNNN from " +
-                     std::to_string(oldest) + " on) is missing");
-}
-
-struct Contents {
-  Ledger ledger;
-  StoredState state;
-};
-
-Status scan(const StateDir& dir, rocksdb::DB& db, Ledger& ledger) {
-  rocksdb::ReadOptions options;
-  options.verify_checksums = true;
-  options.fill_cache = false;
-  const std::unique_ptr<rocksdb::Iterator> it(db.NewIterator(options));
-  for (it->SeekToFirst(); it->Valid(); it->Next()) {
-    const std::string_view key(it->key().data(), it->key().size());
-    const std::string_view value(it->value().data(), it->value().size());
-    if (Status status = ledger.add(key, value); !status.ok()) {
-      return with_advice(dir, status);
-    }
-  }
-  return it->status().ok() ? Status() : read_error(dir, it->status());
-}
-
-Result<Contents> read_all(const StateDir& dir, rocksdb::DB& db) {
-  Contents contents;
-  if (Status status = scan(dir, db, contents.ledger); !status.ok()) {
-    return status;
-  }
-  Result<StoredState> state = contents.ledger.finish();
-  if (!state.ok()) {
-    return with_advice(dir, state.status());
-  }
-  contents.state = std::move(*state);
-  return contents;
-}
-
-Result<std::unique_ptr<rocksdb::DB>> open_for_reading(const StateDir& dir) {
-  rocksdb::DB* raw = nullptr;
-  const rocksdb::Status status = rocksdb::DB::OpenForReadOnly(options_for_reading(), dir.db_path(), &raw);
-  std::unique_ptr<rocksdb::DB> db(raw);
-  if (!status.ok()) {
-    return read_error(dir, status);
-  }
-  return db;
-}
-
-// Reads and checks everything; writes nothing.
-Result<Contents> inspect(const StateDir& dir) {
-  Result<std::unique_ptr<rocksdb::DB>> db = open_for_reading(dir);
-  if (!db.ok()) {
-    return db.status();
-  }
-  if (Status status = check_wal_present(dir, **db); !status.ok()) {
-    return status;
-  }
-  return read_all(dir, **db);
-}
-
-// A first start that was cut off left at most an empty store behind. If there is more, FORMAT is not to be believed.
-Status check_unfinished(const StateDir& dir) {
-  const Result<std::unique_ptr<rocksdb::DB>> db = open_for_reading(dir);
-  if (!db.ok()) {
-    return {};
-  }
-  Ledger ledger;
-  const Status status = scan(dir, **db, ledger);
-  if (!status.ok() || !ledger.untouched()) {
-    return dir.damaged("the file FORMAT says that the store was never finished, but it holds records");
-  }
-  return {};
-}
-
 // RocksDB reports by Status, but memory can run out anywhere: nothing escapes as an exception.
 template <typename Function>
 auto guarded(Function function) -> decltype(function()) {
@@ -213,7 +78,9 @@ class RocksStore::Impl {
   Status create();
   Status open_existing();
   Status open_existing_with_reserve();
-  Status open_for_writing(bool create);
+  rocksdb::Status open_for_writing(bool create);
+  Status leave_history_behind(const std::string& why);
+  Status note_gap();
   void close();
   Status closed() const { return Status(Errc::io, "the store in " + path_ + " is closed after an error"); }
 
@@ -227,10 +94,15 @@ class RocksStore::Impl {
   Ledger ledger_;
   std::optional<StoredState> read_at_open_;  // for the first load(); gone once something is appended
   Status failed_;                            // why appends are refused until reopen()
+  rocksdb::Status corrupt_;                  // what RocksDB found damaged while it ran
+  std::string gap_;                          // why the history was begun anew, until it says so itself
 };
 
 Status RocksStore::Impl::start() {
   Status status = dir_.stage() == StateDir::Stage::ready ? open_existing_with_reserve() : create();
+  if (status.ok()) {
+    status = note_gap();
+  }
   if (status.ok() && !reserve_.low()) {
     reserve_.regain();
   }
@@ -246,8 +118,8 @@ Status RocksStore::Impl::create() {
   if (Status status = dir_.begin_creation(); !status.ok()) {
     return status;
   }
-  if (Status status = open_for_writing(true); !status.ok()) {
-    return status;
+  if (const rocksdb::Status opened = open_for_writing(true); !opened.ok()) {
+    return write_error(opened);
   }
   // From here on the record of last_seq is always there: if not, something was lost.
   if (Status status = append(Batch{}, true); !status.ok()) {
@@ -261,12 +133,52 @@ Status RocksStore::Impl::open_existing() {
   if (!contents.ok()) {
     return contents.status();
   }
+  dir_.discard_replacement();
   ledger_ = std::move(contents->ledger);
-  if (Status status = open_for_writing(false); !status.ok()) {
+  // The state is whole. What RocksDB takes offence at, now or in the run before this reopening, is the history.
+  const rocksdb::Status opened = corrupt_.ok() ? open_for_writing(false) : corrupt_;
+  Status status = opened.ok() ? Status() : read_error(dir_, opened);
+  if (status.code() == Errc::damaged && contents->has_history) {
+    status = leave_history_behind(opened.ToString());
+  }
+  if (!status.ok()) {
     return status;
   }
+  corrupt_ = rocksdb::Status();
   read_at_open_ = std::move(contents->state);
   return {};
+}
+
+// No registration is given up for the sake of a history: a database with the state alone takes the place of this one.
+Status RocksStore::Impl::leave_history_behind(const std::string& why) {
+  const Result<std::string> path = dir_.begin_replacement();
+  Status status = path.ok() ? copy_state(dir_, *path) : path.status();
+  if (status.ok()) {
+    status = dir_.finish_replacement();
+  }
+  if (!status.ok()) {
+    dir_.discard_replacement();
+    return status.code() == Errc::full ? status : dir_.damaged(why + " (" + status.message() + ")");
+  }
+  gap_ = why;
+  const rocksdb::Status opened = open_for_writing(false);
+  return opened.ok() ? Status() : read_error(dir_, opened);
+}
+
+// Says in the history that its beginning is missing.
+Status RocksStore::Impl::note_gap() {
+  if (gap_.empty()) {
+    return {};
+  }
+  HistoryEntry entry;
+  entry.event = ledger_.last_event() + 1;
+  entry.last_seq = ledger_.last_seq();
+  entry.time =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
+  entry.what = Happening::history_gap;
+  entry.why = "what was there before was damaged on disk and is left behind: " + std::exchange(gap_, {});
+  return append({{}, {AddHistory{std::move(entry)}}}, true);
 }
 
 // Opening writes what the log holds into a table: on a full disk that takes the room kept back.
@@ -279,21 +191,19 @@ Status RocksStore::Impl::open_existing_with_reserve() {
   return status;
 }
 
-Status RocksStore::Impl::open_for_writing(bool create) {
+rocksdb::Status RocksStore::Impl::open_for_writing(bool create) {
   const rocksdb::Options options = options_for_writing(create);
   const std::vector<rocksdb::ColumnFamilyDescriptor> families = {{rocksdb::kDefaultColumnFamilyName, options},
                                                                  history_.family()};
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
   rocksdb::DB* raw = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(options, dir_.db_path(), families, &handles, &raw);
-  db_.reset(raw);
-  if (!status.ok()) {
-    db_.reset();
-    return create ? write_error(status) : read_error(dir_, status);
+  rocksdb::Status status = rocksdb::DB::Open(options, dir_.db_path(), families, &handles, &raw);
+  if (status.ok()) {
+    db_.reset(raw);
+    (void)db_->DestroyColumnFamilyHandle(handles[0]);  // the database has its own
+    history_.opened(*db_, handles[1]);
   }
-  (void)db_->DestroyColumnFamilyHandle(handles[0]);  // the database has its own
-  history_.opened(*db_, handles[1]);
-  return {};
+  return status;
 }
 
 void RocksStore::Impl::close() {
@@ -338,8 +248,15 @@ Status RocksStore::Impl::append(const Batch& batch, bool sync) {
   if (status.ok()) {
     status = db_->Write(options, &sink.batch);
   }
-  failed_ = status.ok() ? Status() : write_error(status);
-  history_.tidy();
+  if (status.ok()) {
+    failed_ = Status();
+    history_.tidy();
+    return {};
+  }
+  if (status.IsCorruption()) {
+    corrupt_ = status;
+  }
+  failed_ = write_error(status);
   return failed_;
 }
 
@@ -359,7 +276,7 @@ Status RocksStore::Impl::reopen() {
     return status;
   }
   failed_ = Status();
-  return {};
+  return note_gap();
 }
 
 Result<HistoryPage> RocksStore::Impl::history(const HistoryQuery& query) {

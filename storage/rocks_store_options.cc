@@ -109,7 +109,7 @@ void bound_memory(rocksdb::Options& options) {
 // Disk: a log is deleted once its buffer is flushed, tombstones are compacted away as they gather, and
 // MANIFEST and preallocations stay small.
 void bound_disk(rocksdb::Options& options) {
-  options.max_total_wal_size = 16u << 20;
+  options.max_total_wal_size = 8u << 20;
   options.allow_fallocate = false;
   options.target_file_size_base = 4u << 20;
   options.level0_file_num_compaction_trigger = 2;
@@ -150,6 +150,7 @@ rocksdb::ColumnFamilyOptions options_for_history(const HistoryLimits& limits) {
   options.ttl = 0;
   options.periodic_compaction_seconds = 0;
   options.write_buffer_size = std::clamp(limits.max_bytes / 16, kSmallestBuffer, kLargestBuffer);
+  options.max_compaction_bytes = 2 * options.write_buffer_size;  // so that a table of full size is not written again
   options.max_write_buffer_number = 2;
   options.arena_block_size = 64u << 10;
   return options;

@@ -21,6 +21,7 @@ namespace limpet {
 
 namespace {
 
+constexpr char kReplacement[] = "db.new";
 constexpr char kFormatFile[] = "FORMAT";
 constexpr char kFormatTemporary[] = "FORMAT.new";
 constexpr char kDatabase[] = "db";
@@ -326,6 +327,27 @@ Status StateDir::finish_creation() {
   }
   stage_ = Stage::ready;
   return {};
+}
+
+Result<std::string> StateDir::begin_replacement() const {
+  discard_replacement();
+  if (mkdirat(fd_, kReplacement, 0700) != 0 || fsync(fd_) != 0) {
+    return system_error("cannot make " + path_ + "/" + kReplacement, errno);
+  }
+  return path_ + "/" + kReplacement;
+}
+
+Status StateDir::finish_replacement() const {
+  if (renameat2(fd_, kReplacement, fd_, kDatabase, RENAME_EXCHANGE) != 0 || fsync(fd_) != 0) {
+    return system_error("cannot put " + path_ + "/" + kReplacement + " in the place of " + db_path_, errno);
+  }
+  discard_replacement();
+  return {};
+}
+
+void StateDir::discard_replacement() const {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_ + "/" + kReplacement, ignored);
 }
 
 Status StateDir::damaged(const std::string& what) const {

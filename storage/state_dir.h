@@ -46,6 +46,13 @@ class StateDir {
   Status begin_creation();
   Status finish_creation();
 
+  // The two steps of putting another database in the place of this one, around the making of it in the directory that
+  // begin_replacement() gives, which is empty. finish_replacement() exchanges the two at one stroke and removes the old
+  // one; a crash leaves the one or the other, whole. What a crash left over is removed by discard_replacement().
+  Result<std::string> begin_replacement() const;
+  Status finish_replacement() const;
+  void discard_replacement() const;
+
   // Errc::io if `path` no longer leads to the directory that is locked: it was moved, and perhaps replaced.
   Status still_there() const;
 

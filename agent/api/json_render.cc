@@ -188,7 +188,7 @@ void render_queue(std::string& out, const std::vector<core::QueuedOperation>& op
   for (const core::QueuedOperation& operation : operations) {
     json.begin_object();
     json.key("seq").number(operation.seq.value);
-    json.key("op").string(operation.deregister ? "deregister" : "register");
+    json.key("op").string(operation.deregister ? "deregister" : operation.withdraw ? "withdraw" : "register");
     write_id(json, operation.id);
     json.key("path").string(operation.path);
     json.key("state").string(state_name(operation.state));

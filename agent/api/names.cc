@@ -301,6 +301,89 @@ std::string_view happening_name(Happening what) {
   return "";
 }
 
+std::string_view bind_name(Bind bind) {
+  switch (bind) {
+    case Bind::none:
+      return "none";
+    case Bind::process:
+      return "process";
+    case Bind::connection:
+      return "connection";
+  }
+  assert(false);
+  return "";
+}
+
+std::string_view check_type_name(CheckType type) {
+  switch (type) {
+    case CheckType::tcp:
+      return "tcp";
+    case CheckType::http:
+      return "http";
+    case CheckType::command:
+      return "command";
+  }
+  assert(false);
+  return "";
+}
+
+std::string_view happening_name(Happening what) {
+  switch (what) {
+    case Happening::accepted:
+      return "accepted";
+    case Happening::deregistered:
+      return "deregistered";
+    case Happening::superseded:
+      return "superseded";
+    case Happening::registered:
+      return "registered";
+    case Happening::removed:
+      return "removed";
+    case Happening::conflict:
+      return "conflict";
+    case Happening::blocked:
+      return "blocked";
+    case Happening::expired:
+      return "expired";
+    case Happening::ttl_expired:
+      return "ttl_expired";
+    case Happening::process_ended:
+      return "process_ended";
+    case Happening::connection_closed:
+      return "connection_closed";
+    case Happening::unhealthy:
+      return "unhealthy";
+    case Happening::healthy:
+      return "healthy";
+    case Happening::maintenance_on:
+      return "maintenance_on";
+    case Happening::maintenance_off:
+      return "maintenance_off";
+    case Happening::repaired:
+      return "repaired";
+    case Happening::session_connected:
+      return "session_connected";
+    case Happening::session_suspended:
+      return "session_suspended";
+    case Happening::session_expired:
+      return "session_expired";
+    case Happening::storage_failed:
+      return "storage_failed";
+    case Happening::storage_recovered:
+      return "storage_recovered";
+    case Happening::agent_started:
+      return "agent_started";
+    case Happening::agent_stopped:
+      return "agent_stopped";
+    case Happening::history_gap:
+      return "history_gap";
+    case Happening::withdrawn:
+      return "withdrawn";
+  }
+  assert(false);
+  return "";
+}
+
 std::size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), std::size_t{0});

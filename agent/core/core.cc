@@ -35,6 +35,7 @@ Core::Impl::Impl(Options options, StoredState stored)
       nothing_of_ours_(!session_.has_history()) {
   Actions none;
   Replay::Effects effects{none, {}, {}, {}};
+  drop_void_holds();
   // Without any session so far nothing of ours can stand anywhere.
   const bool known = nothing_of_ours_;
   for (const auto& [id, registration] : registry_.live()) {
@@ -73,7 +74,12 @@ void Core::Impl::step(Event event, Now now, Actions& actions) {
 
 void Core::Impl::on(Started, Now now, Actions& actions) {
   for (const auto& [id, registration] : registry_.live()) {
-    began(registration, reached_.contains(id), now, actions);
+    std::optional<std::int64_t> left_ms;
+    if (const std::int64_t expires_ms = registration.lifetime.expires_ms; expires_ms > 0 && !reached_.contains(id)) {
+      // By the wall clock, as far as that can be: it may have been set meanwhile.
+      left_ms = std::clamp<std::int64_t>(registration.accepted_at + expires_ms - now.wall_ms, 0, expires_ms);
+    }
+    began(registration, left_ms, now, actions);
   }
   reached_.clear();
   for (Change& change : lazy_) {
@@ -177,6 +183,7 @@ void Core::Impl::persist(Batch batch, Actions& actions, bool sync) {
                  std::make_move_iterator(batch.changes.end()));
     batch.changes = std::exchange(lazy_, {});
     lazy_at_ms_.reset();
+    lazy_sync_ = false;
   }
   const std::uint64_t ticket = next_ticket_++;
   in_flight_.push_back(InFlight{ticket, batch, {}});
@@ -193,7 +200,7 @@ void Core::Impl::persist_session(Actions& actions) {
 
 void Core::Impl::flush_lazy(Now now, Actions& actions) {
   if (lazy_at_ms_ && now.steady_ms >= *lazy_at_ms_ && storage_healthy_) {
-    persist(Batch{}, actions, false);
+    persist(Batch{}, actions, lazy_sync_);
   }
 }
 
@@ -202,6 +209,9 @@ void Core::Impl::flush_lazy(Now now, Actions& actions) {
 void Core::Impl::take_effect(std::vector<Change>& changes, bool known, Now now, Replay::Effects& effects) {
   for (Change& change : changes) {
     record_superseded(change, now);
+    const auto* erase = std::get_if<EraseRegistration>(&change);
+    const Registration* gone = erase != nullptr ? registry_.find(erase->id) : nullptr;
+    const Seq gone_seq = gone != nullptr ? gone->seq : Seq{};
     if (const auto* put = std::get_if<PutRegistration>(&change)) {
       forget_other_checks(put->registration, now, effects.actions);
     }
@@ -213,11 +223,12 @@ void Core::Impl::take_effect(std::vector<Change>& changes, bool known, Now now, 
     }
     registry_.committed(change);
     if (const auto* put = std::get_if<PutRegistration>(&change)) {
-      began(put->registration, false, now, effects.actions);
+      const std::int64_t expires_ms = put->registration.lifetime.expires_ms;
+      began(put->registration, expires_ms > 0 ? std::optional(expires_ms) : std::nullopt, now, effects.actions);
       want(put->registration, known, effects);
       effects.actions.push_back(Changed{put->registration.id});
     } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
-      ended(erased->id, effects.actions);
+      ended(erased->id, gone_seq, effects.actions);
     } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
       replay_.want_absent(removal->removal, known, effects);
       effects.actions.push_back(Changed{removal->removal.id});
@@ -255,6 +266,7 @@ void Core::Impl::absorb(Replay::Effects& effects, Now now) {
   }
   if (soon) {
     lazy_at_ms_ = now.steady_ms;  // the next run must not take it for one that never got there
+    lazy_sync_ = true;
   }
 }
 
@@ -284,6 +296,8 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
       for (Change& change : done.batch.changes) {
         if (auto* added = std::get_if<AddHistory>(&change)) {
           unwritten_.push_back(std::move(added->entry));
+        } else if (auto* outcome = std::get_if<PutOutcome>(&change)) {
+          unwritten_outcomes_.push_back(std::move(*outcome));
         }
       }
     }
@@ -362,7 +376,8 @@ void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
   Replay::Effects effects{actions, {}, {}, {}};
   take_effect(erased, false, now, effects);
   holds_reread(event.state.holds, now, effects);
-  rescue_history(event.state.last_event, now);
+  rescue_history(event.state.last_event, now, actions);
+  rescue_outcomes(event.state);
   absorb(effects, now);
   lifetimes_.give_back();
   lifetimes_.grant_grace();

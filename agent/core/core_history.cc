@@ -149,11 +149,13 @@ void Core::Impl::record_session(Now now) {
 
 // The store was opened again, and holds the history up to `stored_event`. What of the rest is no part of a change that
 // did not happen is written again, in its old place.
-void Core::Impl::rescue_history(std::uint64_t stored_event, Now now) {
+void Core::Impl::rescue_history(std::uint64_t stored_event, Now now, Actions& actions) {
   last_event_ = std::max(last_event_, stored_event);
   std::vector<Change> rescued;
   for (HistoryEntry& entry : std::exchange(unwritten_, {})) {
-    if (entry.event > stored_event && !belongs_to_change(entry.what)) {
+    if (entry.event <= stored_event) {
+      actions.push_back(Recorded{std::move(entry)});  // the batch is on disk all the same
+    } else if (!belongs_to_change(entry.what)) {
       rescued.push_back(AddHistory{std::move(entry)});
     }
   }
@@ -162,6 +164,24 @@ void Core::Impl::rescue_history(std::uint64_t stored_event, Now now) {
     record(Happening::history_gap, std::to_string(lost) + " entries could not be kept while the disk failed", now);
   }
   record(Happening::storage_recovered, "", now);
+}
+
+// What was confirmed, and did not come to disk with a batch that failed, is written again: the next run must not take
+// it for what never was in ZooKeeper.
+void Core::Impl::rescue_outcomes(const StoredState& stored) {
+  std::vector<Change> rescued;
+  for (PutOutcome& lost : std::exchange(unwritten_outcomes_, {})) {
+    const Registration* registration = registry_.find(lost.id);
+    const bool stands = registration != nullptr && registration->seq == lost.outcome.seq;
+    const bool kept = std::any_of(stored.outcomes.begin(), stored.outcomes.end(), [&](const auto& entry) {
+      return entry.first == lost.id && entry.second.seq == lost.outcome.seq;
+    });
+    if (stands && !kept) {
+      rescued.emplace_back(std::move(lost));
+    }
+  }
+  lazy_sync_ = lazy_sync_ || !rescued.empty();
+  lazy_.insert(lazy_.begin(), std::make_move_iterator(rescued.begin()), std::make_move_iterator(rescued.end()));
 }
 
 }  // namespace limpet::core

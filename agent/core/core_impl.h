@@ -41,7 +41,8 @@ class Core::Impl {
 
  private:
   // Outcomes and the history of what happened by itself wait this long for a batch to go along with, then go by
-  // themselves, without a sync: losing outcomes costs a read of each znode after the next start, no more.
+  // themselves, without a sync: losing outcomes costs a read of each znode after the next start, no more; but for the
+  // first of what would otherwise expire.
   static constexpr std::int64_t kLazyMs = 200;
 
   struct InFlight {
@@ -92,11 +93,13 @@ class Core::Impl {
   void hold_changed(const std::optional<RegistrationId>& id, Replay::Effects& effects);
   void note_bindings(const std::vector<ChangeRequest>& changes, const std::vector<AcceptedChange>& answers,
                      const Caller& caller);
-  void began(const Registration& registration, bool reached, Now now, Actions& actions);
+  void began(const Registration& registration, std::optional<std::int64_t> expires_in_ms, Now now, Actions& actions);
   void forget_other_checks(const Registration& next, Now now, Actions& actions);
-  void ended(const RegistrationId& id, Actions& actions);
+  void ended(const RegistrationId& id, Seq seq, Actions& actions);
   void end_lives(Now now, Actions& actions);
   void set_failing(const Registration& registration, std::optional<std::string> message, Now now, Actions& actions);
+  void void_outcome(const Registration& registration, std::vector<Change>& changes) const;
+  void drop_void_holds();
   void holds_reread(const std::vector<Hold>& stored, Now now, Replay::Effects& effects);
 
   // ---- core_history.cc
@@ -107,7 +110,8 @@ class Core::Impl {
                        Batch& batch);
   void record_superseded(const Change& change, Now now);
   void record_session(Now now);
-  void rescue_history(std::uint64_t stored_event, Now now);
+  void rescue_history(std::uint64_t stored_event, Now now, Actions& actions);
+  void rescue_outcomes(const StoredState& stored);
 
   std::deque<InFlight> in_flight_;
   std::uint64_t next_ticket_ = 1;
@@ -115,10 +119,12 @@ class Core::Impl {
   std::uint64_t last_event_ = 0;
   std::uint64_t entries_lost_ = 0;  // of the history, while the disk failed
   SessionState recorded_session_ = SessionState::connecting;
-  std::vector<HistoryEntry> unwritten_;  // of batches that failed
+  std::vector<HistoryEntry> unwritten_;         // of batches that failed
+  std::vector<PutOutcome> unwritten_outcomes_;  // likewise
   std::unordered_set<RegistrationId> watched_;
   std::unordered_set<RegistrationId> reached_;  // before the start: has been in ZooKeeper with its present content
   std::optional<std::int64_t> lazy_at_ms_;
+  bool lazy_sync_ = false;  // what waits must not be lost by a power cut either
   std::int64_t reopen_delay_ms_ = 0;
   bool fresh_session_ = false;  // the session's predecessors have surely ended
   bool nothing_of_ours_ = false;

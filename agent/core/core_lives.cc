@@ -52,33 +52,28 @@ void Core::Impl::hold_changed(const std::optional<RegistrationId>& id, Replay::E
 // ---- Beginning and end
 
 // Whose connection holds what, as soon as it is planned: the connection may be gone before it is on disk. Saying again
-// what stands is a sign of life as well.
+// what stands, or something else, is a sign of life as well.
 void Core::Impl::note_bindings(const std::vector<ChangeRequest>& changes, const std::vector<AcceptedChange>& answers,
                                const Caller& caller) {
   for (std::size_t i = 0; i < changes.size(); ++i) {
     const auto* request = std::get_if<RegisterRequest>(&changes[i]);
     if (request == nullptr) {
-      const RegistrationId& id = std::get<DeregisterRequest>(changes[i]).id;
-      lifetimes_.unbind(id);
-      holds_.plan(id, std::nullopt);
+      holds_.plan(std::get<DeregisterRequest>(changes[i]).id, std::nullopt);
       continue;
     }
     if (request->lifetime.bind == Bind::connection) {
-      lifetimes_.bind(request->id, caller.connection);
-    } else {
-      lifetimes_.unbind(request->id);
+      lifetimes_.bind(request->id, answers[i].seq, caller.connection);
     }
-    if (!answers[i].changed) {
-      lifetimes_.heartbeat(request->id);
-    }
+    lifetimes_.heartbeat(request->id);
   }
 }
 
 // The registration is on disk with this content.
-void Core::Impl::began(const Registration& registration, bool reached, Now now, Actions& actions) {
+void Core::Impl::began(const Registration& registration, std::optional<std::int64_t> expires_in_ms, Now now,
+                       Actions& actions) {
   const RegistrationId& id = registration.id;
   const Lifetime& lifetime = registration.lifetime;
-  lifetimes_.begin(registration, reached, now);
+  lifetimes_.begin(registration, expires_in_ms, now);
   if (lifetime.process || !lifetime.checks.empty()) {
     watched_.insert(id);
     actions.push_back(Watch{id, registration.seq, registration.owner.uid, lifetime.process, lifetime.checks,
@@ -96,8 +91,8 @@ void Core::Impl::forget_other_checks(const Registration& next, Now now, Actions&
   }
 }
 
-void Core::Impl::ended(const RegistrationId& id, Actions& actions) {
-  lifetimes_.end(id);
+void Core::Impl::ended(const RegistrationId& id, Seq seq, Actions& actions) {
+  lifetimes_.end(id, seq);
   holds_.forget(id);
   if (watched_.erase(id) != 0) {
     actions.push_back(Unwatch{id});
@@ -117,7 +112,6 @@ void Core::Impl::end_lives(Now now, Actions& actions) {
     }
     auto planned = registry_.plan({DeregisterRequest{end.id}}, the_agent(), now.wall_ms, 0);
     Plan& plan = std::get<Plan>(planned);
-    lifetimes_.unbind(end.id);
     holds_.plan(end.id, std::nullopt);
     actions.push_back(
         Note{Note::Level::info, "ended",
@@ -144,11 +138,7 @@ void Core::Impl::on(const Heartbeat& event, Now, Actions& actions) {
 }
 
 void Core::Impl::on(const ConnectionClosed& event, Now, Actions&) {
-  for (const RegistrationId& id : lifetimes_.closed(event.connection)) {
-    if (const Registration* registration = registry_.planned(id)) {
-      lifetimes_.found({id, registration->seq, Happening::connection_closed, "its connection closed"});
-    }
-  }
+  lifetimes_.closed(event.connection);
 }
 
 void Core::Impl::on(const ProcessEnded& event, Now, Actions&) {
@@ -193,6 +183,7 @@ void Core::Impl::set_failing(const Registration& registration, std::optional<std
     lazy_.push_back(PutHold{hold});
   } else {
     holds_.erase(id, HoldCause::check);
+    void_outcome(registration, lazy_);
     lazy_.push_back(EraseHold{id, HoldCause::check});
   }
   if (turned) {
@@ -203,6 +194,33 @@ void Core::Impl::set_failing(const Registration& registration, std::optional<std
     actions.push_back(Note{message ? Note::Level::warn : Note::Level::info, message ? "unhealthy" : "healthy",
                            "registration=" + id.str() + (message ? " check=\"" + *message + "\"" : "")});
     record(std::move(happened), now);
+  }
+}
+
+// A hold ends: what is on disk of the znode that stood before it says no more than that this content has been in
+// ZooKeeper. The next run would take it for what stands there.
+void Core::Impl::void_outcome(const Registration& registration, std::vector<Change>& changes) const {
+  const Registration* stands = registry_.find(registration.id);
+  if (stands != nullptr && stands->seq == registration.seq && !lifetimes_.may_expire(registration.id) &&
+      replay_.phase(registration.path) == Replay::Phase::withdrawn) {
+    Outcome outcome;
+    outcome.seq = registration.seq;
+    changes.push_back(PutOutcome{registration.id, outcome});
+  }
+}
+
+// Failing checks of registrations that have none any more: the change that they were about was overtaken by another.
+void Core::Impl::drop_void_holds() {
+  std::vector<RegistrationId> dropped;
+  for (const auto& [id, hold] : holds_.failing()) {
+    const Registration* registration = registry_.find(id);
+    if (registration == nullptr || registration->lifetime.checks.empty()) {
+      dropped.push_back(id);
+    }
+  }
+  for (const RegistrationId& id : dropped) {
+    holds_.erase(id, HoldCause::check);
+    lazy_.push_back(EraseHold{id, HoldCause::check});
   }
 }
 
@@ -246,6 +264,13 @@ void Core::Impl::on(SetMaintenance event, Now now, Actions& actions) {
       batch.changes.push_back(PutHold{std::move(hold)});
     } else {
       holds_.plan(event.id, std::nullopt);
+      if (!event.id) {
+        for (const auto& [id, registration] : registry_.live()) {
+          void_outcome(registration, batch.changes);
+        }
+      } else if (const Registration* live = registry_.find(*event.id)) {
+        void_outcome(*live, batch.changes);
+      }
       batch.changes.push_back(EraseHold{event.id, HoldCause::maintenance});
     }
     if (event.id) {

@@ -13,6 +13,9 @@ constexpr std::int64_t kWatchMs = 1'000;
 constexpr std::int64_t kLateMs = 50;
 // Callers whose heartbeats came in while we stood still are given time to be heard.
 constexpr std::int64_t kFrozenMs = 1'000;
+// Before the last of a ttl is over, what callers have already sent is heard: a stall shorter than that, or one that no
+// timer noticed, may have kept it waiting.
+constexpr std::int64_t kLastCallMs = 100;
 
 std::string seconds(std::int64_t ms) {
   if (ms % 1'000 != 0) {
@@ -43,18 +46,32 @@ void Lifetimes::observe(Now now, std::optional<std::int64_t> expected_at_ms) {
 }
 
 void Lifetimes::grant_grace() {
-  for (const auto& [at, id] : std::exchange(ttls_, {})) {
-    Life& life = lives_.at(id);
-    life.ttl_at.reset();
+  std::erase_if(found_, [](const auto& entry) { return entry.second.end.excusable; });
+  for (auto& [id, life] : lives_) {
     set_ttl(life, id);
+    set_orphan(life, id);
   }
 }
 
 void Lifetimes::set_ttl(Life& life, const RegistrationId& id) {
+  if (life.ttl_ms == 0) {
+    return;
+  }
   if (life.ttl_at) {
     ttls_.erase(*life.ttl_at);
   }
+  life.last_call = false;
   life.ttl_at = ttls_.emplace(ttl_clock() + life.ttl_ms, id);
+}
+
+void Lifetimes::set_orphan(Life& life, const RegistrationId& id) {
+  if (life.orphaned_at) {
+    orphans_.erase(*life.orphaned_at);
+    life.orphaned_at.reset();
+  }
+  if (life.orphan) {
+    life.orphaned_at = orphans_.emplace(ttl_clock() + connection_grace_ms_, id);
+  }
 }
 
 void Lifetimes::clear(Life& life) {
@@ -69,45 +86,48 @@ void Lifetimes::clear(Life& life) {
   forget(orphans_, life.orphaned_at);
 }
 
-void Lifetimes::begin(const Registration& registration, bool reached, Now now) {
+void Lifetimes::begin(const Registration& registration, std::optional<std::int64_t> expires_in_ms, Now now) {
   const RegistrationId& id = registration.id;
   const Lifetime& lifetime = registration.lifetime;
-  if (const auto it = found_.find(id); it != found_.end() && it->second.end.seq != registration.seq) {
-    found_.erase(it);
-  }
+  forget_found(id, registration.seq);
+  unbind(id, registration.seq);
   if (const auto it = lives_.find(id); it != lives_.end()) {
     clear(it->second);
     lives_.erase(it);
   }
-  const bool may_expire = lifetime.expires_ms > 0 && !reached;
-  const bool orphan = lifetime.bind == Bind::connection && !connections_.contains(id);
-  if (lifetime.ttl_ms == 0 && !may_expire && !orphan) {
+  const std::pair key(id, registration.seq);
+  const bool orphan = lifetime.bind == Bind::connection && !connections_.contains(key) && !found_.contains(key);
+  if (lifetime.ttl_ms == 0 && !expires_in_ms && !orphan) {
     return;
   }
   Life& life = lives_[id];
   life.seq = registration.seq;
   life.ttl_ms = lifetime.ttl_ms;
-  if (life.ttl_ms > 0) {
-    set_ttl(life, id);
-  }
-  if (may_expire) {
-    // What is left by the wall clock, as far as that can be: it may have been set meanwhile.
-    const std::int64_t left =
-        std::clamp<std::int64_t>(registration.accepted_at + lifetime.expires_ms - now.wall_ms, 0, lifetime.expires_ms);
+  life.orphan = orphan;
+  set_ttl(life, id);
+  set_orphan(life, id);
+  if (expires_in_ms) {
     life.expires_ms = lifetime.expires_ms;
-    life.expires_at = expiries_.emplace(now.steady_ms + left, id);
-  }
-  if (orphan) {
-    life.orphaned_at = orphans_.emplace(now.steady_ms + connection_grace_ms_, id);
+    life.expires_at = expiries_.emplace(now.steady_ms + *expires_in_ms, id);
   }
 }
 
-void Lifetimes::end(const RegistrationId& id) {
+void Lifetimes::end(const RegistrationId& id, Seq seq) {
   if (const auto it = lives_.find(id); it != lives_.end()) {
     clear(it->second);
     lives_.erase(it);
   }
-  found_.erase(id);
+  forget_found(id, Seq{seq.value + 1});
+  unbind(id, Seq{seq.value + 1});
+}
+
+void Lifetimes::forget_found(const RegistrationId& id, Seq before) {
+  found_.erase(found_.lower_bound({id, Seq{}}), found_.lower_bound({id, before}));
+}
+
+bool Lifetimes::may_expire(const RegistrationId& id) const {
+  const auto it = lives_.find(id);
+  return it != lives_.end() && it->second.expires_at;
 }
 
 bool Lifetimes::reached(const RegistrationId& id, Seq seq) {
@@ -121,52 +141,57 @@ bool Lifetimes::reached(const RegistrationId& id, Seq seq) {
 }
 
 void Lifetimes::heartbeat(const RegistrationId& id) {
-  const auto it = lives_.find(id);
-  if (it != lives_.end() && it->second.ttl_ms > 0) {
+  if (const auto it = lives_.find(id); it != lives_.end()) {
     set_ttl(it->second, id);
   }
 }
 
-void Lifetimes::bind(const RegistrationId& id, ConnectionId connection) {
-  unbind(id);
-  bound_[connection].insert(id);
-  connections_[id] = connection;
-  if (const auto it = lives_.find(id); it != lives_.end() && it->second.orphaned_at) {
-    orphans_.erase(*it->second.orphaned_at);
-    it->second.orphaned_at.reset();
+void Lifetimes::bind(const RegistrationId& id, Seq seq, ConnectionId connection) {
+  const std::pair key(id, seq);
+  if (const auto it = connections_.find(key); it != connections_.end()) {
+    const auto before = bound_.find(it->second);
+    before->second.erase(key);
+    if (before->second.empty()) {
+      bound_.erase(before);
+    }
+  }
+  bound_[connection].insert(key);
+  connections_[key] = connection;
+  if (const auto it = lives_.find(id); it != lives_.end() && it->second.seq == seq) {
+    it->second.orphan = false;
+    set_orphan(it->second, id);
   }
 }
 
-void Lifetimes::unbind(const RegistrationId& id) {
-  const auto it = connections_.find(id);
-  if (it == connections_.end()) {
+// What was bound by changes before that one is so no longer.
+void Lifetimes::unbind(const RegistrationId& id, Seq before) {
+  auto it = connections_.lower_bound({id, Seq{}});
+  while (it != connections_.end() && it->first < std::pair(id, before)) {
+    const auto bound = bound_.find(it->second);
+    bound->second.erase(it->first);
+    if (bound->second.empty()) {
+      bound_.erase(bound);
+    }
+    it = connections_.erase(it);
+  }
+}
+
+void Lifetimes::closed(ConnectionId connection) {
+  const auto it = bound_.find(connection);
+  if (it == bound_.end()) {
     return;
   }
-  const auto bound = bound_.find(it->second);
-  bound->second.erase(id);
-  if (bound->second.empty()) {
-    bound_.erase(bound);
+  const auto bound = std::move(it->second);
+  bound_.erase(it);
+  for (const auto& key : bound) {
+    connections_.erase(key);
+    found({key.first, key.second, Happening::connection_closed, "its connection closed"});
   }
-  connections_.erase(it);
-}
-
-std::vector<RegistrationId> Lifetimes::closed(ConnectionId connection) {
-  std::vector<RegistrationId> ids;
-  if (const auto it = bound_.find(connection); it != bound_.end()) {
-    ids.assign(it->second.begin(), it->second.end());
-    bound_.erase(it);
-  }
-  for (const RegistrationId& id : ids) {
-    connections_.erase(id);
-  }
-  return ids;
 }
 
 void Lifetimes::found(End end) {
-  Found& found = found_[end.id];
-  if (found.end.seq != end.seq) {
-    found = Found{std::move(end), false};
-  }
+  const std::pair key(end.id, end.seq);
+  found_.try_emplace(key, Found{std::move(end), false});
 }
 
 void Lifetimes::expire(Now now) {
@@ -175,7 +200,11 @@ void Lifetimes::expire(Now now) {
     Life& life = lives_.at(id);
     ttls_.erase(ttls_.begin());
     life.ttl_at.reset();
-    found({id, life.seq, Happening::ttl_expired, "no heartbeat for " + seconds(life.ttl_ms)});
+    if (!std::exchange(life.last_call, true)) {
+      life.ttl_at = ttls_.emplace(ttl_clock() + kLastCallMs, id);
+      continue;
+    }
+    found({id, life.seq, Happening::ttl_expired, "no heartbeat for " + seconds(life.ttl_ms), true});
   }
   while (!expiries_.empty() && expiries_.begin()->first <= now.steady_ms) {
     const RegistrationId id = expiries_.begin()->second;
@@ -184,20 +213,21 @@ void Lifetimes::expire(Now now) {
     life.expires_at.reset();
     found({id, life.seq, Happening::expired, "not in ZooKeeper within " + seconds(life.expires_ms)});
   }
-  while (!orphans_.empty() && orphans_.begin()->first <= now.steady_ms) {
+  while (!orphans_.empty() && orphans_.begin()->first <= ttl_clock()) {
     const RegistrationId id = orphans_.begin()->second;
     Life& life = lives_.at(id);
     orphans_.erase(orphans_.begin());
     life.orphaned_at.reset();
     found({id, life.seq, Happening::connection_closed,
            "its connection ended with an earlier run of the agent, and it was not registered again within " +
-               seconds(connection_grace_ms_)});
+               seconds(connection_grace_ms_),
+           true});
   }
 }
 
 std::vector<Lifetimes::End> Lifetimes::take() {
   std::vector<End> ends;
-  for (auto& [id, found] : found_) {
+  for (auto& [key, found] : found_) {
     if (!std::exchange(found.taken, true)) {
       ends.push_back(found.end);
     }
@@ -206,7 +236,7 @@ std::vector<Lifetimes::End> Lifetimes::take() {
 }
 
 void Lifetimes::give_back() {
-  for (auto& [id, found] : found_) {
+  for (auto& [key, found] : found_) {
     found.taken = false;
   }
 }
@@ -217,11 +247,11 @@ std::optional<std::int64_t> Lifetimes::deadline() const {
   if (!ttls_.empty()) {
     sooner(std::min(ttls_.begin()->first + stalled_ms_, watch_at_ms_));
   }
+  if (!orphans_.empty()) {
+    sooner(std::min(orphans_.begin()->first + stalled_ms_, watch_at_ms_));
+  }
   if (!expiries_.empty()) {
     sooner(expiries_.begin()->first);
-  }
-  if (!orphans_.empty()) {
-    sooner(orphans_.begin()->first);
   }
   return at;
 }

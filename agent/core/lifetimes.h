@@ -4,9 +4,10 @@
 // A ttl counts only time in which the agent ran and could be reached. Its clock is the monotonic one without the
 // stretches in which a timer came late (a frozen agent, a machine without a moment for it); where more than a moment
 // was lost, or the machine was suspended, or the disk failed, everyone gets a whole ttl anew. (Consul's agent has the
-// same clock for its TTL checks, but takes no account of its own stalls.) Nothing here removes anything: an end that
-// was found stays found until the registration is gone or another change of it is accepted, so that a disk that fails
-// meanwhile loses none. Owned by Core; no clock, no I/O.
+// same clock for its TTL checks, but takes no account of its own stalls.) The grace of connections to an earlier run
+// goes by the same clock. Nothing here removes anything: an end that was found stays found until the registration is
+// gone or another change of it stands, so that a disk that fails meanwhile loses none; only what a heartbeat could have
+// prevented is given another chance. Owned by Core; no clock, no I/O.
 #pragma once
 
 #include <map>
@@ -14,6 +15,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "agent/core/types.h"
@@ -28,6 +30,7 @@ class Lifetimes {
     Seq seq;  // the change that ends with it; a newer one of the same name lives on
     Happening cause = Happening::ttl_expired;
     std::string why;
+    bool excusable = false;  // it ends for want of a sign of life, for which there may be a new time
   };
 
   explicit Lifetimes(std::int64_t connection_grace_ms) : connection_grace_ms_(connection_grace_ms) {}
@@ -37,20 +40,21 @@ class Lifetimes {
   // A whole ttl for everyone, from now on.
   void grant_grace();
 
-  // The registration is live with this content. `reached`: this content has been in ZooKeeper.
-  void begin(const Registration& registration, bool reached, Now now);
-  void end(const RegistrationId& id);
+  // The registration is live with this content. `expires_in_ms`: unless it reaches ZooKeeper; absent: it does not.
+  void begin(const Registration& registration, std::optional<std::int64_t> expires_in_ms, Now now);
+  // The registration of change `seq` is gone.
+  void end(const RegistrationId& id, Seq seq);
   // Its content of change `seq` is in ZooKeeper: it cannot expire any more. True where it could have.
   bool reached(const RegistrationId& id, Seq seq);
+  bool may_expire(const RegistrationId& id) const;
   void heartbeat(const RegistrationId& id);
 
-  // A caller on `connection` registered `id` bound to it, whether that changed anything or not.
-  void bind(const RegistrationId& id, ConnectionId connection);
-  void unbind(const RegistrationId& id);
-  // What is bound to it. It is so no longer.
-  std::vector<RegistrationId> closed(ConnectionId connection);
+  // A caller on `connection` asked for change `seq`, which is bound to it, or said again that it is. It may not be on
+  // disk yet, and may never come to be: what stands meanwhile keeps the connection that it has.
+  void bind(const RegistrationId& id, Seq seq, ConnectionId connection);
+  void closed(ConnectionId connection);
 
-  // Something ended. Kept until end() or begin() with another seq.
+  // Something ended. Kept until end(), or begin() with a newer change.
   void found(End end);
   // Ends whose time has come are found.
   void expire(Now now);
@@ -69,8 +73,10 @@ class Lifetimes {
     Seq seq;
     std::int64_t ttl_ms = 0;
     std::optional<Deadlines::iterator> ttl_at;
+    bool last_call = false;  // its time is up, but for a heartbeat that was sent and not heard yet
     std::optional<Deadlines::iterator> expires_at;
-    std::optional<Deadlines::iterator> orphaned_at;  // bound to a connection to an earlier run
+    bool orphan = false;  // bound to a connection to an earlier run
+    std::optional<Deadlines::iterator> orphaned_at;
     std::int64_t expires_ms = 0;
   };
   struct Found {
@@ -79,6 +85,9 @@ class Lifetimes {
   };
 
   void set_ttl(Life& life, const RegistrationId& id);
+  void set_orphan(Life& life, const RegistrationId& id);
+  void unbind(const RegistrationId& id, Seq before);
+  void forget_found(const RegistrationId& id, Seq before);
   void clear(Life& life);
   std::int64_t ttl_clock() const { return steady_ms_ - stalled_ms_; }
 
@@ -94,10 +103,10 @@ class Lifetimes {
   std::unordered_map<RegistrationId, Life> lives_;  // only those that can end by themselves
   Deadlines ttls_;                                  // in time of ttl_clock()
   Deadlines expiries_;                              // in steady ms
-  Deadlines orphans_;                               // in steady ms
-  std::map<ConnectionId, std::set<RegistrationId>> bound_;
-  std::unordered_map<RegistrationId, ConnectionId> connections_;
-  std::map<RegistrationId, Found> found_;
+  Deadlines orphans_;                               // in time of ttl_clock()
+  std::map<ConnectionId, std::set<std::pair<RegistrationId, Seq>>> bound_;
+  std::map<std::pair<RegistrationId, Seq>, ConnectionId> connections_;
+  std::map<std::pair<RegistrationId, Seq>, Found> found_;
 };
 
 }  // namespace limpet::core

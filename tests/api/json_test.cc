@@ -265,7 +265,7 @@ TEST(Render, WhatIsNotKnownIsNull) {
 
 TEST(Render, QueueAndStatus) {
   std::string out;
-  render_queue(out, {{Seq{3}, true, kId, "/services/web/i-1", core::State::removing, std::nullopt, 0}}, true);
+  render_queue(out, {{Seq{3}, true, false, kId, "/services/web/i-1", core::State::removing, std::nullopt, 0}}, true);
   EXPECT_EQ(out, R"({"operations":[{"seq":3,"op":"deregister","id":"web/i-1","service":"web","instance":"i-1",)"
                  R"("path":"/services/web/i-1","state":"removing","reason":null,)"
                  R"("accepted_at":"1970-01-01T00:00:00.000Z"}],"next":3})");

@@ -12,10 +12,10 @@ namespace limpet::test {
 
 namespace {
 
-// The first entry whose number is `event` or greater.
-std::vector<HistoryEntry>::const_iterator position(const std::vector<HistoryEntry>& history, std::uint64_t event) {
-  return std::lower_bound(history.begin(), history.end(), event,
-                          [](const HistoryEntry& entry, std::uint64_t number) { return entry.event < number; });
+// The first entry whose number is greater than `event`.
+std::vector<HistoryEntry>::const_iterator after(const std::vector<HistoryEntry>& history, std::uint64_t event) {
+  return std::upper_bound(history.begin(), history.end(), event,
+                          [](std::uint64_t number, const HistoryEntry& entry) { return number < entry.event; });
 }
 
 }  // namespace
@@ -132,10 +132,10 @@ Result<HistoryPage> FakeStore::history(const HistoryQuery& query) {
   const auto offer = [&](const HistoryEntry& entry) { return page.offer(entry); };
   const auto& all = written_.history;
   if (query.newest_first) {
-    const auto first = query.before_event == 0 ? all.end() : position(all, query.before_event);
+    const auto first = query.before_event == 0 ? all.end() : after(all, query.before_event - 1);
     (void)std::all_of(std::make_reverse_iterator(first), all.rend(), offer);
   } else {
-    (void)std::all_of(position(all, query.after_event + 1), all.end(), offer);
+    (void)std::all_of(after(all, query.after_event), all.end(), offer);
   }
   HistoryPage result = page.finish();
   result.oldest_event = all.empty() ? 0 : all.front().event;

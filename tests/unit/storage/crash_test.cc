@@ -37,6 +37,7 @@ Batch writer_batch(std::uint64_t seq) {
   // Some size, so that write buffers fill and are flushed and logs change within a few rounds.
   std::get<PutRegistration>(batch.changes[0]).registration.data.assign(20000, static_cast<char>(seq));
   batch.changes.push_back(PutRemoval{sample_removal(seq)});
+  batch.changes.push_back(AddHistory{sample_event(seq)});
   if (seq > kKept) {
     batch.changes.push_back(EraseRegistration{sample_id(seq - kKept)});
     batch.changes.push_back(EraseRemoval{Seq{seq - kKept}});
@@ -53,6 +54,15 @@ std::vector<std::uint64_t> kept(std::uint64_t last) {
   return numbers;
 }
 
+// The history of writer(): one entry for each change, none missing, none too many.
+bool history_is_whole(RocksStore& store, const StoredState& state) {
+  HistoryQuery query;
+  query.limit = query.scan_limit = 1'000'000;
+  const auto page = store.history(query);
+  return page.ok() && state.last_event == state.last_seq.value && page->entries.size() == state.last_event &&
+         (page->entries.empty() || page->entries.front() == sample_event(state.last_event));
+}
+
 // Goes on where the store ends, reporting each change once it is durable, until it is killed.
 int writer(const std::string& dir, void (*report)(std::uint64_t)) {
   auto store = RocksStore::open(dir);
@@ -60,7 +70,7 @@ int writer(const std::string& dir, void (*report)(std::uint64_t)) {
     return 1;
   }
   const auto state = (*store)->load();
-  if (!state.ok() || seqs(*state) != kept(state->last_seq.value)) {
+  if (!state.ok() || seqs(*state) != kept(state->last_seq.value) || !history_is_whole(**store, *state)) {
     return 2;
   }
   report(state->last_seq.value);
@@ -103,6 +113,7 @@ TEST(Crash, KillAtAnyTimeLosesNothingAcknowledged) {
   EXPECT_LE(state->last_seq.value, acknowledged + kRounds) << "more than one unacknowledged change a round";
   EXPECT_EQ(seqs(*state), kept(state->last_seq.value));
   EXPECT_EQ(state->removals.size(), state->registrations.size());
+  EXPECT_TRUE(history_is_whole(*store, *state));
   EXPECT_GT(acknowledged, 100u) << "too little happened for this to mean anything";
 }
 

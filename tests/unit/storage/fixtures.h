@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -69,6 +70,44 @@ inline Session sample_session() {
     session.password[i] = static_cast<std::uint8_t>(i * 16);
   }
   return session;
+}
+
+inline Hold sample_hold(HoldCause cause, std::optional<RegistrationId> id) {
+  return {std::move(id), cause, "disk is being replaced", {0, 77}, Seq{12}, 1700000000001};
+}
+
+inline Lifetime sample_lifetime() {
+  Lifetime lifetime;
+  lifetime.ttl_ms = 30'000;
+  lifetime.bind = Bind::process;
+  lifetime.process = ProcessId{4321, 987654321, "3d5a6f0e-1c2b-4a5d-9e8f-001122334455"};
+  lifetime.checks = {{CheckType::tcp, "127.0.0.1:80", {}, "", 10'000, 1'000, 1, 3},
+                     {CheckType::http, "http://127.0.0.1/health", {}, "2xx", 5'000, 500, 2, 5},
+                     {CheckType::command, "", {"/bin/test", "-e", "", "/run/ready"}, "", 60'000, 2'000, 1, 1}};
+  lifetime.expires_ms = 600'000;
+  return lifetime;
+}
+
+// Every third is about service "db", every fifth about no change, the others about one of service "web".
+inline HistoryEntry sample_event(std::uint64_t event) {
+  HistoryEntry entry;
+  entry.event = event;
+  entry.last_seq = Seq{1000 + event};
+  entry.time = 1700000000000 + static_cast<WallMs>(event);
+  if (event % 5 == 0) {
+    entry.what = Happening::session_suspended;
+    entry.why = "connection lost";
+    return entry;
+  }
+  entry.seq = entry.last_seq;
+  entry.id = RegistrationId{event % 3 == 0 ? "db" : "web", "i-" + std::to_string(event)};
+  entry.what = event % 2 == 0 ? Happening::registered : Happening::accepted;
+  if (event % 2 == 0) {
+    entry.zxid = Zxid{0x200000000 + static_cast<std::int64_t>(event)};
+  } else {
+    entry.who = Actor{{1000, static_cast<std::int32_t>(event)}, "web-server"};
+  }
+  return entry;
 }
 
 // The batch that accepts change `seq`: one registration.

@@ -225,6 +225,25 @@ TEST(GroupCommit, OneAppendIsBounded) {
   EXPECT_EQ(groups, expected);
 }
 
+TEST(GroupCommit, HistoryIsReadInItsTurn) {
+  GatedStore store;
+  Answers answers;
+  store.close_gate();
+  std::vector<std::uint64_t> appended_before;
+  {
+    GroupCommit commit(store, answers.completion());
+    const auto read = [&](Result<HistoryPage> page) { appended_before.push_back(page->oldest_event); };
+    commit.submit(1, register_batch(1), true);
+    store.await_entered(1);
+    commit.history({}, read);
+    commit.submit(2, register_batch(2), true);
+    commit.submit(3, register_batch(3), true);
+    commit.history({}, read);
+    store.open_gate();
+  }
+  EXPECT_EQ(appended_before, (std::vector<std::uint64_t>{1, 2})) << "the second after what was merged into one";
+}
+
 TEST(GroupCommit, AfterAFailureEverythingFailsAlikeUntilReopened) {
   GatedStore store;
   Answers answers;

@@ -24,10 +24,44 @@ Result<std::string> encoded_again(const Result<T>& decoded) {
   return decoded.ok() ? Result<std::string>(encode(*decoded)) : Result<std::string>(decoded.status());
 }
 
+Registration living_registration(std::uint64_t seq) {
+  Registration registration = sample_registration(seq);
+  registration.lifetime = sample_lifetime();
+  return registration;
+}
+
+HistoryEntry full_event() {
+  HistoryEntry entry = sample_event(7);
+  entry.why = "asked for";
+  entry.last_seq = Seq{1010};
+  entry.zxid = Zxid{0x200000007};
+  return entry;
+}
+
+std::string hex(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) {
+    char digits[3];
+    std::snprintf(digits, sizeof(digits), "%02x", static_cast<unsigned>(static_cast<unsigned char>(c)));
+    text += digits;
+  }
+  return text;
+}
+
 std::vector<Sample> samples() {
   return {
       {"registration", encode(sample_registration(17)),
        [](std::string_view bytes) { return encoded_again(decode_registration(bytes)); }},
+      {"registration with a lifetime", encode(living_registration(17)),
+       [](std::string_view bytes) { return encoded_again(decode_registration(bytes)); }},
+      {"hold", encode(sample_hold(HoldCause::check, sample_id(3))),
+       [](std::string_view bytes) { return encoded_again(decode_hold(bytes)); }},
+      {"hold of the host", encode(sample_hold(HoldCause::maintenance, std::nullopt)),
+       [](std::string_view bytes) { return encoded_again(decode_hold(bytes)); }},
+      {"event", encode(full_event()),
+       [](std::string_view bytes) { return encoded_again(decode_history_entry(bytes)); }},
+      {"short event", encode(sample_event(5)),
+       [](std::string_view bytes) { return encoded_again(decode_history_entry(bytes)); }},
       {"removal", encode(sample_removal(18)),
        [](std::string_view bytes) { return encoded_again(decode_removal(bytes)); }},
       {"outcome", encode(sample_outcome(19)),
@@ -64,6 +98,23 @@ TEST(Crc32c, MatchesTheVectorsOfRfc3720) {
   EXPECT_EQ(frame::crc32c("6789", frame::crc32c("12345")), 0xe3069283u);
 }
 
+TEST(Crc32c, IsTheSameHoweverTheBytesAreCut) {
+  std::string bytes;
+  for (int i = 0; i < 100; ++i) {
+    bytes.push_back(static_cast<char>(i * 37));
+  }
+  for (std::size_t begin = 0; begin < 10; ++begin) {
+    for (std::size_t end = begin; end <= bytes.size(); ++end) {
+      const std::string part = bytes.substr(begin, end - begin);
+      std::uint32_t byte_by_byte = 0;
+      for (const char c : part) {
+        byte_by_byte = frame::crc32c(std::string_view(&c, 1), byte_by_byte);
+      }
+      ASSERT_EQ(frame::crc32c(part), byte_by_byte) << begin << " to " << end;
+    }
+  }
+}
+
 TEST(Record, EachKindComesBackEqual) {
   for (std::uint64_t seq = 1; seq < 100; ++seq) {
     EXPECT_EQ(*decode_registration(encode(sample_registration(seq))), sample_registration(seq));
@@ -95,13 +146,7 @@ TEST(Record, ExtremesComeBackEqual) {
 // These bytes are on disks: a change here is a change of format. storage/FORMAT.md explains them.
 TEST(Record, BytesAreAsDocumented) {
   const Removal removal{Seq{18}, {"web", "i-1"}, "/services/web/i-1", {1000, 4321}, 1700000000000};
-  std::string hex;
-  for (const unsigned char c : encode(removal)) {
-    char digits[3];
-    std::snprintf(digits, sizeof(digits), "%02x", c);
-    hex += digits;
-  }
-  EXPECT_EQ(hex,
+  EXPECT_EQ(hex(encode(removal)),
             "0158"
             "8222bb11"
             "0100000008"
@@ -118,6 +163,112 @@ TEST(Record, BytesAreAsDocumented) {
             "000010e1"
             "0700000008"
             "0000018bcfe56800");
+}
+
+// As limpet wrote it before a registration had a lifetime: such records are read, and a plain one is not a byte longer.
+TEST(Record, PlainRegistrationIsAsBeforeThereWereLifetimes) {
+  const Registration registration{
+      {"web", "i-1"}, "/services/web/i-1", Format::json, "hello", {1000, 4321}, Seq{17}, 1700000000000, {}};
+  const std::string bytes = encode(registration);
+  EXPECT_EQ(hex(bytes),
+            "0152"
+            "c68906f4"
+            "0100000003"
+            "776562"
+            "0200000003"
+            "692d31"
+            "0300000011"
+            "2f73657276696365732f7765622f692d31"
+            "0400000001"
+            "02"
+            "0500000005"
+            "68656c6c6f"
+            "0600000004"
+            "000003e8"
+            "0700000004"
+            "000010e1"
+            "0800000008"
+            "0000000000000011"
+            "0900000008"
+            "0000018bcfe56800");
+  EXPECT_EQ(*decode_registration(bytes), registration);
+}
+
+TEST(Record, LifetimesComeBackEqual) {
+  EXPECT_EQ(*decode_registration(encode(living_registration(3))), living_registration(3));
+  const std::vector<std::function<void(Lifetime&)>> fields = {
+      [](Lifetime& l) { l.ttl_ms = 1; },
+      [](Lifetime& l) { l.bind = Bind::connection; },
+      [](Lifetime& l) { l.process.emplace(); },
+      [](Lifetime& l) { l.process = sample_lifetime().process; },
+      [](Lifetime& l) { l.checks.emplace_back(); },
+      [](Lifetime& l) { l.checks = sample_lifetime().checks; },
+      [](Lifetime& l) { l.expires_ms = std::numeric_limits<std::int64_t>::max(); },
+  };
+  for (const auto& set : fields) {
+    Registration registration = sample_registration(1);
+    set(registration.lifetime);
+    EXPECT_EQ(*decode_registration(encode(registration)), registration);
+  }
+}
+
+// A limpet that does not know these fields must not make the registration immortal.
+TEST(Record, EachFieldOfALifetimeMustBeUnderstood) {
+  constexpr std::uint8_t kTagsBeforeLifetimes = 9;
+  const std::vector<std::function<void(Lifetime&)>> fields = {
+      [](Lifetime& l) { l.ttl_ms = 1000; },
+      [](Lifetime& l) { l.bind = Bind::connection; },
+      [](Lifetime& l) { l.checks.emplace_back(); },
+      [](Lifetime& l) { l.expires_ms = 1000; },
+  };
+  for (const auto& set : fields) {
+    Registration registration = sample_registration(1);
+    const std::string plain = encode(registration);
+    EXPECT_TRUE(frame::Reader(plain, frame::Kind::registration, kTagsBeforeLifetimes).status().ok());
+    set(registration.lifetime);
+    EXPECT_EQ(frame::Reader(encode(registration), frame::Kind::registration, kTagsBeforeLifetimes).status().code(),
+              Errc::newer_format);
+  }
+}
+
+TEST(Record, HoldsAndEventsComeBackEqual) {
+  for (const HoldCause cause : {HoldCause::maintenance, HoldCause::check}) {
+    EXPECT_EQ(*decode_hold(encode(sample_hold(cause, sample_id(1)))), sample_hold(cause, sample_id(1)));
+    EXPECT_EQ(*decode_hold(encode(sample_hold(cause, std::nullopt))), sample_hold(cause, std::nullopt));
+  }
+  for (std::uint64_t event = 1; event < 50; ++event) {
+    EXPECT_EQ(*decode_history_entry(encode(sample_event(event))), sample_event(event));
+  }
+  EXPECT_EQ(*decode_history_entry(encode(full_event())), full_event());
+  HistoryEntry entry;
+  EXPECT_EQ(*decode_history_entry(encode(entry)), entry);
+  entry.seq = Seq{5};  // and last_seq 0
+  entry.id.emplace();
+  entry.who.emplace();
+  entry.zxid = Zxid{-1};
+  EXPECT_EQ(*decode_history_entry(encode(entry)), entry);
+}
+
+TEST(Record, MemoryIsUsedAgain) {
+  std::string room;
+  for (std::uint64_t event = 1; event < 50; ++event) {
+    room = encode(sample_event(event), std::move(room));
+    EXPECT_EQ(room, encode(sample_event(event)));
+  }
+}
+
+TEST(Record, UnknownKindOfAnythingIsOfALaterLimpet) {
+  Registration registration = living_registration(1);
+  registration.lifetime.bind = static_cast<Bind>(3);
+  EXPECT_EQ(decode_registration(encode(registration)).status().code(), Errc::newer_format);
+  registration = living_registration(1);
+  registration.lifetime.checks[0].type = static_cast<CheckType>(4);
+  EXPECT_EQ(decode_registration(encode(registration)).status().code(), Errc::newer_format);
+  EXPECT_EQ(decode_hold(encode(sample_hold(static_cast<HoldCause>(9), std::nullopt))).status().code(),
+            Errc::newer_format);
+  HistoryEntry entry = sample_event(1);
+  entry.what = static_cast<Happening>(200);
+  EXPECT_EQ(decode_history_entry(encode(entry)).status().code(), Errc::newer_format);
 }
 
 TEST(Record, EveryFlippedBitIsRefused) {
@@ -151,18 +302,28 @@ TEST(Record, EveryFlippedBitUnderAFittingChecksumStaysInBounds) {
       bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
       bytes = resealed(bytes);
       const Result<std::string> result = sample.decode_and_encode(bytes);
-      if (result.ok()) {
+      // What says that a field has its default may also be left out; otherwise each content has one encoding.
+      if (result.ok() && result->size() == bytes.size()) {
         EXPECT_EQ(*result, bytes) << sample.name << ", bit " << bit;
+      } else if (result.ok()) {
+        EXPECT_LT(result->size(), bytes.size()) << sample.name << ", bit " << bit;
+        EXPECT_EQ(*sample.decode_and_encode(*result), *result) << sample.name << ", bit " << bit;
       }
     }
   }
 }
 
-TEST(Record, EveryTruncationUnderAFittingChecksumIsRefused) {
+// What is left may be a record without its last fields, where those may be absent; never one with half a field.
+TEST(Record, EveryTruncationUnderAFittingChecksumIsRefusedOrOneWithFewerFields) {
   for (const Sample& sample : samples()) {
+    int whole = 0;
     for (std::size_t size = frame::kHeaderSize; size < sample.bytes.size(); ++size) {
-      EXPECT_FALSE(sample.decode_and_encode(resealed(sample.bytes.substr(0, size))).ok()) << sample.name;
+      const std::string bytes = resealed(sample.bytes.substr(0, size));
+      const Result<std::string> result = sample.decode_and_encode(bytes);
+      whole += result.ok() ? 1 : 0;
+      EXPECT_TRUE(!result.ok() || *result == bytes) << sample.name << " cut to " << size;
     }
+    EXPECT_LE(whole, 7) << sample.name;
   }
 }
 

@@ -83,6 +83,35 @@ TEST(RocksStore, EveryChangeSurvives) {
   }
 }
 
+TEST(RocksStore, HoldsStayUntilTheyEndOrTheirRegistrationDoes) {
+  TempDir temp;
+  const std::string dir = temp.path("state");
+  auto store = open_ok(dir);
+  const Hold host = sample_hold(HoldCause::maintenance, std::nullopt);
+  const Hold kept = sample_hold(HoldCause::check, sample_id(1));
+  Hold again = kept;
+  again.message = "connection refused";
+  Batch batch{Seq{20}, {}};
+  batch.changes = {PutRegistration{sample_registration(1)},
+                   PutRegistration{sample_registration(2)},
+                   PutHold{host},
+                   PutHold{kept},
+                   PutHold{sample_hold(HoldCause::maintenance, sample_id(1))},
+                   PutHold{sample_hold(HoldCause::check, sample_id(2))},
+                   PutHold{sample_hold(HoldCause::maintenance, sample_id(2))}};
+  ASSERT_TRUE(store->append(batch, true).ok());
+  EXPECT_EQ(store->load()->holds.size(), 5u);
+  batch = Batch{Seq{21}, {}};
+  batch.changes = {EraseRegistration{sample_id(2)}, EraseHold{sample_id(1), HoldCause::maintenance}, PutHold{again},
+                   EraseHold{std::nullopt, HoldCause::check}};  // which there is none of
+  ASSERT_TRUE(store->append(batch, true).ok());
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(store->load()->holds, (std::vector<Hold>{host, again}));
+    store.reset();
+    store = open_ok(dir);
+  }
+}
+
 TEST(RocksStore, RemovalsComeBackBySeq) {
   TempDir temp;
   auto store = open_ok(temp.path("state"));
