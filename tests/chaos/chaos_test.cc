@@ -291,7 +291,7 @@ std::set<std::int64_t> sessions_of(const AgentProcess& agent) {
   return sessions;
 }
 
-std::string fmt_txn(const Txn& txn) {
+std::string line_of(const Txn& txn) {
   char line[200];
   std::snprintf(line, sizeof line, "\n  zxid 0x%llx session 0x%llx %s, %lld ms",
                 static_cast<unsigned long long>(txn.zxid), static_cast<unsigned long long>(txn.session),
@@ -308,7 +308,7 @@ void judge_log(const std::vector<Txn>& txns, const std::set<std::int64_t>& ours,
   std::map<std::string, std::string> story;
   for (const Txn& txn : txns) {
     if (txn.path.starts_with(kRoot)) {
-      story[txn.path] += fmt_txn(txn);
+      story[txn.path] += line_of(txn);
       EXPECT_TRUE(ours.contains(txn.session)) << txn.what << " " << txn.path << " by a stranger";
       created[txn.path] += txn.what == "create" ? 1 : 0;
       deleted[txn.path] += txn.what == "delete" ? 1 : 0;
