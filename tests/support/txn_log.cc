@@ -74,6 +74,7 @@ void add(std::vector<Txn>& found, Txn txn, std::int64_t type, Jute& body) {
   txn.what = word(type);
   if (txn.what == "create" || txn.what == "delete" || txn.what == "set") {
     txn.path = body.text();
+    txn.data = txn.what == "delete" ? "" : body.text();
   }
   found.push_back(txn);
   if (txn.what == "multi") {
