@@ -6,7 +6,6 @@
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <list>
 #include <map>
 #include <memory>
 #include <vector>
@@ -40,6 +39,8 @@ class FakeService final : public Service {
 
  private:
   struct Wait {
+    Wait(std::vector<std::pair<RegistrationId, Seq>> for_what, boost::asio::steady_timer until, WaitDone then)
+        : what(std::move(for_what)), timer(std::move(until)), done(std::move(then)) {}
     std::vector<std::pair<RegistrationId, Seq>> what;
     boost::asio::steady_timer timer;
     WaitDone done;
@@ -69,7 +70,8 @@ class FakeService final : public Service {
   std::int64_t last_zxid_ = 0x100;
   std::uint64_t last_token_ = 0;
   std::map<core::Token, ChangeDone> callers_;
-  std::list<Wait> waits_;
+  std::uint64_t last_wait_ = 0;
+  std::map<std::uint64_t, Wait> waits_;
   std::vector<std::uint64_t> held_tickets_;
 };
 
