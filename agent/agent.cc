@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <cassert>
 #include <chrono>
 #include <fstream>
 #include <random>
@@ -76,6 +77,7 @@ core::Options core_options(const Config& config) {
 zk::ZkClient::Options zookeeper_options(const Config& config) {
   zk::ZkClient::Options options;
   options.hosts = config.zookeeper;
+  options.access = {config.zookeeper_auth, config.acl};
   options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
   options.seed = host_seed();
   options.log = [](std::string_view line) { log(LogLevel::debug, "zookeeper_library", "says=" + quoted(line)); };
@@ -155,18 +157,30 @@ void Agent::reload(const Config& config) {
   const bool same_chroot = chroot_of(config.zookeeper) == chroot_of(config_.zookeeper);
   std::string applied;
   std::string waiting;
+  bool access_changed = false;
   for (const std::string& key : changed) {
-    const bool now = key == "log_level" || (key == "zookeeper" && same_chroot);
+    const bool access = key == "zookeeper_credentials" || key == "acl";
+    access_changed = access_changed || access;
+    const bool now = key == "log_level" || access || (key == "zookeeper" && same_chroot);
     std::string& list = now ? applied : waiting;
     list += (list.empty() ? "" : ",") + key;
   }
   set_log_level(config.log_level);
   config_.log_level = config.log_level;
-  if (same_chroot && config.zookeeper != config_.zookeeper) {
-    if (const Status status = zookeeper_.set_servers(config.zookeeper); status.ok()) {
-      config_.zookeeper = config.zookeeper;
-      feed(core::ServersChanged{});
+  const bool servers_changed = same_chroot && config.zookeeper != config_.zookeeper;
+  if (servers_changed) {
+    [[maybe_unused]] const Status status = zookeeper_.set_servers(config.zookeeper);
+    assert(status.ok());
+    config_.zookeeper = config.zookeeper;
+  }
+  if (access_changed) {
+    zookeeper_.set_access({config.zookeeper_auth, config.acl});
+    for (const char* key : {"zookeeper_credentials", "acl"}) {
+      copy_config_key(key, config, config_);
     }
+  }
+  if (servers_changed || access_changed) {
+    feed(core::ServersChanged{});
   }
   log(LogLevel::info, "reloaded", "applied=" + quoted(applied) + " needs_restart=" + quoted(waiting));
 }

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cassert>
 #include <limits>
 
 #include "agent/config_policy.h"
@@ -264,6 +265,20 @@ std::vector<std::string> differing_keys(const Config& a, const Config& b) {
     }
   }
   return names;
+}
+
+void copy_config_key(const std::string& key, const Config& from, Config& to) {
+  for (const ConfigKey& known : config_keys()) {
+    if (known.name == key) {
+      [[maybe_unused]] const auto wrong = known.set(to, known.text(from));
+      assert(!wrong);
+    }
+  }
+  if (key == "policy") {
+    to.policy = from.policy;
+  } else if (key == "zookeeper_credentials") {
+    to.zookeeper_auth = from.zookeeper_auth;
+  }
 }
 
 }  // namespace limpet

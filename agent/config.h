@@ -86,6 +86,9 @@ Status read_config_file(const std::string& file, bool required, Config& config);
 // Reads LIMPET_* from the environment over `config`.
 Status read_config_environment(Config& config);
 
+// Takes the value of one key over from another configuration.
+void copy_config_key(const std::string& key, const Config& from, Config& to);
+
 // Last: reads the credentials, and checks what one key alone cannot tell.
 Status complete_config(Config& config);
 

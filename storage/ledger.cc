@@ -239,7 +239,8 @@ Status Ledger::add_registration(std::string_view key, std::string_view value) {
   if (!registration.ok()) {
     return at_key(key, registration.status());
   }
-  if (key.substr(1) != registration->id.str()) {
+  // With one slash there is one way to read the key.
+  if (key.substr(1) != registration->id.str() || std::count(key.begin(), key.end(), '/') != 1) {
     return misplaced(key);
   }
   seen(registration->seq);
@@ -269,7 +270,7 @@ Status Ledger::add_outcome(std::string_view key, std::string_view value) {
   }
   const std::string_view name = key.substr(1);
   const std::size_t slash = name.find('/');
-  if (slash == std::string_view::npos) {
+  if (slash == std::string_view::npos || slash != name.rfind('/')) {
     return misplaced(key);
   }
   seen(outcome->seq);

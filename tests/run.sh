@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what is needed, builds everything, runs every test. On Debian 12, as root or with sudo, from any folder.
 #   bash tests/run.sh [--sanitize address|undefined|thread] [ctest options…]
-# LIMPET_BUILD_DIR names another build directory, LIMPET_JOBS another number of compilers at a time.
+# LIMPET_BUILD_DIR names another build directory, LIMPET_JOBS another number of compilers at a time, LIMPET_TEST_JOBS
+# another number of tests: most of them wait most of the time, for servers that start and sessions that run out.
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$here"
@@ -19,4 +20,4 @@ install_packages $LIMPET_BUILD_PACKAGES $LIMPET_ZOOKEEPER_PACKAGES $LIMPET_TEST_
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLIMPET_SANITIZE="$sanitize"
 cmake --build "$build" -j "${LIMPET_JOBS:-3}"
 cd "$build"
-exec ctest --output-on-failure --no-tests=error "$@"
+exec ctest --output-on-failure --no-tests=error -j "${LIMPET_TEST_JOBS:-4}" "$@"

@@ -158,7 +158,9 @@ RequestReader::Result RequestReader::read_head(std::string_view bytes, std::size
     return refuse(ProblemKind::bad_request, "This is not an HTTP/1.1 request.");
   }
   const bool new_line = rest.find('\n', std::exchange(searched_, rest.size())) != std::string_view::npos;
-  const std::string_view lines = rest.substr(0, new_line ? rest.rfind('\n') + 1 : 0);
+  // Nothing past the limit is looked at: whether it would have been well formed must not decide.
+  const std::string_view within = rest.substr(0, limits_.max_header_bytes);
+  const std::string_view lines = within.substr(0, new_line ? within.rfind('\n') + 1 : 0);
   beast::error_code error = http::error::need_more;
   Head head(request_, limits_.max_header_bytes);
   header_bytes_ = lines.empty() ? 0 : head.put(boost::asio::const_buffer(lines.data(), lines.size()), error);

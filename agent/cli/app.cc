@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace limpet::cli {
 
 namespace {
@@ -31,8 +33,39 @@ void describe(CLI::App& app) {
       "  limpet wait web i-1 --timeout 10s       until it can be found\n"
       "  limpet list                             what this host has registered\n"
       "  limpet status                           is ZooKeeper there, and what waits?\n"
+      "  limpet run web i-1 -- ./web             registered for as long as the command lives\n"
       "  limpet deregister web i-1               take it out again\n\n"
       "Exit status: 0 done, 1 refused or failed, 2 wrong usage, 3 limpetd cannot be reached, 4 --wait ran out.\n");
+}
+
+// Whether the first word that is neither an option of `app` nor the value of one is `run`.
+bool is_run(const CLI::App& app, const std::vector<std::string>& words) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i].empty() || words[i][0] != '-') {
+      return words[i] == "run";
+    }
+    const CLI::Option* option = app.get_option_no_throw(words[i]);
+    i += option != nullptr && option->get_items_expected_max() > 0 ? 1 : 0;
+  }
+  return false;
+}
+
+// Last word first, as CLI11 takes it. It reads `--data=` as an option whose value is the next word; here that is an
+// empty value.
+std::vector<std::string> for_the_parser(const std::vector<std::string>& words) {
+  std::vector<std::string> result;
+  bool options = true;
+  for (const std::string& word : words) {
+    options = options && word != "--";
+    if (options && word.size() > 3 && word.starts_with("--") && word.find('=') == word.size() - 1) {
+      result.push_back(word.substr(0, word.size() - 1));
+      result.emplace_back();
+    } else {
+      result.push_back(word);
+    }
+  }
+  std::reverse(result.begin(), result.end());
+  return result;
 }
 
 }  // namespace
@@ -43,6 +76,7 @@ void build_app(CLI::App& app, Globals& globals, Run& run) {
   app.require_subcommand(1);
   app.fallthrough();  // global options after the verb; handed down to the verbs, so set before they are made
   add_register_command(app, run);
+  add_run_command(app, run, globals.command);
   add_change_commands(app, run);
   add_list_commands(app, run);
   add_show_commands(app, run);
@@ -52,6 +86,15 @@ void build_app(CLI::App& app, Globals& globals, Run& run) {
   for (CLI::App* verb : app.get_subcommands({})) {
     verb->group("Commands");
   }
+}
+
+void parse_words(CLI::App& app, Globals& globals, std::vector<std::string> words) {
+  const auto dashes = std::find(words.begin(), words.end(), "--");
+  if (dashes != words.end() && is_run(app, words)) {
+    globals.command.assign(dashes + 1, words.end());
+    words.erase(dashes, words.end());
+  }
+  app.parse(for_the_parser(words));
 }
 
 }  // namespace limpet::cli

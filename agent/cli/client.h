@@ -41,6 +41,8 @@ class Client {
   Client(std::string socket_path, std::string origin, std::chrono::milliseconds answer_timeout)
       : path_(std::move(socket_path)), origin_(std::move(origin)), answer_timeout_(answer_timeout) {}
 
+  const std::string& socket_path() const { return path_; }
+
   // Blocks until the answer is there, or for answer_timeout and the request's server_wait.
   std::variant<Answer, Unreachable> call(const Request& request) const;
 

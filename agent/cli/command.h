@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "agent/cli/client.h"
 #include "agent/cli/fields.h"
@@ -15,7 +16,7 @@
 
 namespace limpet::cli {
 
-// Exit statuses, as CONTRACT fixes them.
+// Exit statuses, as CONTRACT fixes them; `run` passes on any other.
 enum class Exit {
   done = 0,
   failed = 1,       // refused, or failed
@@ -41,6 +42,8 @@ void add_show_commands(CLI::App& app, Run& run);     // show, wait
 void add_list_commands(CLI::App& app, Run& run);     // list, queue
 void add_history_commands(CLI::App& app, Run& run);  // history, events
 void add_status_command(CLI::App& app, Run& run);    // status
+// run; `command` is what stands after --, which the parser is not given.
+void add_run_command(CLI::App& app, Run& run, const std::vector<std::string>& command);
 
 // ---- For the verbs
 

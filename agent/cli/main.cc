@@ -3,12 +3,10 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <exception>
-#include <string_view>
 #include <vector>
 
 #include "agent/cli/app.h"
@@ -48,32 +46,13 @@ Client make_client(const Globals& globals) {
   return {kDefaultSocket, "", timeout};
 }
 
-// What was typed, last word first, as CLI11 takes it. It reads `--data=` as an option whose value is the next word;
-// here that is an empty value.
-std::vector<std::string> words_of(int argc, char** argv) {
-  std::vector<std::string> words;
-  bool options = true;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view word = argv[i];
-    options = options && word != "--";
-    if (options && word.size() > 3 && word.substr(0, 2) == "--" && word.find('=') == word.size() - 1) {
-      words.emplace_back(word.substr(0, word.size() - 1));
-      words.emplace_back();
-    } else {
-      words.emplace_back(word);
-    }
-  }
-  std::reverse(words.begin(), words.end());
-  return words;
-}
-
 Exit run_program(int argc, char** argv, Console& console) {
   CLI::App app;
   Globals globals;
   Run run;
   build_app(app, globals, run);
   try {
-    app.parse(words_of(argc, argv));
+    parse_words(app, globals, {argv + 1, argv + argc});
   } catch (const CLI::CallForHelp&) {
     console.out(app.help());
     return Exit::done;

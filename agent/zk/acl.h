@@ -1,4 +1,4 @@
-// Access control lists of znodes, as they are configured and as the library takes them.
+// Who the agent is to ZooKeeper, and what it lets others do: credentials and access control lists.
 //
 // Pure functions and plain values; any thread.
 #pragma once
@@ -28,6 +28,13 @@ Acl creator_acl();
 // "open", "creator", or entries of scheme:id:permissions separated by commas, such as
 // "digest:user:hash=:cdrwa,world:anyone:r". Errc::invalid with a message that names the entry at fault.
 Result<Acl> parse_acl(std::string_view text);
+
+// How a client shows itself, and the ACL of every znode that it makes.
+struct Access {
+  std::string credentials;  // "user:password" for the scheme digest, a secret; empty: none
+  Acl acl = open_acl();
+  friend bool operator==(const Access&, const Access&) = default;
+};
 
 // In the form that parse_acl takes.
 std::string to_string(const Acl& acl);

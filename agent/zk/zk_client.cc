@@ -68,6 +68,7 @@ class ZkClient::Impl {
         sink_(std::move(sink)),
         mailbox_(std::make_shared<Mailbox>(io, [this](std::vector<Mail>& mail) { open_mail(mail); })),
         hosts_(std::move(hosts)),
+        access_(std::make_shared<Access>(options_.access)),
         random_(options_.seed),
         retry_timer_(io),
         look_up_timer_(io),
@@ -94,6 +95,7 @@ class ZkClient::Impl {
     next_retry_ms_ = options_.first_retry_ms;
     patience_ms_ = options_.session_timeout_ms / kPatiencePart;
     active_hosts_ = hosts_;
+    active_access_ = access_;
     make_handle();
     open_handle();
   }
@@ -125,6 +127,7 @@ class ZkClient::Impl {
   }
 
   void set_hosts(Hosts hosts) { hosts_ = std::move(hosts); }
+  void set_access(Access access) { access_ = std::make_shared<Access>(std::move(access)); }
 
  private:
   // What the zk-life thread found out.
@@ -145,7 +148,8 @@ class ZkClient::Impl {
   }
 
   void make_handle() {
-    handle_ = std::make_shared<ZkHandle>(++handles_, epoch_, active_hosts_.chroot, mailbox_, options_.log);
+    handle_ =
+        std::make_shared<ZkHandle>(++handles_, epoch_, active_hosts_.chroot, active_access_, mailbox_, options_.log);
   }
 
   // Those that the prober found serving come first. Names are not looked up where the addresses are known: a slow
@@ -365,7 +369,9 @@ class ZkClient::Impl {
   // Core thread only.
   std::shared_ptr<char> alive_ = std::make_shared<char>();  // for those who come late
   Hosts hosts_;                                             // for the next start
+  std::shared_ptr<const Access> access_;                    // for the next start
   Hosts active_hosts_;
+  std::shared_ptr<const Access> active_access_;
   std::mt19937_64 random_;
   core::Epoch epoch_;
   std::optional<Session> session_;
@@ -415,6 +421,10 @@ Status ZkClient::set_servers(const std::string& hosts) {
   }
   impl_->set_hosts(std::move(parsed.value()));
   return {};
+}
+
+void ZkClient::set_access(Access access) {
+  impl_->set_access(std::move(access));
 }
 
 }  // namespace limpet::zk

@@ -16,6 +16,7 @@
 #include <memory>
 #include <string>
 
+#include "agent/zk/acl.h"
 #include "agent/zk/ensemble.h"
 #include "agent/zk/hosts.h"
 #include "agent/zk/library_log.h"
@@ -27,6 +28,7 @@ class ZkClient final : public Ensemble {
  public:
   struct Options {
     std::string hosts;  // as for parse_hosts; must be valid
+    Access access;
     std::int32_t session_timeout_ms = 10'000;
     std::uint64_t seed = 0;  // of the order of the servers and of all jitter
 
@@ -62,6 +64,9 @@ class ZkClient final : public Ensemble {
   // Takes another list, to be used from the next start() on. Errc::invalid: the list does not parse, and nothing
   // changes.
   Status set_servers(const std::string& hosts);
+
+  // Takes other credentials and another ACL, to be used from the next start() on. Znodes that exist keep theirs.
+  void set_access(Access access);
 
  private:
   class Impl;

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstring>
 #include <limits>
+#include <mutex>
 #include <system_error>
 #include <thread>
 
@@ -48,6 +49,23 @@ Session session_of(zhandle_t* zh) {
   session.timeout_ms = zoo_recv_timeout(zh);
   return session;
 }
+
+// An ACL in the library's form. Views what it is made of, and is not changed by the library.
+class LibraryAcl {
+ public:
+  explicit LibraryAcl(const Acl& acl) {
+    for (const AclEntry& entry : acl) {
+      entries_.push_back(
+          {entry.permissions, {const_cast<char*>(entry.scheme.c_str()), const_cast<char*>(entry.id.c_str())}});
+    }
+    vector_ = {static_cast<std::int32_t>(entries_.size()), entries_.data()};
+  }
+  const ACL_vector* get() const { return &vector_; }
+
+ private:
+  std::vector<ACL> entries_;
+  ACL_vector vector_{};
+};
 
 // An address where nothing listens and nothing can: a port that is bound and not listened on. It differs by more than
 // its port from every server, because the library does not look at ports when it compares lists.
@@ -98,6 +116,7 @@ struct ZkHandle::Callbacks {
     replied(data, rc, stat, value, length);
   }
   static void ignore(int, const char*, const void*) noexcept {}
+  static void ignore_void(int, const void*) noexcept {}
 
   // For the session. One callback per transition, in order with the completions.
   static void on_session(zhandle_t* zh, int type, int state, const char*, void* context) noexcept {
@@ -109,6 +128,7 @@ struct ZkHandle::Callbacks {
     mail.handle = handle.id_;
     if (state == ZOO_CONNECTED_STATE) {
       handle.zh_.store(zh);
+      handle.show_credentials(zh);
       mail.losses = handle.log_->losses();
       mail.event = core::ZkConnected{handle.epoch_, session_of(zh), connected_server(zh)};
     } else if (state == ZOO_EXPIRED_SESSION_STATE) {
@@ -135,11 +155,12 @@ struct ZkHandle::Callbacks {
   }
 };
 
-ZkHandle::ZkHandle(std::uint64_t id, core::Epoch epoch, std::string chroot, std::shared_ptr<Mailbox> mailbox,
-                   LogSink log)
+ZkHandle::ZkHandle(std::uint64_t id, core::Epoch epoch, std::string chroot, std::shared_ptr<const Access> access,
+                   std::shared_ptr<Mailbox> mailbox, LogSink log)
     : id_(id),
       epoch_(epoch),
       chroot_(std::move(chroot)),
+      access_(std::move(access)),
       mailbox_(std::move(mailbox)),
       log_(std::make_shared<LibraryLog>(std::move(log))) {}
 
@@ -168,8 +189,22 @@ Status ZkHandle::open(const Endpoints& endpoints, std::int32_t timeout_ms, const
     return {Errc::io, "cannot make a ZooKeeper handle: " + why};
   }
   zoo_set_servers_resolution_delay(zh, -1);
+  show_credentials(zh);
   zh_.store(zh);
   return {};
+}
+
+// Right after the handle is made, so that they go out with its first connection. Between two attempts at a connection
+// the library takes none (ZOOKEEPER-800); then it is when the first connection stands, before anything is sent on it.
+// Later would not do: the library puts them in front of what it is just sending.
+void ZkHandle::show_credentials(_zhandle* zh) {
+  if (access_->credentials.empty()) {
+    return;
+  }
+  const std::lock_guard lock(credentials_mutex_);
+  credentials_shown_ = credentials_shown_ || zoo_add_auth(zh, "digest", access_->credentials.data(),
+                                                          static_cast<int>(access_->credentials.size()),
+                                                          &Callbacks::ignore_void, nullptr) == ZOK;
 }
 
 bool ZkHandle::detach() {
@@ -251,13 +286,14 @@ core::ZkReply ZkHandle::submit(core::OpId op, const core::ZkRequest& request) {
 
 int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, Request* context) {
   zhandle_t* zh = zh_.load();
+  LibraryAcl acl(access_->acl);
   const int length = static_cast<int>(request.data.size());
   switch (request.verb) {
     case core::ZkVerb::create:
-      return zoo_acreate2(zh, path.c_str(), request.data.data(), length, &ZOO_OPEN_ACL_UNSAFE, ZOO_EPHEMERAL,
+      return zoo_acreate2(zh, path.c_str(), request.data.data(), length, acl.get(), ZOO_EPHEMERAL,
                           &Callbacks::on_string_stat, context);
     case core::ZkVerb::create_parent:
-      return zoo_acreate(zh, path.c_str(), "", 0, &ZOO_OPEN_ACL_UNSAFE, ZOO_PERSISTENT, &Callbacks::on_string, context);
+      return zoo_acreate(zh, path.c_str(), "", 0, acl.get(), ZOO_PERSISTENT, &Callbacks::on_string, context);
     case core::ZkVerb::set:
       return zoo_aset(zh, path.c_str(), request.data.data(), length, request.version, &Callbacks::on_stat, context);
     case core::ZkVerb::remove:

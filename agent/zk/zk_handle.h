@@ -11,11 +11,13 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "agent/core/event.h"
+#include "agent/zk/acl.h"
 #include "agent/zk/library_log.h"
 #include "agent/zk/mailbox.h"
 
@@ -37,8 +39,10 @@ class ZkHandle {
  public:
   using Endpoints = std::vector<boost::asio::ip::tcp::endpoint>;
 
-  // `id` is unlike that of any other handle of this client. `chroot` is put in front of every path.
-  ZkHandle(std::uint64_t id, core::Epoch epoch, std::string chroot, std::shared_ptr<Mailbox> mailbox, LogSink log);
+  // `id` is unlike that of any other handle of this client. `chroot` is put in front of every path. `access` is not
+  // null.
+  ZkHandle(std::uint64_t id, core::Epoch epoch, std::string chroot, std::shared_ptr<const Access> access,
+           std::shared_ptr<Mailbox> mailbox, LogSink log);
   ~ZkHandle();  // precondition: never opened, or detached
   ZkHandle(const ZkHandle&) = delete;
   ZkHandle& operator=(const ZkHandle&) = delete;
@@ -75,10 +79,12 @@ class ZkHandle {
   int hand_in(const core::ZkRequest& request, const std::string& path, Request* context);
   std::string full_path(const std::string& path) const;
   bool park(_zhandle* zh);
+  void show_credentials(_zhandle* zh);
 
   const std::uint64_t id_;
   const core::Epoch epoch_;
   const std::string chroot_;
+  const std::shared_ptr<const Access> access_;
   const std::shared_ptr<Mailbox> mailbox_;
   const std::shared_ptr<LibraryLog> log_;
 
@@ -92,6 +98,8 @@ class ZkHandle {
 
   // Shared. Set by open(), or by a callback that comes before the library's open call has returned.
   std::atomic<_zhandle*> zh_{nullptr};
+  std::mutex credentials_mutex_;
+  bool credentials_shown_ = false;  // the library has them, and gives them with each connection
 };
 
 }  // namespace limpet::zk

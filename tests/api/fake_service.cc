@@ -137,13 +137,13 @@ std::uint64_t FakeService::listen(HistoryListener listener) {
 
 void FakeService::wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
                                WaitDone done) {
-  const auto wait = waits_.insert(waits_.end(), {std::move(what), boost::asio::steady_timer(io_), std::move(done)});
-  wait->timer.expires_after(timeout);
-  wait->timer.async_wait([this, wait](const boost::system::error_code& error) {
-    if (!error) {
-      const auto callback = std::move(wait->done);
-      waits_.erase(wait);
-      callback(false);
+  const std::uint64_t number = ++last_wait_;
+  const auto wait = waits_.try_emplace(number, std::move(what), boost::asio::steady_timer(io_), std::move(done)).first;
+  wait->second.timer.expires_after(timeout);
+  // By its number: a timer that has run out may be settled before its turn comes.
+  wait->second.timer.async_wait([this, number](const boost::system::error_code& error) {
+    if (auto node = waits_.extract(error ? 0 : number)) {
+      node.mapped().done(false);
     }
   });
   boost::asio::post(io_, [this] { check_waits(); });
@@ -227,11 +227,11 @@ bool FakeService::settled(const Wait& wait) const {
 
 void FakeService::check_waits() {
   for (auto wait = waits_.begin(); wait != waits_.end();) {
-    if (!settled(*wait)) {
+    if (!settled(wait->second)) {
       ++wait;
       continue;
     }
-    boost::asio::post(io_, [done = std::move(wait->done)] { done(true); });
+    boost::asio::post(io_, [done = std::move(wait->second.done)] { done(true); });
     wait = waits_.erase(wait);
   }
 }

@@ -8,7 +8,6 @@
 #include <boost/asio/steady_timer.hpp>
 #include <deque>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <set>
@@ -66,6 +65,8 @@ class FakeService final : public Service {
 
  private:
   struct Wait {
+    Wait(std::vector<std::pair<RegistrationId, Seq>> for_what, boost::asio::steady_timer until, WaitDone then)
+        : what(std::move(for_what)), timer(std::move(until)), done(std::move(then)) {}
     std::vector<std::pair<RegistrationId, Seq>> what;
     boost::asio::steady_timer timer;
     WaitDone done;
@@ -97,7 +98,8 @@ class FakeService final : public Service {
   std::int64_t last_zxid_ = 0x100;
   std::uint64_t last_token_ = 0;
   std::map<core::Token, ChangeDone> callers_;
-  std::list<Wait> waits_;
+  std::uint64_t last_wait_ = 0;
+  std::map<std::uint64_t, Wait> waits_;
   std::vector<std::uint64_t> held_tickets_;
   core::Caller last_caller_;
   std::set<std::int32_t> ended_;

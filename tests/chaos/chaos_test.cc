@@ -291,14 +291,24 @@ std::set<std::int64_t> sessions_of(const AgentProcess& agent) {
   return sessions;
 }
 
+std::string line_of(const Txn& txn) {
+  char line[200];
+  std::snprintf(line, sizeof line, "\n  zxid 0x%llx session 0x%llx %s, %lld ms",
+                static_cast<unsigned long long>(txn.zxid), static_cast<unsigned long long>(txn.session),
+                txn.what.c_str(), static_cast<long long>(txn.milliseconds));
+  return line;
+}
+
 // In the servers' log: nothing of ours was touched by strangers or the other way round, nothing was deleted that nobody
 // had deregistered, and nothing was created anew for no reason. A session that ended explains one of each.
 void judge_log(const std::vector<Txn>& txns, const std::set<std::int64_t>& ours,
                const std::vector<std::unique_ptr<Client>>& clients) {
   std::map<std::string, int> created;
   std::map<std::string, int> deleted;
+  std::map<std::string, std::string> story;
   for (const Txn& txn : txns) {
     if (txn.path.starts_with(kRoot)) {
+      story[txn.path] += line_of(txn);
       EXPECT_TRUE(ours.contains(txn.session)) << txn.what << " " << txn.path << " by a stranger";
       created[txn.path] += txn.what == "create" ? 1 : 0;
       deleted[txn.path] += txn.what == "delete" ? 1 : 0;
@@ -308,8 +318,8 @@ void judge_log(const std::vector<Txn>& txns, const std::set<std::int64_t>& ours,
   for (const auto& client : clients) {
     for (int name = 0; name < kNames; ++name) {
       const std::string path = client->path(name);
-      EXPECT_LE(deleted[path], client->removals_asked(name) + ended) << path;
-      EXPECT_LE(created[path], deleted[path] + 1 + ended) << path;
+      EXPECT_LE(deleted[path], client->removals_asked(name) + ended) << path << story[path];
+      EXPECT_LE(created[path], deleted[path] + 1 + ended) << path << story[path];
     }
   }
 }

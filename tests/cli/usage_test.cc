@@ -45,6 +45,8 @@ INSTANTIATE_TEST_SUITE_P(
         WrongUsage{"MaintenanceOfHalfAName", {"maintenance", "on", "web"}, "INSTANCE is required"},
         WrongUsage{"ReasonForTheEnd", {"maintenance", "off", "--reason", "x"}, "--reason"},
         WrongUsage{"SinceIsANumber", {"events", "--since", "yesterday"}, "'yesterday' is no number"},
+        WrongUsage{"RunOfNothing", {"run", "web", "i-1", "--"}, "COMMAND is required"},
+        WrongUsage{"RunHasItsOwnBinding", {"run", "web", "i-1", "--pid", "1", "--", "true"}, "--pid"},
         WrongUsage{"LimitZero", {"list", "--limit", "0"}, "--limit"}),
     [](const auto& instance) { return std::string(instance.param.name); });
 
@@ -78,7 +80,7 @@ TEST(UsageHelp, TellsANewcomerWhatThereIs) {
 
 TEST(UsageHelp, EachCommandHasItsOwn) {
   for (const char* verb : {"register", "deregister", "list", "show", "status", "queue", "wait", "leave", "heartbeat",
-                           "history", "events", "maintenance", "reload"}) {
+                           "history", "events", "maintenance", "reload", "run"}) {
     const Outcome outcome = run_limpet({verb, "--help"});
     EXPECT_EQ(outcome.exit, 0);
     EXPECT_TRUE(has(outcome.out, std::string("Usage: limpet ") + verb));

@@ -105,6 +105,7 @@ History::Outcome History::settle(const HttpAnswer& answer, const std::vector<Eff
   const std::uint64_t number = next_++;
   for (const Effect& effect : effects) {
     names_[effect.instance].maybe.emplace_back(number, effect.data);
+    accepted_.push_back({id(effect.instance), effect.data, std::nullopt});
   }
   if (effects.size() > 1) {
     unknown_batches_[number] = effects;
@@ -120,6 +121,7 @@ void History::acknowledge(const Effect& effect, std::uint64_t seq) {
     violated(effect.instance + ": seq " + std::to_string(seq) + " after " + std::to_string(highest_seq_));
   }
   highest_seq_ = std::max(highest_seq_, seq);
+  accepted_.push_back({id(effect.instance), effect.data, seq});
   name.maybe.clear();
   name.known = effect.data ? std::optional<Shown>(Shown{*effect.data, seq}) : std::nullopt;
 }
@@ -167,6 +169,7 @@ void History::check_name(const std::string& instance, const Listing& all) {
   name.maybe.clear();
   if (shown) {
     highest_seq_ = std::max(highest_seq_, shown->seq);
+    accepted_.push_back({id(instance), shown->data, shown->seq});
   }
 }
 

@@ -27,6 +27,13 @@ using Listing = std::map<std::string, Shown>;
 // GET /v1/registrations; nullopt where there is no 200. Keys are ids ("service/instance").
 std::optional<Listing> list_all(UnixHttp& http);
 
+// A change that was asked for and not refused.
+struct Accepted {
+  std::string id;                    // "service/instance"
+  std::optional<std::string> data;   // nullopt: a deregistration
+  std::optional<std::uint64_t> seq;  // nullopt: not known; it may not have happened
+};
+
 class History {
  public:
   enum class Outcome { acknowledged, refused, unknown };
@@ -52,6 +59,9 @@ class History {
   const std::vector<std::string>& violations() const { return violations_; }
   // What must be there: by id. Precondition: nothing is unknown.
   Listing expected() const;
+  // All that may have reached ZooKeeper, in the order in which it was asked for. What was unknown and was seen since
+  // stands there once more, with its seq.
+  const std::vector<Accepted>& accepted() const { return accepted_; }
 
  private:
   struct Name {
@@ -79,6 +89,7 @@ class History {
   Rng rng_;
   std::map<std::string, Name> names_;
   std::map<std::uint64_t, std::vector<Effect>> unknown_batches_;
+  std::vector<Accepted> accepted_;
   std::uint64_t next_ = 1;
   std::uint64_t acknowledged_ = 0;
   std::uint64_t unknown_ = 0;

@@ -1,5 +1,6 @@
 // kill -9 (and now and then SIGTERM) at random moments under load, with three real servers: nothing acknowledged is
-// lost, what stands in ZooKeeper does not blink, all converges, in order, and the disk stays bounded.
+// lost, what stands in ZooKeeper does not blink, all converges, in order, and the disk stays bounded. The servers'
+// transaction log is the judge of all that was written.
 // LIMPET_CRASH_ROUNDS and LIMPET_CRASH_SEED choose how many kills and which moments.
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 
 #include "tests/crash/daemon.h"
 #include "tests/crash/history.h"
+#include "tests/crash/log_judge.h"
 #include "tests/crash/servers.h"
 #include "tests/crash/strace.h"
 #include "tests/support/zk_observer.h"
@@ -29,6 +31,13 @@ constexpr std::uint64_t kDiskBound = 64u << 20;
 // Changes things until `stop`; goes on after each kill, with a name of its own for the moment in which it came.
 void work(History& history, const std::atomic<bool>& stop) {
   while (!stop && history.change() != History::Outcome::unknown) {
+  }
+}
+
+// Asks again and again for a name that is somebody else's, and gives it up again.
+void covet(History& history, const std::atomic<bool>& stop) {
+  while (!stop && history.change() != History::Outcome::unknown) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
 }
 
@@ -56,7 +65,7 @@ class KillLoop : public ::testing::Test {
   }
 
   std::vector<History*> everyone() {
-    std::vector<History*> all = {&steady_, &once_};
+    std::vector<History*> all = {&steady_, &once_, &covetous_};
     for (auto& client : clients_) {
       all.push_back(client.get());
     }
@@ -66,11 +75,15 @@ class KillLoop : public ::testing::Test {
   void check_all();
   void one_round();
   void expect_znodes(ZkObserver& observer);
+  void note_session();
+  void judge_log();
 
   Rng rng_{static_cast<std::uint64_t>(number_from_environment("LIMPET_CRASH_SEED", 1))};
   Daemon daemon_;
   History steady_{daemon_.socket(), "steady", 1, 0};
   History once_{daemon_.socket(), "once", 2, 0};
+  History covetous_{daemon_.socket(), "theirs", 3, 2};
+  LogJudge judge_{kRoot};
   std::vector<std::unique_ptr<History>> clients_;
   int next_once_ = 0;
   std::uint64_t most_bytes_ = 0;
@@ -96,6 +109,7 @@ void KillLoop::one_round() {
     threads.emplace_back([&] { work(*client, stop); });
   }
   threads.emplace_back([&] { add_once(once_, stop, next_once_); });
+  threads.emplace_back([&] { covet(covetous_, stop); });
   std::this_thread::sleep_for(std::chrono::milliseconds(rng_.between(20, 400)));
   if (rng_.chance(0.2)) {
     daemon_.signal(SIGTERM);
@@ -119,7 +133,9 @@ void KillLoop::expect_znodes(ZkObserver& observer) {
   }
   observer.sync();
   std::map<std::string, Znode> found = observer.tree(kRoot);
-  std::erase_if(found, [](const auto& entry) { return entry.second.ephemeral_owner == 0; });
+  std::erase_if(found, [&](const auto& entry) {
+    return entry.second.ephemeral_owner == 0 || entry.second.ephemeral_owner == observer.session();
+  });
   EXPECT_EQ(found.size(), wanted.size());
   std::map<std::uint64_t, std::int64_t> czxid_by_seq;
   for (const auto& [id, shown] : wanted) {
@@ -137,6 +153,24 @@ void KillLoop::expect_znodes(ZkObserver& observer) {
   }
 }
 
+void KillLoop::note_session() {
+  const nlohmann::json status = daemon_.status();
+  if (status["zookeeper"]["session"].is_string()) {
+    judge_.add_session(
+        static_cast<std::int64_t>(std::stoull(status["zookeeper"]["session"].get<std::string>(), nullptr, 16)));
+  }
+}
+
+void KillLoop::judge_log() {
+  for (const History* history : everyone()) {
+    judge_.add(history->accepted());
+  }
+  for (const std::string& violation : judge_.judge(transactions_of(servers()))) {
+    ADD_FAILURE() << violation;
+  }
+  EXPECT_GT(judge_.ordered(), 100U) << "too little was judged";
+}
+
 TEST_F(KillLoop, NothingIsLostNothingBlinks) {
   const long rounds = number_from_environment("LIMPET_CRASH_ROUNDS", 20);
   ASSERT_TRUE(daemon_.start()) << daemon_.log();
@@ -149,6 +183,12 @@ TEST_F(KillLoop, NothingIsLostNothingBlinks) {
   ASSERT_TRUE(settled(daemon_)) << daemon_.log();
   ZkObserver observer(servers().connect_string());
   observer.record(paths);
+  for (const std::string name : {"i-0", "i-1"}) {
+    const std::string path = std::string(kRoot) + "/theirs/" + name;
+    ASSERT_EQ(observer.create_with_parents(path, "theirs", name == "i-0"), 0);
+    judge_.add_foreign(path);
+  }
+  note_session();
   std::int64_t slowest_start_ms = 0;
   for (long round = 0; round < rounds && !HasFatalFailure(); ++round) {
     one_round();
@@ -158,12 +198,17 @@ TEST_F(KillLoop, NothingIsLostNothingBlinks) {
     slowest_start_ms =
         std::max<std::int64_t>(slowest_start_ms, std::chrono::duration_cast<std::chrono::milliseconds>(took).count());
     check_all();
+    note_session();
     if (HasFailure()) {
       break;
     }
   }
+  covetous_.remove("i-0");
+  covetous_.remove("i-1");
   ASSERT_TRUE(settled(daemon_)) << daemon_.status().dump(2);
   expect_znodes(observer);
+  note_session();
+  judge_log();
   EXPECT_TRUE(observer.recorded().empty())
       << observer.recorded().size() << " events on znodes that nobody changed, first "
       << observer.recorded().front().what;
@@ -175,8 +220,10 @@ TEST_F(KillLoop, NothingIsLostNothingBlinks) {
   EXPECT_LT(most_bytes_, kDiskBound);
   EXPECT_FALSE(std::filesystem::exists(daemon_.data_dir() + "/db/LOG"));
   std::printf(
-      "kill loop: %ld kills, %ld stops, %llu changes acknowledged, slowest start %lld ms, most on disk %llu KiB\n",
-      rounds - stops_, stops_, static_cast<unsigned long long>(acknowledged), static_cast<long long>(slowest_start_ms),
+      "kill loop: %ld kills, %ld stops, %llu changes acknowledged, %llu judged in order by the servers' log, slowest "
+      "start %lld ms, most on disk %llu KiB\n",
+      rounds - stops_, stops_, static_cast<unsigned long long>(acknowledged),
+      static_cast<unsigned long long>(judge_.ordered()), static_cast<long long>(slowest_start_ms),
       static_cast<unsigned long long>(most_bytes_ / 1024));
 }
 

@@ -527,5 +527,58 @@ TEST_F(ZkClientTest, WipedServersAreFoundOutByAHandleThatHasSeenMore) {
   EXPECT_TRUE(bench.wait<core::ZkExpired>(1, seconds(15)));
 }
 
+// The digest of "limpet:right", as zkCli.sh and org.apache.zookeeper.server.auth.DigestLoginProvider make it.
+constexpr const char* kLimpetDigest = "digest:limpet:NjOdWY1r6A6oaKEUAXyUyOQL3vc=";
+// With all permissions, as the servers show it to a stranger: without the hash.
+constexpr const char* kShown = "digest:limpet:x:31";
+
+TEST_F(ZkClientTest, CredentialsAreGivenBeforeTheFirstCreateAlsoWhereNoServerWasThereAtFirst) {
+  servers().kill_all();
+  auto with_credentials = options();
+  with_credentials.access = {"limpet:right", zk::creator_acl()};
+  ZkBench bench(with_credentials);
+  bench.start();
+  // The library has tried, and is between two attempts.
+  ASSERT_TRUE(bench.wait<core::ZkTrouble>());
+  ASSERT_TRUE(servers().restore()) << servers().console();
+  ASSERT_TRUE(bench.wait<core::ZkConnected>());
+  ASSERT_EQ(bench.call({ZkVerb::create_parent, "/mine", "", -1}).code, ZkCode::ok);
+  ASSERT_EQ(bench.call(create("/mine/i", "x")).code, ZkCode::ok);
+  ZkObserver observer(servers().connect_string());
+  ASSERT_TRUE(observer.sync());
+  const std::vector<std::string> expected = {kShown, "world:anyone:1"};
+  EXPECT_EQ(observer.acl("/mine"), expected);
+  EXPECT_EQ(observer.acl("/mine/i"), expected);
+  EXPECT_EQ(observer.set("/mine/i", "y"), -102);
+  EXPECT_EQ(observer.create("/mine/j", "y"), -102);
+  ASSERT_TRUE(observer.authenticate("limpet:right"));
+  EXPECT_EQ(observer.set("/mine/i", "x"), 0);
+  observer.remove_tree("/mine");
+}
+
+TEST_F(ZkClientTest, AnAclOfTheOwnersChoosingHoldsForTheChrootToo) {
+  auto listed = options();
+  listed.hosts += "/ours/here";
+  listed.access.acl = *zk::parse_acl(std::string(kLimpetDigest) + ":cdrwa,world:anyone:rc");
+  ZkBench bench(listed);
+  ASSERT_TRUE(bench.connect());
+  ZkObserver observer(servers().connect_string());
+  ASSERT_TRUE(poll_until([&] { return observer.sync() && observer.get("/ours").has_value(); }));
+  const std::vector<std::string> expected = {kShown, "world:anyone:5"};
+  EXPECT_EQ(observer.acl("/ours"), expected);
+  // Without credentials it may not put a child there that it may not create.
+  EXPECT_EQ(bench.call(create("/i", "x")).code, ZkCode::ok);
+  EXPECT_EQ(observer.acl("/ours/here/i"), expected);
+  EXPECT_EQ(bench.call({ZkVerb::set, "/i", "y", -1}).code, ZkCode::no_auth);
+  // Another handle of the same session, with credentials.
+  const auto session = bench.all<core::ZkConnected>().back().session;
+  bench.stop();
+  bench.client().set_access({"limpet:right", listed.access.acl});
+  ASSERT_TRUE(bench.connect(session));
+  EXPECT_EQ(bench.call({ZkVerb::set, "/i", "y", -1}).code, ZkCode::ok);
+  ASSERT_TRUE(observer.authenticate("limpet:right"));
+  observer.remove_tree("/ours");
+}
+
 }  // namespace
 }  // namespace limpet::test

@@ -205,6 +205,9 @@ void FakeEnsemble::apply_next() {
   const Znode* standing = znodes_.find(next.request.path);
   const std::optional<Znode> before = standing == nullptr ? std::nullopt : std::optional<Znode>(*standing);
   ZkReply reply = apply(next.request);
+  if (reply.code != ZkCode::ok) {
+    reply.message = "refused by the fake ensemble";
+  }
   if (observer_ != nullptr) {
     observer_->on_request(next.request, reply, before, handle_->session->id);
   }
@@ -241,7 +244,6 @@ ZkReply FakeEnsemble::apply(const ZkRequest& request) {
   ZkReply reply;
   if (const auto code = refusal(request)) {
     reply.code = *code;
-    reply.message = "refused by the fake ensemble";
     return reply;
   }
   const SessionId by = handle_->session->id;
@@ -251,7 +253,7 @@ ZkReply FakeEnsemble::apply(const ZkRequest& request) {
       reply.code = znodes_.create(request.path, request.data, by, by, &reply.stat);
       break;
     case ZkVerb::create_parent:
-      reply.code = znodes_.create(request.path, {}, SessionId{0}, by, &reply.stat);
+      reply.code = znodes_.create(request.path, {}, SessionId{0}, by, nullptr);
       break;
     case ZkVerb::set:
       reply.code = znodes_.set(request.path, request.data, request.version, by, &reply.stat);

@@ -16,6 +16,9 @@
 
 namespace limpet::test {
 
+// The real servers' side has words of the same names (zk_observer.h, txn_log.h); a program may hold both.
+namespace fake {
+
 struct Znode {
   std::string data;
   core::ZkStat stat;
@@ -30,6 +33,11 @@ struct Txn {
   std::optional<Znode> before;  // nullopt: it did not exist
   std::optional<Znode> after;   // nullopt: it does not exist any more
 };
+
+}  // namespace fake
+
+using fake::Txn;
+using fake::Znode;
 
 class FakeZnodes {
  public:

@@ -74,6 +74,7 @@ void add(std::vector<Txn>& found, Txn txn, std::int64_t type, Jute& body) {
   txn.what = word(type);
   if (txn.what == "create" || txn.what == "delete" || txn.what == "set") {
     txn.path = body.text();
+    txn.data = txn.what == "delete" ? "" : body.text();
   }
   found.push_back(txn);
   if (txn.what == "multi") {
@@ -134,8 +135,19 @@ std::vector<Txn> read_txn_logs(const std::vector<std::string>& data_directories)
   for (const auto& directory : data_directories) {
     for (const auto& file : txn_log_files(directory)) {
       std::map<std::int64_t, std::vector<Txn>> here;
+      // A server that was given once more what it had writes it twice, also into one file. The parts of a multi follow
+      // it.
+      bool again = false;
       for (auto& txn : read_txn_log(file)) {
-        here[txn.zxid].push_back(txn);
+        auto& known = here[txn.zxid];
+        if (known.empty()) {
+          again = false;
+        } else if (txn.what == "multi" || known.front().what != "multi") {
+          again = true;
+        }
+        if (!again) {
+          known.push_back(std::move(txn));
+        }
       }
       by_zxid.merge(here);
     }

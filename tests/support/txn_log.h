@@ -18,6 +18,7 @@ struct Txn {
   // "error", or a number.
   std::string what;
   std::string path;               // of create, delete and set
+  std::string data;               // of create and set
   std::int64_t milliseconds = 0;  // since 1970
   friend bool operator==(const Txn&, const Txn&) = default;
 };

@@ -223,17 +223,35 @@ int ZkObserver::remove(const std::string& path, int version) {
   return zoo_delete(zh_, path.c_str(), version);
 }
 
-int ZkObserver::lock(const std::string& path) {
+bool ZkObserver::authenticate(const std::string& credentials) {
   auto* done = new std::atomic<int>(1);  // small, and left behind where no answer comes
-  const std::string who = "operator:secret";
   const int rc = zoo_add_auth(
-      zh_, "digest", who.data(), static_cast<int>(who.size()),
+      zh_, "digest", credentials.data(), static_cast<int>(credentials.size()),
       [](int result, const void* data) { *static_cast<std::atomic<int>*>(const_cast<void*>(data)) = result; }, done);
   if (rc != ZOK || !poll_until([&] { return *done != 1; }) || *done != ZOK) {
-    return rc != ZOK ? rc : ZAUTHFAILED;
+    return false;
   }
   delete done;
-  return zoo_set_acl(zh_, path.c_str(), -1, &ZOO_CREATOR_ALL_ACL);
+  return true;
+}
+
+std::vector<std::string> ZkObserver::acl(const std::string& path) {
+  ACL_vector entries{};
+  Stat stat{};
+  std::vector<std::string> found;
+  if (zoo_get_acl(zh_, path.c_str(), &entries, &stat) == ZOK) {
+    for (int i = 0; i < entries.count; ++i) {
+      const ACL& entry = entries.data[i];
+      found.push_back(std::string(entry.id.scheme) + ":" + entry.id.id + ":" + std::to_string(entry.perms));
+    }
+    deallocate_ACL_vector(&entries);
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+int ZkObserver::lock(const std::string& path) {
+  return authenticate("operator:secret") ? zoo_set_acl(zh_, path.c_str(), -1, &ZOO_CREATOR_ALL_ACL) : ZAUTHFAILED;
 }
 
 int ZkObserver::unlock(const std::string& path) {

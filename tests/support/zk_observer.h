@@ -64,6 +64,11 @@ class ZkObserver {
   // From now on only this observer's kind (digest "operator:secret") may do anything with the znode; or, again,
   // everybody.
   int lock(const std::string& path);
+  // From now on this observer also is whom these digest credentials ("user:password") name.
+  bool authenticate(const std::string& credentials);
+  // "scheme:id:permissions" of each entry, sorted, the permissions as a number; none where there is no znode, or no
+  // right to see it.
+  std::vector<std::string> acl(const std::string& path);
   int unlock(const std::string& path);
   void remove_tree(const std::string& root);  // with `root` itself unless that is "/"
 
