@@ -18,6 +18,8 @@
 #include "agent/agent.h"
 #include "agent/config.h"
 #include "agent/config_values.h"
+#include "agent/liveness/check_child.h"
+#include "agent/liveness/program.h"
 #include "agent/log.h"
 #include "storage/rocks_store.h"
 
@@ -146,6 +148,10 @@ int run(const limpet::Config& config, const ConfigSource& source) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (limpet::liveness::is_check_child(argc, argv)) {
+    return limpet::liveness::run_check_child(argc, argv);
+  }
+  limpet::liveness::prepare_program();
   // The state directory holds the session's password: nobody else reads what we write.
   ::umask(0077);
   // A reader that went away, or a file size limit, is an error of one call and not the end of the agent.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <string>
 #include <utility>
 
 #include "storage/overloaded.h"
@@ -18,7 +19,7 @@ std::size_t weight(const Lifetime& lifetime) {
   for (const Check& check : lifetime.checks) {
     sum += sizeof(Check) + check.target.size();
     for (const std::string& word : check.command) {
-      sum += sizeof(word) + word.size();
+      sum += sizeof(std::string) + word.size();
     }
   }
   return sum;

@@ -1,7 +1,7 @@
 // What registrations live with, watched: their processes and their checks. It only says what happened; every decision
 // is the core's.
 //
-// Owned by Agent; core thread only. Names are looked up on threads of its own; whatever comes of that is posted here.
+// Owned by Agent; core thread only.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -10,6 +10,7 @@
 #include <unordered_map>
 
 #include "agent/core/event.h"
+#include "agent/liveness/check_schedule.h"
 #include "agent/liveness/process_watcher.h"
 
 namespace limpet::liveness {
@@ -22,19 +23,21 @@ class Liveness {
 
   Liveness(boost::asio::io_context& io, Tell tell);
 
-  // Carries out the core's action of that name. ProcessEnded comes once for a Watch.
+  // Carries out the core's action of that name. ProcessEnded comes once for a Watch at most.
   void watch(const core::Watch& watch);
   void unwatch(const core::Unwatch& unwatch);
 
-  // Nothing is told after this. Does not block.
+  // Nothing is told after this, and the commands of checks are killed. Does not block.
   void stop();
 
  private:
   void process_ended(const RegistrationId& id, std::string how);
+  void health_changed(const RegistrationId& id, Health::Report report);
 
   const Tell tell_;
   std::unordered_map<RegistrationId, Seq> watched_;  // the newest Watch of each
   ProcessWatcher processes_;
+  CheckSchedule checks_;
 };
 
 }  // namespace limpet::liveness

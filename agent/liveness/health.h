@@ -1,0 +1,69 @@
+// From the results of a registration's checks to what the core is told of it. Pure: no clock, no I/O.
+//
+// A check fails after `fall` failures in a row and is well again after `rise` successes in a row; a registration fails
+// while one of its checks does. It begins as it was when last heard of: where that was failing, every check has first
+// to prove itself.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "storage/record.h"
+
+namespace limpet::liveness {
+
+// What one run of a check came to.
+struct Finding {
+  bool well = false;
+  std::string words;  // of a failure: what happened, for people
+  bool known = true;  // false: the agent could not look, and nothing is said about what is checked
+
+  static Finding nothing() { return {false, {}, false}; }
+};
+
+class Health {
+ public:
+  struct Report {
+    bool passing = true;
+    std::string message;
+  };
+
+  // Last words that change while a registration goes on failing are told no more often than this.
+  static constexpr std::int64_t kTellEveryMs = 10'000;
+
+  explicit Health(bool failing = false) : told_failing_(failing) {}
+
+  // Asks for other checks from now on; those of `checks` that are asked for already, in the same words, keep their
+  // state. `failing`: as the core has it now. Returns for each check the place that it had before, if it had one.
+  std::vector<std::optional<std::size_t>> replace(const std::vector<Check>& checks, bool failing);
+
+  // A run of check `index` ended.
+  void take(std::size_t index, Finding finding);
+
+  // What is to be told now, if anything; it counts as told.
+  std::optional<Report> report(std::int64_t now_ms);
+
+ private:
+  struct State {
+    Check check;
+    bool failing = false;
+    std::uint32_t in_a_row = 0;  // successes of a failing check, failures of one that is well
+    std::string words;           // of its last failure; empty where it has not run yet
+  };
+
+  std::string message() const;
+
+  std::vector<State> checks_;
+  bool told_failing_;
+  std::string told_message_;
+  std::optional<std::int64_t> told_at_ms_;
+};
+
+// Whether the agent itself stood still while a run was under way, so that its failure says nothing: it ended far later
+// than its time-out, or the machine was suspended meanwhile.
+bool stood_still(std::int64_t took_ms, std::int64_t timeout_ms, std::int64_t slept_ms);
+
+}  // namespace limpet::liveness
