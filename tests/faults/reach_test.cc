@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "tests/faults/fixture.h"
+#include "tests/support/zk_bench.h"
 
 namespace limpet::test {
 namespace {
@@ -75,6 +76,51 @@ TEST_F(Reach, A31_OneOfUpToSixServersIsAlive) {
       }
       EXPECT_LT(time_to_connect(list), seconds(4)) << list;
     }
+  }
+}
+
+// Each list has its own client; all that have the same length search at once.
+TEST_F(Reach, A31_EverySubsetOfUpToSixServersIsDead) {
+  std::vector<std::unique_ptr<ZkProxy>> more;
+  for (int i = 0; i < 3; ++i) {
+    more.push_back(std::make_unique<ZkProxy>(ensemble().address(i), 4 + i));
+  }
+  for (unsigned n = 1; n <= 6; ++n) {
+    std::vector<std::unique_ptr<ZkBench>> benches;
+    for (unsigned alive = 0; alive < 1U << n; ++alive) {
+      std::string list;
+      for (unsigned i = 0; i < n; ++i) {
+        const std::string living = i < 3 ? proxy(static_cast<int>(i)).address() : more[i - 3]->address();
+        list += (i == 0 ? "" : ",") + ((alive >> i & 1) != 0 ? living : "127.0.4." + std::to_string(i + 1) + ":1");
+      }
+      auto options = ZkBench::options(list);
+      options.seed = alive;
+      benches.push_back(std::make_unique<ZkBench>(options));
+      benches.back()->start();
+    }
+    for (unsigned alive = 1; alive < 1U << n; ++alive) {
+      EXPECT_TRUE(benches[alive]->wait<core::ZkConnected>(1, seconds(30))) << n << " servers, alive " << alive;
+    }
+    EXPECT_TRUE(benches[0]->all<core::ZkConnected>().empty());
+  }
+}
+
+TEST_F(Reach, A31_WhereNoneIsAliveNobodySpins) {
+  std::vector<std::unique_ptr<AgentProcess>> agents;
+  std::string list;
+  for (int n = 1; n <= 6; ++n) {
+    list += (n == 1 ? "" : ",") + ("127.0.4." + std::to_string(n)) + ":1";
+    agents.push_back(make_agent("10s", list));
+    ASSERT_TRUE(agents.back()->start()) << agents.back()->log();
+  }
+  pause(2'000);
+  std::vector<milliseconds> before;
+  for (const auto& agent : agents) {
+    before.push_back(agent->cpu_time());
+  }
+  pause(3'000);
+  for (std::size_t i = 0; i < agents.size(); ++i) {
+    EXPECT_LT(agents[i]->cpu_time() - before[i], milliseconds(150)) << i + 1 << " servers";
   }
 }
 

@@ -43,6 +43,14 @@ bool AgentProcess::start() {
     words.insert(words.end(), {"--zookeeper", zookeeper});
   }
   words.insert(words.end(), arguments_.begin(), arguments_.end());
+  std::vector<char*> variables;
+  for (std::string& variable : environment) {
+    variables.push_back(variable.data());
+  }
+  for (char** variable = ::environ; *variable != nullptr; ++variable) {
+    variables.push_back(*variable);
+  }
+  variables.push_back(nullptr);
   const pid_t parent = ::getpid();
   pid_ = ::fork();
   if (pid_ == 0) {
@@ -58,7 +66,7 @@ bool AgentProcess::start() {
       argv.push_back(word.data());
     }
     argv.push_back(nullptr);
-    ::execv(argv[0], argv.data());
+    ::execve(argv[0], argv.data(), variables.data());
     ::_exit(127);
   }
   UnixHttp http(socket_);

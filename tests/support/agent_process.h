@@ -38,6 +38,7 @@ class AgentProcess {
   const std::string& directory() const { return directory_; }
   std::string log() const;
   std::string zookeeper;
+  std::vector<std::string> environment;  // "NAME=value", added from the next start on
 
   // User and system time of the process so far.
   std::chrono::milliseconds cpu_time() const;

@@ -181,6 +181,18 @@ void RealEnsemble::start(int index) {
     arguments.push_back(word.data());
   }
   arguments.push_back(nullptr);
+  std::vector<std::string> added;
+  if (!options_.clock_shim.empty()) {
+    added = {"LD_PRELOAD=" + options_.clock_shim, "LIMPET_CLOCK=" + clock_file(index)};
+  }
+  std::vector<char*> environment;
+  for (auto& variable : added) {
+    environment.push_back(variable.data());
+  }
+  for (char** variable = ::environ; *variable != nullptr; ++variable) {
+    environment.push_back(*variable);
+  }
+  environment.push_back(nullptr);
   const std::string console = server.directory + "/console";
   const int out = ::open(console.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
   const pid_t parent = ::getpid();
@@ -196,7 +208,7 @@ void RealEnsemble::start(int index) {
     }
     ::dup2(out, 1);
     ::dup2(out, 2);
-    ::execv(kJava, arguments.data());
+    ::execve(kJava, arguments.data(), environment.data());
     ::_exit(127);
   }
   ::close(out);

@@ -24,6 +24,7 @@ class RealEnsemble {
     std::string four_letter_words = "srvr,mntr,ruok,stat,dump";  // empty: none but the server's default
     std::vector<std::string> config_lines;                       // added to each server's configuration
     std::vector<std::string> java_options;                       // such as "-Djute.maxbuffer=100000"
+    std::string clock_shim;  // a library (tests/faults/clock_shim.c) that makes each server's clock_file() hold
   };
 
   // Lays out directories and ports; starts nothing. Aborts the test program where that is not possible.
@@ -40,6 +41,7 @@ class RealEnsemble {
   std::string connect_string() const;    // "127.0.0.1:1234,127.0.0.2:1235,127.0.0.3:1236"
   std::string address(int index) const;  // "127.0.0.1:1234"
   std::string data_directory(int index) const { return at(index).directory + "/data"; }
+  std::string clock_file(int index) const { return at(index).directory + "/clock"; }
   pid_t pid(int index) const { return servers_.at(static_cast<std::size_t>(index)).pid; }  // 0: not running
 
   // From 0. Each does nothing where it is so already.

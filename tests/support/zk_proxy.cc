@@ -65,9 +65,9 @@ std::uint64_t ZkProxy::Counts::writes() const {
 // All of it runs on the proxy's thread, but for construction and destruction.
 class ZkProxy::Impl {
  public:
-  Impl(const std::string& server, int last_byte)
+  Impl(const std::string& server, int last_byte, std::uint16_t port)
       : server_(endpoint_of(server)), work_(io_.get_executor()), acceptor_(io_) {
-    const tcp::endpoint local(boost::asio::ip::address_v4({127, 0, 1, static_cast<unsigned char>(last_byte)}), 0);
+    const tcp::endpoint local(boost::asio::ip::address_v4({127, 0, 1, static_cast<unsigned char>(last_byte)}), port);
     error_code error;
     acceptor_.open(tcp::v4(), error);
     acceptor_.bind(local, error);
@@ -392,7 +392,8 @@ void ZkProxy::Impl::cut() {
   }
 }
 
-ZkProxy::ZkProxy(const std::string& server, int last_byte) : impl_(std::make_unique<Impl>(server, last_byte)) {}
+ZkProxy::ZkProxy(const std::string& server, int last_byte, std::uint16_t port)
+    : impl_(std::make_unique<Impl>(server, last_byte, port)) {}
 ZkProxy::~ZkProxy() = default;
 
 std::string ZkProxy::address() const {

@@ -48,8 +48,8 @@ class ZkProxy {
     stall,   // half-open: accepts, reads and drops everything, both ways, on connections old and new
   };
 
-  // `server`: "ip:port". `last_byte`: it listens on 127.0.1.<last_byte>, at a free port.
-  ZkProxy(const std::string& server, int last_byte);
+  // `server`: "ip:port". `last_byte`: it listens on 127.0.1.<last_byte>, at this port, or a free one.
+  ZkProxy(const std::string& server, int last_byte, std::uint16_t port = 0);
   ~ZkProxy();
   ZkProxy(const ZkProxy&) = delete;
   ZkProxy& operator=(const ZkProxy&) = delete;
