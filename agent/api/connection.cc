@@ -382,6 +382,9 @@ void Connection::drain() {
     return close();
   }
   if (stream_) {
+    fill_from_stream();
+  }
+  if (stream_) {
     end_stream();
   }
   pump();

@@ -31,7 +31,7 @@ void Connection::resume_stream() {
   });
 }
 
-// Takes from the stream, all of out_ being sent. Returns true where there is something to send again.
+// Takes what the stream has. Returns true where there is something to send again.
 bool Connection::fill_from_stream() {
   std::string piece;
   const bool goes_on = stream_->take(piece);
