@@ -7,6 +7,8 @@
 #include <cstring>
 #include <utility>
 
+#include "agent/api/peer.h"
+
 namespace limpet::api {
 namespace {
 
@@ -14,7 +16,7 @@ using boost::system::error_code;
 
 constexpr std::size_t kFirstBufferBytes = 4 * 1024;
 constexpr std::size_t kOutputHighBytes = 64 * 1024;  // answers are sent before more are made
-constexpr std::size_t kKeptOutputBytes = 64 * 1024;
+constexpr std::size_t kKeptOutputBytes = 16 * 1024;
 // Over all connections. A listing has megabytes: callers who ask for many and read none must not fill the memory.
 constexpr std::size_t kMaxOutputBytes = 64 * 1024 * 1024;
 
@@ -27,7 +29,7 @@ Connection::Connection(Socket socket, core::Caller caller, Routes& routes, const
       socket_(std::move(socket)),
       reader_(request_, limits.request),
       in_(kFirstBufferBytes) {
-  request_.caller = caller;
+  request_.caller = std::move(caller);
 }
 
 void Connection::start() {
@@ -76,6 +78,7 @@ void Connection::append_answer(bool close) {
 void Connection::answer_and_close(const Problem& problem) {
   request_.method = Method::other;  // whatever it was to be: this answer has a body
   response_.set_problem(problem);
+  release_body();
   refused_ = true;
   append_answer(true);
 }
@@ -91,7 +94,7 @@ void Connection::pump() {
   starved_ = false;
   do {
     handle_buffered();
-  } while (flush() && !busy_ && !last_answer_ && !starved_);
+  } while (flush() && (stream_ ? fill_from_stream() : !busy_ && !last_answer_ && !starved_));
   pumping_ = false;
   if (!closed_) {
     settle();
@@ -108,6 +111,12 @@ void Connection::handle_one() {
   std::size_t used = 0;
   const auto result = reader_.read(std::string_view(in_.data() + in_begin_, in_end_ - in_begin_), used);
   in_begin_ += used;
+  if (!count_body()) {
+    Problem problem;
+    problem.kind = ProblemKind::too_many_connections;
+    problem.detail = "The requests that are still arriving hold as much memory as they may; try again.";
+    return answer_and_close(problem);
+  }
   switch (result) {
     case RequestReader::Result::need_more:
       starved_ = true;
@@ -129,7 +138,43 @@ void Connection::handle_one() {
   deadline_kind_ = Deadline::none;
   busy_ = true;
   response_.reset();
+  complete_caller();
   routes_.handle(request_, std::static_pointer_cast<Exchange>(shared_from_this()));
+  release_body();
+}
+
+// What only a change needs to know of its caller, and what costs a look into the kernel each.
+void Connection::complete_caller() {
+  if (request_.method == Method::get || request_.method == Method::head) {
+    return;
+  }
+  if (!std::exchange(identified_, true)) {
+    read_program(request_.caller);
+  }
+  if (host_.wants_groups() && request_.caller.groups.empty()) {
+    read_peer_groups(socket_.native_handle(), request_.caller);
+  }
+}
+
+// Sees to it that the body is counted as far as it has come. False: there is no room for it.
+bool Connection::count_body() {
+  const std::size_t capacity = request_.body.capacity();
+  const std::size_t bytes = capacity > kSmallBodyBytes ? capacity : 0;
+  if (bytes > body_counted_) {
+    if (host_.bodies.take(request_.caller, bytes - body_counted_) != Shares::Answer::taken) {
+      return false;
+    }
+    body_counted_ = bytes;
+  }
+  return true;
+}
+
+void Connection::release_body() {
+  request_.body.clear();
+  if (request_.body.capacity() > kSmallBodyBytes) {
+    request_.body.shrink_to_fit();
+  }
+  host_.bodies.give_back(request_.caller, std::exchange(body_counted_, 0));
 }
 
 // Sends what there is. Returns true when all of it is sent.
@@ -148,7 +193,7 @@ bool Connection::flush() {
   }
   sent_ = 0;
   out_.clear();
-  if (out_.capacity() > 2 * kKeptOutputBytes) {
+  if (out_.capacity() > kKeptOutputBytes && !stream_) {
     out_.shrink_to_fit();
   }
   return !closed_;
@@ -162,8 +207,12 @@ void Connection::count_output() {
 // Nothing more can be done now: decides what to wait for, and until when.
 void Connection::settle() {
   count_output();
+  if (end_of_input_ && in_begin_ == in_end_) {
+    report_gone();
+  }
   if (output_pending()) {
-    if (deadline_kind_ != Deadline::write) {
+    // A stream waits for its reader as long as it takes: it has a place of its own in what is to be read.
+    if (deadline_kind_ != Deadline::write && !stream_) {
       set_deadline(Deadline::write, limits_.write_timeout);
     }
     return arm_write();
@@ -252,6 +301,9 @@ void Connection::on_read(const error_code& error, std::size_t bytes) {
   }
   in_end_ += bytes;
   if (end_of_input_ && (busy_ || output_pending())) {
+    if (in_begin_ == in_end_) {
+      report_gone();
+    }
     // Half closed, or gone altogether? The first still gets its answer.
     return watch_for_hangup();
   }
@@ -329,6 +381,12 @@ void Connection::drain() {
   if (lingering_) {
     return close();
   }
+  if (stream_) {
+    fill_from_stream();
+  }
+  if (stream_) {
+    end_stream();
+  }
   pump();
 }
 
@@ -339,9 +397,18 @@ void Connection::close() {
   const auto self = shared_from_this();
   closed_ = true;
   host_.output_bytes -= counted_;
+  stream_.reset();
+  release_body();
   error_code ignored;
   socket_.close(ignored);
-  host_.connection_closed(*this);
+  report_gone();
+  host_.closed(*this);
+}
+
+void Connection::report_gone() {
+  if (!std::exchange(gone_, true)) {
+    host_.caller_gone(*this);
+  }
 }
 
 }  // namespace limpet::api

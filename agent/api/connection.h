@@ -15,6 +15,7 @@
 #include "agent/api/http_message.h"
 #include "agent/api/request_reader.h"
 #include "agent/api/routes.h"
+#include "agent/api/shares.h"
 
 namespace limpet::api {
 
@@ -34,13 +35,18 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   class Host {
    public:
     virtual ~Host() = default;
+    // The caller has gone, or is let go: nothing more comes from it. Once for each connection, before closed().
+    virtual void caller_gone(Connection& connection) = 0;
     // The connection is closed and wants to be forgotten.
-    virtual void connection_closed(Connection& connection) = 0;
+    virtual void closed(Connection& connection) = 0;
     // A deadline is set: call sweep() from time to time until told otherwise by its result.
     virtual void watch_deadlines() = 0;
     virtual WallMs wall_ms() = 0;
+    // Whether it matters which groups a caller belongs to.
+    virtual bool wants_groups() const = 0;
 
     ResponseHead head;
+    Shares bodies{{}};             // bytes of requests that are still arriving, over all connections
     std::size_t output_bytes = 0;  // of answers that their callers do not take, over all connections
   };
 
@@ -57,9 +63,13 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   // Closes at once. Idempotent.
   void close();
 
+  const core::Caller& caller() const { return request_.caller; }
+
   // Exchange
   Response& response() override { return response_; }
   void finish() override;
+  void begin_stream(std::shared_ptr<Stream> stream) override;
+  void resume_stream() override;
 
  private:
   enum class Deadline { none, request, write, linger };
@@ -67,8 +77,14 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   void pump();
   void handle_buffered();
   void handle_one();
+  void complete_caller();
+  bool count_body();
+  void release_body();
   bool flush();
+  bool fill_from_stream();
+  void end_stream();
   void settle();
+  void report_gone();
   void count_output();
   void append_answer(bool close);
   void answer_and_close(const Problem& problem);
@@ -92,12 +108,14 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   Request request_;
   RequestReader reader_;
   Response response_;
+  std::shared_ptr<Stream> stream_;  // what is being answered, where the answer is one
   std::vector<char> in_;
   std::size_t in_begin_ = 0;  // what is between these has been received and not yet read
   std::size_t in_end_ = 0;
   std::string out_;
-  std::size_t sent_ = 0;     // of out_
-  std::size_t counted_ = 0;  // of out_, in the host's output_bytes
+  std::size_t sent_ = 0;          // of out_
+  std::size_t counted_ = 0;       // of out_, in the host's output_bytes
+  std::size_t body_counted_ = 0;  // in the host's bodies
 
   Deadline deadline_kind_ = Deadline::none;
   Clock::time_point deadline_;
@@ -113,6 +131,9 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   bool refused_ = false;       // last_answer_ is an error: what still arrives is thrown away for a while
   bool lingering_ = false;
   bool draining_ = false;
+  bool resuming_ = false;    // resume_stream() was called
+  bool gone_ = false;        // the host was told that the caller has gone
+  bool identified_ = false;  // the caller's program is known
   bool closed_ = false;
 };
 

@@ -17,6 +17,7 @@ namespace limpet::api {
 struct Call {
   Service& service;
   const BodyLimits& limits;
+  const std::shared_ptr<std::size_t>& streams;  // how many there are
   const Request& request;
   const Target& target;
   const std::shared_ptr<Exchange>& exchange;
@@ -41,6 +42,7 @@ std::optional<Problem> resolve_processes(const Call& call, std::vector<core::Cha
 
 // ---- handlers_history.cc
 void get_history(const Call& call);
+void get_events(const Call& call);
 
 // ---- handlers_agent.cc
 void post_batch(const Call& call);

@@ -1,7 +1,8 @@
-// What happened: the history, a page at a time.
+// What happened: the history, a page at a time, or as it goes on.
 #include <algorithm>
 #include <limits>
 
+#include "agent/api/event_stream.h"
 #include "agent/api/handlers.h"
 #include "agent/api/json_writer.h"
 #include "agent/api/names.h"
@@ -10,6 +11,8 @@ namespace limpet::api {
 namespace {
 
 constexpr std::size_t kPageBytes = 32 * 1024 * 1024;
+constexpr std::size_t kMaxStreams = 64;
+constexpr std::size_t kReservedStreams = 8;  // of these, for root and the agent's own user
 
 // A number from 1; 0 where it is not given.
 Parsed<std::uint64_t> read_position(const Query& query, std::string_view name) {
@@ -119,6 +122,34 @@ void get_history(const Call& call) {
     return refuse(*call.exchange, *problem);
   }
   std::make_shared<HistoryCall>(call, std::get<HistoryQuery>(std::move(query)))->read();
+}
+
+void get_events(const Call& call) {
+  const auto parsed = Query::parse(call.target.query(), {"since", "service", "instance"});
+  if (const auto* problem = std::get_if<Problem>(&parsed)) {
+    return refuse(*call.exchange, *problem);
+  }
+  const auto& query = std::get<Query>(parsed);
+  EventStream::Wanted wanted;
+  for (const auto& problem :
+       {read_name(query, "service", wanted.service), read_name(query, "instance", wanted.instance)}) {
+    if (problem) {
+      return refuse(*call.exchange, *problem);
+    }
+  }
+  if (const std::string* text = query.find("since")) {
+    wanted.since = parse_number(*text, 0, std::numeric_limits<std::uint64_t>::max());
+    if (!wanted.since) {
+      return refuse(*call.exchange, make_problem(ProblemKind::bad_request,
+                                                 "The query parameter since must be the number of an event, or 0."));
+    }
+  }
+  if (*call.streams >= kMaxStreams - (call.request.caller.privileged ? 0 : kReservedStreams)) {
+    return refuse(*call.exchange,
+                  make_problem(ProblemKind::too_many_connections,
+                               "There are as many streams of events already as are allowed; try again later."));
+  }
+  std::make_shared<EventStream>(call.service, call.exchange, std::move(wanted), call.streams)->open();
 }
 
 }  // namespace limpet::api

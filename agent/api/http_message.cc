@@ -29,10 +29,14 @@ std::string_view status_line(int status) {
       return "HTTP/1.1 408 Request Timeout\r\n";
     case 409:
       return "HTTP/1.1 409 Conflict\r\n";
+    case 410:
+      return "HTTP/1.1 410 Gone\r\n";
     case 413:
       return "HTTP/1.1 413 Content Too Large\r\n";
     case 415:
       return "HTTP/1.1 415 Unsupported Media Type\r\n";
+    case 417:
+      return "HTTP/1.1 417 Expectation Failed\r\n";
     case 422:
       return "HTTP/1.1 422 Unprocessable Content\r\n";
     case 429:
@@ -83,7 +87,8 @@ void Response::set_problem(const Problem& problem) {
   render_problem(body, problem);
 }
 
-void ResponseHead::append(std::string& out, const Response& response, Persistence persistence, WallMs now) {
+void ResponseHead::append(std::string& out, const Response& response, Persistence persistence, WallMs now,
+                          Framing framing) {
   if (const std::int64_t second = now / 1000; second != date_s_) {
     date_s_ = second;
     date_ = "Date: " + http_date(static_cast<std::time_t>(second)) + "\r\n";
@@ -91,9 +96,14 @@ void ResponseHead::append(std::string& out, const Response& response, Persistenc
   out += status_line(response.status);
   out += "Content-Type: ";
   out += response.content_type;
-  out += "\r\nContent-Length: ";
-  append_number(out, response.body.size());
   out += "\r\n";
+  if (framing == Framing::sized) {
+    out += "Content-Length: ";
+    append_number(out, response.body.size());
+    out += "\r\n";
+  } else if (framing == Framing::chunked) {
+    out += "Transfer-Encoding: chunked\r\n";
+  }
   out += date_;
   if (!response.allow.empty()) {
     out += "Allow: ";

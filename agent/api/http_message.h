@@ -38,6 +38,15 @@ struct Response {
   void set_problem(const Problem& problem);
 };
 
+// An answer without a known end, sent piece by piece as its reader takes it.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+  // Appends what there is to be sent now. Where that is nothing, Exchange::resume_stream() says when to ask again.
+  // Returns false when nothing will ever come after it.
+  virtual bool take(std::string& out) = 0;
+};
+
 // The answering side of one request. Held by shared_ptr; whoever answers later keeps a weak_ptr, because the caller may
 // hang up in between.
 class Exchange {
@@ -47,16 +56,25 @@ class Exchange {
   virtual Response& response() = 0;
   // Sends response(). Once for each request.
   virtual void finish() = 0;
+  // In place of finish(): sends the head of response() and then what `stream` gives, until it ends, the caller hangs up
+  // or the server stops; the connection ends with it. Holds `stream` until then.
+  virtual void begin_stream(std::shared_ptr<Stream> stream) = 0;
+  // There is something to take from the stream. Does not call it at once. Idempotent.
+  virtual void resume_stream() = 0;
 };
 
 // What an answer says of its connection: nothing, as HTTP/1.1 goes on by itself, or one of these.
 enum class Persistence { implied, keep_alive, close };
 
+// How an answer's end is known: by its length, by chunks, or (HTTP/1.0) by the end of the connection.
+enum class Framing { sized, chunked, until_close };
+
 // Makes the head of answers. Keeps the text of the Date header for as long as its second lasts.
 class ResponseHead {
  public:
   // Appends status line and headers, up to and with the empty line.
-  void append(std::string& out, const Response& response, Persistence persistence, WallMs now);
+  void append(std::string& out, const Response& response, Persistence persistence, WallMs now,
+              Framing framing = Framing::sized);
 
  private:
   std::int64_t date_s_ = -1;

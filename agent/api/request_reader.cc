@@ -11,7 +11,6 @@ namespace beast = boost::beast;
 namespace http = boost::beast::http;
 
 constexpr std::size_t kMaxChunkLineBytes = 1024;  // size and extensions
-constexpr std::size_t kKeptBodyBytes = 64 * 1024;
 
 Method to_method(http::verb verb) {
   switch (verb) {
@@ -61,6 +60,8 @@ class RequestReader::Head : public http::basic_parser<true> {
   std::size_t codings = 0;
   bool list_of_lengths = false;
   bool expects_continue = false;
+  bool expects_other = false;
+  bool encoded = false;
 
  private:
   using error_code = beast::error_code;
@@ -83,11 +84,15 @@ class RequestReader::Head : public http::basic_parser<true> {
       case http::field::transfer_encoding:
         ++codings;
         break;
+      case http::field::content_encoding:
+        encoded = encoded || !beast::iequals(value, "identity");
+        break;
       case http::field::content_type:
         request_.content_type.assign(value.data(), value.size());
         break;
       case http::field::expect:
         expects_continue = beast::iequals(value, "100-continue");
+        expects_other = expects_other || !expects_continue;
         break;
       default:  // no other field means anything to the API
         break;
@@ -128,9 +133,6 @@ RequestReader::Result RequestReader::read(std::string_view bytes, std::size_t& u
       return Result::need_more;
     }
     request_.body.clear();
-    if (request_.body.capacity() > kKeptBodyBytes) {
-      request_.body.shrink_to_fit();
-    }
     searched_ = 0;
     expects_continue_ = false;
     stage_ = Stage::head;
@@ -189,6 +191,12 @@ RequestReader::Result RequestReader::begin_body(const Head& head) {
   if (head.codings != 0 && (head.codings != 1 || !head.chunked() || request_.http_1_0)) {
     return refuse(ProblemKind::bad_request, "The only transfer coding that is understood is chunked, in HTTP/1.1.");
   }
+  if (head.expects_other) {
+    return refuse(ProblemKind::expectation_failed, "The only expectation that is understood is 100-continue.");
+  }
+  if (head.encoded) {
+    return refuse(ProblemKind::unsupported_media_type, "The body must not be compressed or otherwise encoded.");
+  }
   request_.keep_alive = head.keep_alive();
   const bool chunked = head.codings != 0;
   const std::uint64_t length = head.lengths != 0 ? head.content_length().value_or(0) : 0;
@@ -209,6 +217,10 @@ RequestReader::Result RequestReader::begin_body(const Head& head) {
 
 RequestReader::Result RequestReader::read_sized_body(std::string_view bytes, std::size_t& used) {
   const std::size_t taken = static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, bytes.size() - used));
+  if (request_.body.size() + taken > kSmallBodyBytes) {
+    // Not before so much has come: a length that is only claimed takes no memory.
+    request_.body.reserve(request_.body.size() + static_cast<std::size_t>(body_left_));
+  }
   request_.body += bytes.substr(used, taken);
   used += taken;
   body_left_ -= taken;

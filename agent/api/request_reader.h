@@ -13,6 +13,9 @@
 
 namespace limpet::api {
 
+// A body up to this size is not counted against the memory that bodies share, and its buffer is kept.
+inline constexpr std::size_t kSmallBodyBytes = 16 * 1024;
+
 struct RequestLimits {
   std::size_t max_header_bytes = 16 * 1024;
   std::size_t max_body_bytes = 1024 * 1024;

@@ -39,6 +39,7 @@ constexpr Route kRoutes[] = {
     {Method::put, 2, {"v1", "maintenance"}, put_host_maintenance},
     {Method::delete_, 2, {"v1", "maintenance"}, delete_host_maintenance},
     {Method::get, 2, {"v1", "history"}, get_history},
+    {Method::get, 2, {"v1", "events"}, get_events},
     {Method::post, 2, {"v1", "batch"}, post_batch},
     {Method::get, 2, {"v1", "status"}, get_status},
     {Method::get, 2, {"v1", "queue"}, get_queue},
@@ -94,7 +95,7 @@ void Routes::handle(const Request& request, const std::shared_ptr<Exchange>& exc
   const Method method = request.method == Method::head ? Method::get : request.method;
   for (const Route& route : kRoutes) {
     if (route.method == method && route.matches(target_.segments())) {
-      return route.handler(Call{service_, limits_, request, target_, exchange});
+      return route.handler(Call{service_, limits_, streams_, request, target_, exchange});
     }
   }
   refuse(*exchange, no_route(target_));

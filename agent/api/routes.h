@@ -12,6 +12,15 @@
 // - A body's Content-Type must be JSON's or absent (415 otherwise); application/x-www-form-urlencoded passes too, since
 //   that is what `curl -d` says of any body.
 // - A page of the listing ends early, with `next`, when it grows past 32 MiB.
+// - POST …/heartbeat and PUT, DELETE …/maintenance answer the registration as it is shown, PUT and DELETE
+//   /v1/maintenance {"maintenance":{"enabled","reason","since"}}; none of them waits for ZooKeeper.
+// - GET /v1/history also takes `before_event`, and shows it as `next`: pages by seq alone could part what belongs to
+// one
+//   change. `before` means the history up to the moment at which that change was accepted.
+// - GET /v1/events answers chunks of NDJSON. `since=0` is all that is kept; a `since` of which the next event is no
+//   longer kept, or that never was, is 410 too_old. What is dropped before a slow reader has come to it ends the stream
+//   with a line {"error":"too_old","detail"}. 64 streams at a time, 8 of them for root and the agent's own user.
+// - uid 65534 is told 403 not_allowed and cut; whoever has, or with whom all have, too many connections 503.
 // - A page of the queue does not part two operations of one seq (an update that moves a path has two).
 //
 // One Routes serves all connections, on the core thread.
@@ -39,6 +48,7 @@ class Routes {
  private:
   Service& service_;
   const BodyLimits& limits_;
+  const std::shared_ptr<std::size_t> streams_ = std::make_shared<std::size_t>(0);  // under way
   Target target_;  // reused, so that a request allocates nothing
 };
 

@@ -12,6 +12,8 @@
 #include <unordered_map>
 
 #include "agent/api/listener.h"
+#include "agent/api/peer.h"
+#include "agent/api/shares.h"
 
 namespace limpet::api {
 namespace {
@@ -23,23 +25,19 @@ using std::chrono::milliseconds;
 
 // Connections beyond the limit that are told so at a time; those beyond these too are just closed.
 constexpr std::size_t kMaxRefusals = 64;
+// Of the connections that are allowed, for root and the agent's own user.
+constexpr std::size_t kReservedConnections = 32;
+// What the bodies of requests may take while they arrive, over all connections: in all, of that for root and the
+// agent's own user, and of any other user.
+constexpr Shares::Limits kBodyBytes{64 * 1024 * 1024, 16 * 1024 * 1024, 24 * 1024 * 1024};
 // Taken in one go, so that a rush of callers does not keep those waiting who are already there.
 constexpr int kAcceptsInOneGo = 64;
 // When there are no file descriptors left: until then somebody may have closed one.
 constexpr milliseconds kAcceptPause{100};
 
-// What the kernel knows of who is at the other end.
-std::optional<core::Caller> identify(int fd) {
-  ucred credentials{};
-  socklen_t size = sizeof credentials;
-  if (::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
-    return std::nullopt;
-  }
-  core::Caller caller;
-  caller.owner.uid = credentials.uid;
-  caller.owner.pid = credentials.pid;
-  caller.privileged = credentials.uid == 0 || credentials.uid == ::geteuid();
-  return caller;
+Shares::Limits connection_limits(const ServerOptions& options) {
+  return {options.max_connections, std::min(kReservedConnections, options.max_connections / 8),
+          options.max_connections_per_uid};
 }
 
 }  // namespace
@@ -49,28 +47,30 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
  public:
   Impl(asio::io_context& io, Service& service, ServerOptions options)
       : options_(std::move(options)),
-        sweep_interval_(std::clamp(
-            std::min({options_.limits.request_timeout, options_.limits.write_timeout, options_.limits.linger_timeout}) /
-                4,
-            milliseconds(5), milliseconds(1'000))),
+        shares_(connection_limits(options_)),
         io_(io),
         service_(service),
         routes_(service, options_.body),
         acceptor_(io),
         sweep_timer_(io),
         pause_timer_(io),
-        grace_timer_(io) {}
+        grace_timer_(io) {
+    bodies.set_limits(kBodyBytes);
+  }
 
   Status start();
+  void set_limits(const ServerOptions& options);
   void stop(std::function<void()> done);
   void close();
   std::size_t connections() const { return connections_.size(); }
 
  private:
   // Connection::Host
-  void connection_closed(Connection& connection) override;
+  void caller_gone(Connection& connection) override;
+  void closed(Connection& connection) override;
   void watch_deadlines() override;
   WallMs wall_ms() override { return service_.now().wall_ms; }
+  bool wants_groups() const override { return options_.wants_groups; }
 
   using Connections = std::unordered_map<Connection*, std::shared_ptr<Connection>>;
 
@@ -82,11 +82,13 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
   void finish_stop();
   std::vector<std::shared_ptr<Connection>> all_connections() const;
 
-  // Constant after construction
-  const ServerOptions options_;
-  const milliseconds sweep_interval_;
+  std::optional<Problem> refusal(const core::Caller& caller);
+  void turn_away(Connection::Socket socket, const core::Caller& caller, const Problem& problem);
+  milliseconds sweep_interval() const;
 
   // Core thread only
+  ServerOptions options_;
+  Shares shares_;  // of connections
   asio::io_context& io_;
   Service& service_;
   Routes routes_;
@@ -163,33 +165,93 @@ void Server::Impl::add_connection(int fd) {
     return;
   }
   socket.non_blocking(true, error);
-  auto caller = identify(fd);
+  auto caller = identify_peer(fd);
   if (error || !caller) {
     return;
   }
-  const bool refuse = connections_.size() >= options_.max_connections;
-  if (refuse && refusals_.size() >= kMaxRefusals) {
+  caller->connection = core::ConnectionId{++last_connection_};
+  if (const auto problem = refusal(*caller)) {
+    return turn_away(std::move(socket), *caller, *problem);
+  }
+  auto connection =
+      std::make_shared<Connection>(std::move(socket), std::move(*caller), routes_, options_.limits, *this);
+  connections_.emplace(connection.get(), connection);
+  connection->start();
+}
+
+// Why this caller is not served; otherwise its connection is counted.
+std::optional<Problem> Server::Impl::refusal(const core::Caller& caller) {
+  Problem problem;
+  if (caller.owner.uid == kOverflowUid && !caller.privileged) {
+    problem.kind = ProblemKind::not_allowed;
+    problem.detail = "The user " + std::to_string(kOverflowUid) +
+                     " stands for all who have no number on this host, and is not served.";
+    return problem;
+  }
+  problem.kind = ProblemKind::too_many_connections;
+  switch (shares_.take(caller, 1)) {
+    case Shares::Answer::taken:
+      return std::nullopt;
+    case Shares::Answer::too_much_for_user:
+      problem.detail = "The user " + std::to_string(caller.owner.uid) + " has " +
+                       std::to_string(options_.max_connections_per_uid) +
+                       " connections already, as many as one user may have; close some or try again later.";
+      return problem;
+    case Shares::Answer::too_much_for_all:
+      break;
+  }
+  problem.detail = "There are " + std::to_string(shares_.total()) +
+                   " connections already, as many as are allowed; close some or try again later.";
+  return problem;
+}
+
+// Tells the caller why, and waits a while for it to have read that. In a rush there is no time to wait.
+void Server::Impl::turn_away(Connection::Socket socket, const core::Caller& caller, const Problem& problem) {
+  if (refusals_.size() >= kMaxRefusals) {
+    Response response;
+    response.set_problem(problem);
+    std::string text;
+    head.append(text, response, Persistence::close, wall_ms());
+    text += response.body;
+    error_code ignored;
+    socket.write_some(asio::buffer(text), ignored);
     return;
   }
-  caller->connection = core::ConnectionId{++last_connection_};
-  auto connection = std::make_shared<Connection>(std::move(socket), *caller, routes_, options_.limits, *this);
-  (refuse ? refusals_ : connections_).emplace(connection.get(), connection);
-  if (!refuse) {
-    return connection->start();
-  }
-  Problem problem;
-  problem.kind = ProblemKind::too_many_connections;
-  problem.detail = "There are " + std::to_string(options_.max_connections) +
-                   " connections already, as many as are allowed; close some or try again later.";
+  auto connection = std::make_shared<Connection>(std::move(socket), caller, routes_, options_.limits, *this);
+  refusals_.emplace(connection.get(), connection);
   connection->refuse(problem);
 }
 
-void Server::Impl::connection_closed(Connection& connection) {
-  connections_.erase(&connection);
+void Server::Impl::caller_gone(Connection& connection) {
+  // What a connection that is closed by a stop holds is given time: its caller may find its way to the next agent.
+  if (!stopping_ && connections_.contains(&connection)) {
+    service_.connection_closed(connection.caller().connection);
+  }
+}
+
+void Server::Impl::closed(Connection& connection) {
+  if (connections_.erase(&connection) != 0) {
+    shares_.give_back(connection.caller(), 1);
+  }
   refusals_.erase(&connection);
   if (stopping_ && connections_.empty()) {
     finish_stop();
   }
+}
+
+void Server::Impl::set_limits(const ServerOptions& options) {
+  options_.max_connections = options.max_connections;
+  options_.max_connections_per_uid = options.max_connections_per_uid;
+  options_.wants_groups = options.wants_groups;
+  options_.limits = options.limits;
+  options_.body = options.body;
+  shares_.set_limits(connection_limits(options_));
+}
+
+milliseconds Server::Impl::sweep_interval() const {
+  const ConnectionLimits& limits = options_.limits;
+  return std::clamp(std::min({limits.request_timeout, limits.write_timeout, limits.linger_timeout}) / 4,
+                    milliseconds(5), milliseconds(1'000));
 }
 
 // Connections go while one goes through them.
@@ -208,7 +270,7 @@ void Server::Impl::watch_deadlines() {
     return;
   }
   sweeping_ = true;
-  sweep_timer_.expires_after(sweep_interval_);
+  sweep_timer_.expires_after(sweep_interval());
   sweep_timer_.async_wait([self = shared_from_this()](const error_code& error) {
     if (!error) {
       self->sweep();
@@ -259,6 +321,7 @@ void Server::Impl::finish_stop() {
 }
 
 void Server::Impl::close() {
+  stopping_ = true;
   error_code ignored;
   acceptor_.close(ignored);
   sweep_timer_.cancel();
@@ -283,6 +346,10 @@ Status Server::start() {
 
 void Server::stop(std::function<void()> done) {
   impl_->stop(std::move(done));
+}
+
+void Server::set_limits(const ServerOptions& options) {
+  impl_->set_limits(options);
 }
 
 std::size_t Server::connections() const {

@@ -21,6 +21,8 @@ struct ServerOptions {
   std::string group = "limpet";  // of the socket, where there is such a group
   int listen_fd = -1;            // where not -1: this listening socket instead of one at socket_path
   std::size_t max_connections = 1'024;
+  std::size_t max_connections_per_uid = 256;  // of a user who is neither root nor the agent's own
+  bool wants_groups = false;                  // whether changes need Caller.groups
   ConnectionLimits limits;
   BodyLimits body;
   std::chrono::milliseconds stop_grace{2'000};  // for answers in progress when the server stops
@@ -37,6 +39,10 @@ class Server {
 
   // Opens the socket and begins to take connections. Once. Fails as Listener::open and Listener::adopt do.
   Status start();
+
+  // From here on goes by what `options` says of connections, limits and bodies, and whether groups are wanted; all else
+  // in it is ignored. Whoever is connected stays so.
+  void set_limits(const ServerOptions& options);
 
   // Takes no more connections, lets answers in progress be finished for up to stop_grace, closes the rest, removes the
   // socket file, and calls `done` from the event loop. Once.

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
+#include <tuple>
+
+#include "storage/history_page.h"
 
 namespace limpet::api {
 namespace {
@@ -102,31 +105,15 @@ Result<HistoryPage> FakeService::read_history(const HistoryQuery& query) const {
   if (!disk_.ok()) {
     return disk_;
   }
-  HistoryPage page;
-  page.oldest_event = history_.empty() ? 0 : history_.front().event;
-  std::size_t scanned = 0;
-  const auto take = [&](const HistoryEntry& entry) {
-    const bool past = query.newest_first ? query.before_event != 0 && entry.event >= query.before_event
-                                         : entry.event <= query.after_event;
-    if (past) {
-      return true;
-    }
-    if (scanned == query.scan_limit || page.entries.size() == query.limit) {
-      return false;
-    }
-    ++scanned;
-    page.next = entry.event;
-    const bool wanted = (query.before_seq.value == 0 || entry.last_seq < query.before_seq) &&
-                        (!query.service || (entry.id && entry.id->service == *query.service)) &&
-                        (!query.instance || (entry.id && entry.id->instance == *query.instance));
-    if (wanted) {
-      page.entries.push_back(entry);
-    }
-    return true;
+  HistoryPageBuilder builder(query);
+  const auto offer = [&](const HistoryEntry& entry) {
+    const bool before = query.before_event == 0 || entry.event < query.before_event;
+    return (query.newest_first ? !before : entry.event <= query.after_event) || builder.offer(entry);
   };
-  const bool all = query.newest_first ? std::all_of(history_.rbegin(), history_.rend(), take)
-                                      : std::all_of(history_.begin(), history_.end(), take);
-  page.next = all ? 0 : page.next;
+  std::ignore = query.newest_first ? std::all_of(history_.rbegin(), history_.rend(), offer)
+                                   : std::all_of(history_.begin(), history_.end(), offer);
+  HistoryPage page = builder.finish();
+  page.oldest_event = history_.empty() ? 0 : history_.front().event;
   return page;
 }
 

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -102,7 +103,7 @@ std::optional<Answer> Client::receive(bool head) {
     line = stop + 2;
   }
   received_.erase(0, end + 4);
-  if (head || answer.status < 200) {
+  if (head || answer.status < 200 || answer.header("transfer-encoding") == "chunked") {
     return answer;
   }
   const std::size_t length = std::stoul(answer.header("content-length"));
@@ -114,6 +115,49 @@ std::optional<Answer> Client::receive(bool head) {
   answer.body = received_.substr(0, length);
   received_.erase(0, length);
   return answer;
+}
+
+bool Client::fill_lines() {
+  std::size_t end = 0;
+  while ((end = received_.find("\r\n")) == std::string::npos) {
+    if (!fill()) {
+      return false;
+    }
+  }
+  const std::size_t size = std::stoul(received_.substr(0, end), nullptr, 16);
+  while (received_.size() < end + 2 + size + 2) {
+    if (!fill()) {
+      return false;
+    }
+  }
+  EXPECT_EQ(received_.substr(end + 2 + size, 2), "\r\n");
+  lines_.append(received_, end + 2, size);
+  received_.erase(0, end + 2 + size + 2);
+  return size != 0;
+}
+
+std::optional<std::string> Client::next_line() {
+  std::size_t end = 0;
+  while ((end = lines_.find('\n')) == std::string::npos) {
+    if (!fill_lines()) {
+      EXPECT_EQ(lines_, "");
+      return std::nullopt;
+    }
+  }
+  std::string line = lines_.substr(0, end);
+  lines_.erase(0, end + 1);
+  return line;
+}
+
+// The kernel knows users by thread; only the library's setresuid() tells all threads. With the file system's own uid
+// put back to root, paths are open as before.
+ActAs::ActAs(uid_t uid) {
+  EXPECT_EQ(::syscall(SYS_setresuid, -1, uid, -1), 0);
+  ::syscall(SYS_setfsuid, 0);
+}
+
+ActAs::~ActAs() {
+  EXPECT_EQ(::syscall(SYS_setresuid, -1, 0, -1), 0);
 }
 
 std::string request_text(std::string_view method, std::string_view target, std::string_view body,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sys/types.h>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -45,8 +46,11 @@ class Client {
   bool connected() const { return fd_ >= 0; }
   // False where the other side hung up.
   bool send(std::string_view bytes);
-  // The next answer; nullopt where the connection ends before it is whole. `head`: it has no body.
+  // The next answer, or of one in chunks its head; nullopt where the connection ends before it is whole. `head`: it has
+  // no body.
   std::optional<Answer> receive(bool head = false);
+  // After the head of an answer in chunks: the next line of what they hold, without its end; nullopt after the last.
+  std::optional<std::string> next_line();
   // True when the other side says no more and hangs up.
   bool at_end();
   void shutdown_send();
@@ -59,13 +63,25 @@ class Client {
 
  private:
   bool fill();
+  // Moves the next chunk from received_ to lines_. False: it was the last, or the connection ended.
+  bool fill_lines();
 
   int fd_ = -1;
   std::string received_;
+  std::string lines_;  // out of chunks
 };
 
 std::string request_text(std::string_view method, std::string_view target, std::string_view body = {},
                          std::string_view headers = {});
+
+// Acts as this user towards the kernel while it lives; this thread only, and only root can.
+class ActAs {
+ public:
+  explicit ActAs(uid_t uid);
+  ~ActAs();
+  ActAs(const ActAs&) = delete;
+  ActAs& operator=(const ActAs&) = delete;
+};
 
 // A directory that goes with it.
 class TempDir {
