@@ -62,7 +62,8 @@ class Lives : public EndToEnd {
   static nlohmann::json told(UnixHttp& http, const std::string& instance, const std::string& what) {
     nlohmann::json found;
     eventually([&] {
-      for (const auto& entry : http.get("/v1/history?service=web&instance=" + instance).json()["entries"]) {
+      const auto page = http.get("/v1/history?service=web&instance=" + instance).json();
+      for (const auto& entry : page["entries"]) {
         if (entry["what"] == what) {
           found = entry;
           return true;
@@ -171,6 +172,7 @@ TEST_F(Lives, D4_AfterARestartEveryoneHasOneTtlOfGrace) {
   UnixHttp http(agent.socket());
   ASSERT_EQ(http.put(target("web", "t") + "?wait=30s", R"({"data":"x","ttl":"3s"})").status, 200);
   agent.kill();
+  http.close();
   std::this_thread::sleep_for(milliseconds(3'500));
   ASSERT_TRUE(agent.start());
   EXPECT_EQ(http.post(target("web", "t") + "/heartbeat", "").status, 200) << "it had no time to send a heartbeat";
@@ -217,6 +219,7 @@ TEST_F(Lives, D8_OneThatEndedWhileTheAgentWasDownIsFoundAtTheStart) {
   ASSERT_EQ(http.put(target("web", "dies") + "?wait=30s", with_pid(dies)).status, 200);
   ASSERT_EQ(http.put(target("web", "lives") + "?wait=30s", with_pid(lives)).status, 200);
   agent.kill();
+  http.close();
   end(dies);
   ASSERT_TRUE(agent.start());
   EXPECT_TRUE(gone(http, target("web", "dies")));
@@ -242,6 +245,9 @@ TEST_F(Lives, D13_D14_WhatIsBoundToAConnectionEndsWithIt) {
   ASSERT_EQ(first.status, 200);
   ASSERT_EQ(stays_away.put(target("web", "away") + "?wait=30s", bound).status, 200);
   agent.kill();
+  http.close();
+  comes_back.close();
+  stays_away.close();
   ASSERT_TRUE(agent.start());
   const auto again = comes_back.put(target("web", "back"), bound);
   EXPECT_EQ(again.json()["seq"], first.json()["seq"]);
@@ -256,7 +262,7 @@ TEST_F(Lives, D15_ThousandsOfBoundOnesCostNoThreadAndFewDescriptors) {
   ASSERT_TRUE(agent.wait_connected());
   const auto count = [&](const char* what) {
     const auto folder = std::filesystem::directory_iterator("/proc/" + std::to_string(agent.pid()) + "/" + what);
-    return std::distance(begin(folder), end(folder));
+    return std::distance(std::filesystem::begin(folder), std::filesystem::end(folder));
   };
   const auto threads = count("task");
   const auto descriptors = count("fd");
@@ -310,6 +316,7 @@ TEST_F(Lives, AFailingCheckWithdrawsAndRecovers) {
   // It is not taken for well at the next start before its check has said so.
   ASSERT_FALSE(told(http, "k", "withdrawn").is_null());
   agent.kill();
+  http.close();
   ASSERT_TRUE(agent.start());
   ASSERT_TRUE(agent.wait_connected());
   EXPECT_EQ(http.get(target("web", "k")).json()["state"], "unhealthy");
@@ -338,6 +345,7 @@ TEST_F(Lives, MaintenanceWithdrawsWhileItLastsAndOutlivesTheAgent) {
   EXPECT_EQ(on.json()["maintenance"]["reason"], "new disk");
   EXPECT_TRUE(eventually([&] { return standing() == 1; }));
   agent.kill();
+  http.close();
   ASSERT_TRUE(agent.start());
   ASSERT_TRUE(agent.wait_settled());
   EXPECT_EQ(http.get(target("web", "a")).json()["state"], "maintenance");
