@@ -42,6 +42,8 @@ void add_show_commands(CLI::App& app, Run& run);     // show, wait
 void add_list_commands(CLI::App& app, Run& run);     // list, queue
 void add_history_commands(CLI::App& app, Run& run);  // history, events
 void add_status_command(CLI::App& app, Run& run);    // status
+void add_dump_command(CLI::App& app, Run& run);      // dump
+void add_doctor_command(CLI::App& app, Run& run);    // doctor
 // run; `command` is what stands after --, which the parser is not given.
 void add_run_command(CLI::App& app, Run& run, const std::vector<std::string>& command);
 

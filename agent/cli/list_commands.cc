@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "agent/cli/paged.h"
 #include "agent/cli/table.h"
+#include "agent/cli/text.h"
 
 namespace limpet::cli {
 
@@ -76,6 +78,32 @@ Exit run_queue(Context& context, std::int64_t limit) {
   return exit;
 }
 
+// For the shells' completions: the names of the services, or of the instances of one, a line each. Says nothing where
+// there is no agent.
+Exit run_names(Context& context, const std::string& service) {
+  std::set<std::string> names;
+  std::string after;
+  for (bool last = false; !last;) {
+    Request request;
+    request.target = "/v1/registrations?" +
+                     (service.empty() ? std::string() : "service=" + encode_query_value(service) + "&") + "limit=1000" +
+                     after;
+    const auto reply = context.client.call(request);
+    const auto* answer = std::get_if<Answer>(&reply);
+    const Json page = answer != nullptr && answer->ok() ? parse(answer->body) : Json();
+    for (const Json& item : at(page, "registrations")) {
+      names.insert(text(item, service.empty() ? "service" : "instance"));
+    }
+    const std::string next = next_of(page);
+    last = next.empty();
+    after = "&after=" + encode_query_value(next);
+  }
+  for (const std::string& name : names) {
+    context.console.out(name + "\n");
+  }
+  return Exit::done;
+}
+
 }  // namespace
 
 void add_list_commands(CLI::App& app, Run& run) {
@@ -100,6 +128,12 @@ void add_list_commands(CLI::App& app, Run& run) {
       ->check(CLI::Range(std::int64_t{1}, std::int64_t{1'000'000}));
   queue->footer("Example:\n  limpet queue --limit 10\n");
   queue->callback([&run, limit] { run = [=](Context& context) { return run_queue(context, *limit); }; });
+
+  CLI::App* names = app.add_subcommand("names", "names of services, or of the instances of one: for completions");
+  names->group("");  // not shown
+  auto service = std::make_shared<std::string>();
+  names->add_option("SERVICE", *service, "of this service")->option_text(" ");
+  names->callback([&run, service] { run = [=](Context& context) { return run_names(context, *service); }; });
 }
 
 }  // namespace limpet::cli

@@ -1,0 +1,231 @@
+// The verb `doctor`: examines everything that the agent needs, and says what to do about what it finds.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+#include <sstream>
+
+#include "agent/cli/doctor.h"
+#include "agent/cli/table.h"
+#include "agent/cli/text.h"
+#include "agent/cli/times.h"
+
+namespace limpet::cli {
+
+namespace {
+
+// The flags of the agent that runs, where its command line can be read: {"data_dir", "/var/lib/limpet"}, …
+std::vector<std::pair<std::string, std::string>> flags_of(std::int64_t pid) {
+  std::ifstream file(fmt::format("/proc/{}/cmdline", pid), std::ios::binary);
+  std::vector<std::string> words;
+  for (std::string word; std::getline(file, word, '\0');) {
+    words.push_back(word);
+  }
+  std::vector<std::pair<std::string, std::string>> flags;
+  if (words.empty() || words[0].find("limpetd") == std::string::npos) {
+    return flags;
+  }
+  for (std::size_t i = 1; i < words.size(); ++i) {
+    if (!words[i].starts_with("--")) {
+      continue;
+    }
+    const std::size_t equals = words[i].find('=');
+    std::string key = words[i].substr(2, equals == std::string::npos ? equals : equals - 2);
+    std::replace(key.begin(), key.end(), '-', '_');
+    if (equals != std::string::npos) {
+      flags.emplace_back(key, words[i].substr(equals + 1));
+    } else if (i + 1 < words.size()) {
+      flags.emplace_back(key, words[++i]);
+    }
+  }
+  return flags;
+}
+
+void read_configuration(const DoctorOptions& options, Patient& patient, Findings& findings) {
+  const auto flags = flags_of(number(patient.status, "pid"));
+  std::string file = options.config_file;
+  for (const auto& [key, value] : flags) {
+    file = file.empty() && key == "config" ? value : file;
+  }
+  Status status = read_config_file(file.empty() ? kDefaultConfigFile : file, !file.empty(), patient.config);
+  if (status.ok()) {
+    status = read_config_environment(patient.config);
+  }
+  for (const auto& [key, value] : flags) {
+    if (status.ok() && key != "config") {
+      status = set_config_key(patient.config, key, value, "--" + key);
+    }
+  }
+  for (const auto& [key, value] : {std::pair{"zookeeper", options.zookeeper}, {"data_dir", options.data_dir}}) {
+    if (status.ok() && !value.empty()) {
+      status = set_config_key(patient.config, key, value, fmt::format("--{}", key));
+    }
+  }
+  if (status.ok()) {
+    status = complete_config(patient.config);
+  }
+  if (!status.ok()) {
+    findings.push_back({Level::wrong, "Configuration", status.message(),
+                        "Mend it; `limpetd --check-config` says whether it is right."});
+  } else {
+    findings.push_back({Level::ok, "Configuration",
+                        fmt::format("zookeeper {}, data_dir {}", patient.config.zookeeper, patient.config.data_dir),
+                        ""});
+  }
+}
+
+void examine_storage_and_queue(const Patient& patient, Findings& findings) {
+  if (!patient.agent_is_up()) {
+    return;
+  }
+  const Json& storage = at(patient.status, "storage");
+  if (at(storage, "healthy") == false) {
+    findings.push_back({Level::wrong, "Storage", "the agent cannot write: " + text(storage, "error"),
+                        "Changes are refused until it can. Look at the disk: df, dmesg. It goes on by itself."});
+  } else {
+    findings.push_back({Level::ok, "Storage",
+                        fmt::format("healthy, {}", format_bytes(static_cast<std::uint64_t>(number(storage, "bytes")))),
+                        ""});
+  }
+  const Json& queue = at(patient.status, "queue");
+  const std::int64_t depth = number(queue, "depth");
+  const std::int64_t most = number(queue, "max_operations");
+  const std::string text = depth == 0 ? "empty: all is carried out"
+                                      : fmt::format("{} changes wait, the oldest for {}", depth,
+                                                    format_duration(number(queue, "oldest_age_ms")));
+  const bool full = most > 0 && depth >= most / 10 * 8;
+  findings.push_back({full ? Level::wrong : Level::ok, "Queue", text,
+                      full ? fmt::format("Past {} it refuses changes (queue_full).", most) : ""});
+}
+
+bool examine_and_report(Context& context, const DoctorOptions& options) {
+  Findings findings;
+  const Patient patient = admit(context, options, findings);
+  examine_socket(context, patient, findings);
+  examine_state_directory(patient, findings);
+  examine_storage_and_queue(patient, findings);
+  examine_clock(context, patient, findings);
+  examine_zookeeper(patient, findings);
+  examine_session(patient, findings);
+  examine_registrations(context, patient, findings);
+  examine_orphans(context, patient, findings);
+  const auto wrong = std::count_if(findings.begin(), findings.end(),
+                                   [](const Finding& finding) { return finding.level == Level::wrong; });
+  const auto word_of = [](Level level) { return level == Level::ok ? "ok" : level == Level::note ? "note" : "wrong"; };
+  if (context.json) {
+    Json report = {{"ok", wrong == 0}, {"findings", Json::array()}};
+    for (const Finding& finding : findings) {
+      report["findings"].push_back({{"level", word_of(finding.level)},
+                                    {"area", finding.area},
+                                    {"text", finding.text},
+                                    {"advice", finding.advice.empty() ? Json() : Json(finding.advice)}});
+    }
+    print_json(context, report.dump(-1, ' ', false, Json::error_handler_t::replace));
+    return wrong == 0;
+  }
+  Block block;
+  for (const Finding& finding : findings) {
+    const Colour colour = finding.level == Level::ok     ? Colour::green
+                          : finding.level == Level::note ? Colour::yellow
+                                                         : Colour::red;
+    block.add(finding.level == Level::wrong ? "WRONG" : word_of(finding.level),
+              fmt::format("{}: {}", finding.area, finding.text), colour);
+    if (!finding.advice.empty()) {
+      block.add("", "-> " + finding.advice);
+    }
+  }
+  const std::string verdict =
+      wrong == 0 ? "All is well." : fmt::format("{} {} wrong.", wrong, wrong == 1 ? "thing is" : "things are");
+  context.console.out(block.render(context.terminal) + "\n" +
+                      context.terminal.paint(wrong == 0 ? Colour::green : Colour::red, verdict) + "\n");
+  return wrong == 0;
+}
+
+}  // namespace
+
+Patient admit(const Context& context, const DoctorOptions& options, Findings& findings) {
+  Patient patient;
+  Request request;
+  request.target = "/v1/status";
+  const auto reply = context.client.call(request);
+  if (const auto* unreachable = std::get_if<Unreachable>(&reply)) {
+    const std::size_t end = unreachable->why.find('\n');
+    std::string advice = end == std::string::npos ? "" : unreachable->why.substr(end + 1);
+    std::replace(advice.begin(), advice.end(), '\n', ' ');
+    findings.push_back({Level::wrong, "Agent", unreachable->why.substr(0, end), advice});
+  } else {
+    const auto& answer = std::get<Answer>(reply);
+    patient.status = answer.ok() ? parse(answer.body) : Json();
+    if (patient.agent_is_up()) {
+      findings.push_back(
+          {Level::ok, "Agent",
+           fmt::format("limpetd {} runs, pid {}", text(patient.status, "version"), number(patient.status, "pid")), ""});
+    } else {
+      findings.push_back({Level::wrong, "Agent", fmt::format("it answered {} when asked how it is", answer.status),
+                          "Is this limpetd's socket?"});
+    }
+  }
+  read_configuration(options, patient, findings);
+  return patient;
+}
+
+void examine_registrations(const Context& context, const Patient& patient, Findings& findings) {
+  struct Kind {
+    const char* state;
+    Level level;
+  };
+  const Json& counts = at(patient.status, "registrations");
+  for (const Kind& kind : {Kind{"conflict", Level::wrong},
+                           {"blocked", Level::wrong},
+                           {"unhealthy", Level::wrong},
+                           {"maintenance", Level::note}}) {
+    const std::int64_t count = number(counts, kind.state);
+    if (count == 0) {
+      continue;
+    }
+    constexpr std::int64_t kNamed = 5;
+    Request request;
+    request.target = fmt::format("/v1/registrations?limit={}&state={}", kNamed, kind.state);
+    const auto reply = context.client.call(request);
+    const auto* answer = std::get_if<Answer>(&reply);
+    const Json page = answer != nullptr && answer->ok() ? parse(answer->body) : Json();
+    for (const Json& item : at(page, "registrations")) {
+      findings.push_back({kind.level, "Registration",
+                          fmt::format("{}: {}", id_of(item), state_with_reason(item, context.now_ms)),
+                          advice_for(kind.state, text(at(item, "reason"), "code"), text(item, "path"))});
+    }
+    if (count > kNamed) {
+      findings.push_back({kind.level, "Registration", fmt::format("{} more in state {}", count - kNamed, kind.state),
+                          fmt::format("limpet list --state {}", kind.state)});
+    }
+  }
+  if (patient.agent_is_up()) {
+    findings.push_back({Level::ok, "Registrations",
+                        fmt::format("{} of {} in ZooKeeper", number(counts, "registered"),
+                                    number(counts, "total") - number(counts, "removing")),
+                        ""});
+  }
+}
+
+void add_doctor_command(CLI::App& app, Run& run) {
+  CLI::App* verb =
+      app.add_subcommand("doctor", "examine agent, host and ZooKeeper, and say what to do about what is wrong");
+  auto options = std::make_shared<DoctorOptions>();
+  verb->add_option("--config", options->config_file,
+                   fmt::format("limpetd's configuration (default: {})", kDefaultConfigFile))
+      ->option_text("FILE");
+  verb->add_option("--zookeeper", options->zookeeper, "these servers instead of the configured ones")
+      ->option_text("HOSTS");
+  verb->add_option("--data-dir", options->data_dir, "this state directory instead of the configured one")
+      ->option_text("DIR");
+  verb->footer(
+      "Changes nothing. It works without an agent, too; as root it sees more. Where the agent runs, its command line\n"
+      "is heeded. Exit status: 0 all is well, 1 something is wrong.\n\n"
+      "Examples:\n  sudo limpet doctor\n  limpet doctor --json | jq '.findings[] | select(.level==\"wrong\")'\n");
+  verb->callback([&run, options] {
+    run = [options](Context& context) { return examine_and_report(context, *options) ? Exit::done : Exit::failed; };
+  });
+}
+
+}  // namespace limpet::cli
