@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 #include <map>
 
 #include "tests/unit/liveness/checks.h"
@@ -121,11 +122,12 @@ TEST_F(CheckScheduleTest, WhoHasToWaitGetsItsTurn) {
 }
 
 TEST_F(CheckScheduleTest, WhatIsAskedForInTheSameWordsGoesOn) {
-  Check slow = counting("sleep 1; exit 1");
+  Check slow = counting("while [ ! -e " + file("go") + " ]; do sleep 0.05; done; exit 1");
   watch(kWeb, {slow});
   ASSERT_TRUE(run_until([&] { return runs() == 1; }));
   watch(kWeb, {counting("true"), slow});
   EXPECT_EQ(schedule_.running(), 1u) << "the run that is under way counts";
+  std::ofstream(file("go")).flush();
   EXPECT_TRUE(run_until([&] { return last(kWeb) == "command /bin/sh: exit status 1"; })) << last(kWeb);
 }
 
@@ -181,10 +183,10 @@ TEST_F(CheckScheduleTest, WhoIsToldMayWatchUnwatchAndStop) {
 TEST_F(CheckScheduleTest, AnAgentThatStoodStillBlamesNobody) {
   test::TcpServer server(io_, any_port(), "", true);
   Check check = quick(test::http_check("http://" + at(server) + "/"));
-  check.timeout_ms = 300;
+  check.timeout_ms = 1000;
   watch(kWeb, {check});
   ASSERT_TRUE(run_until([&] { return !server.asked().empty(); })) << "a run is under way";
-  std::this_thread::sleep_for(std::chrono::milliseconds(700));  // as by SIGSTOP: the time-out comes far too late
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // as by SIGSTOP: the time-out comes far too late
   server.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   ASSERT_TRUE(run_until([&] { return server.connections() > 3; }));
   EXPECT_EQ(last(kWeb), "nothing");
