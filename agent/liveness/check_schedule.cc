@@ -17,6 +17,8 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
+constexpr int kMaxExcused = 5;
+
 std::int64_t steady_ms() {
   return std::chrono::duration_cast<milliseconds>(steady_clock::now().time_since_epoch()).count();
 }
@@ -192,10 +194,10 @@ void CheckSchedule::finished(Job& job, Finding finding) {
   assert(job.running);
   const std::int64_t now_ms = steady_ms();
   const std::int64_t took_ms = now_ms - job.started_ms;
-  const bool excused =
-      !finding.well && !job.excused && stood_still(took_ms, job.check.timeout_ms, asleep_ms() - job.asleep_ms);
+  const bool excused = !finding.well && job.excused < kMaxExcused &&
+                       stood_still(took_ms, job.check.timeout_ms, asleep_ms() - job.asleep_ms);
   job.running = false;
-  job.excused = excused;
+  job.excused = excused ? job.excused + 1 : 0;
   --running_[kind_of(job)];
   deadlines_.erase({job.started_ms + job.check.timeout_ms, &job});
   const std::int64_t tenth_ms = job.check.interval_ms / 10;

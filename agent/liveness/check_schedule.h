@@ -62,7 +62,7 @@ class CheckSchedule {
     std::int64_t started_ms = 0;
     std::int64_t asleep_ms = 0;  // when it started
     bool running = false;
-    bool excused = false;           // the run before was not counted, as the agent stood still
+    int excused = 0;                // so many runs in a row were not counted, as the agent stood still
     std::shared_ptr<CheckRun> run;  // the present one; or the one before, which may linger
   };
   struct Watched {

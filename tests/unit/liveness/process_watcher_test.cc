@@ -95,7 +95,7 @@ TEST_P(Watching, TellsAnEnd) {
 TEST_P(Watching, AZombieHasEnded) {
   Child child = sleeper();
   watcher_.watch(name(1), id_of(child.pid()));
-  child.kill(SIGSEGV);
+  child.kill(SIGTERM);
   ASSERT_TRUE(test::become_zombie(child.pid()));
   EXPECT_EQ(ended(name(1)), has_ended(child.pid()));
 }
