@@ -195,7 +195,7 @@ core::ZkReply FakeService::reply_to(const core::ZkRequest& request) {
     return failed(core::ZkCode::no_node);
   }
   Znode& znode = found->second;
-  const core::ZkReply reply{core::ZkCode::ok, znode.stat, znode.data, {}};
+  core::ZkReply reply{core::ZkCode::ok, znode.stat, znode.data, {}};
   if (request.verb == core::ZkVerb::remove) {
     znodes_.erase(found);
   } else if (request.verb == core::ZkVerb::set) {

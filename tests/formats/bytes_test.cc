@@ -128,9 +128,10 @@ TEST(Formats, TheLimitOfTheDataHoldsWithTheTimeInIt) {
   const auto body = [](std::size_t bytes) {
     return R"({"format":"curator","address":"h","port":1,"metadata":{"x":")" + std::string(bytes, 'x') + "\"}}";
   };
+  const std::size_t limit = BodyLimits().max_data_bytes;
   const std::size_t around = content(kWeb, body(0)).size();
-  EXPECT_EQ(content(kWeb, body(kMaxDataBytes - around)).size(), kMaxDataBytes);
-  const auto parsed = parse_registration(kWeb, body(kMaxDataBytes - around + 1));
+  EXPECT_EQ(content(kWeb, body(limit - around)).size(), limit);
+  const auto parsed = parse_registration(kWeb, body(limit - around + 1));
   EXPECT_EQ(std::get<Problem>(parsed).kind, ProblemKind::too_large);
 }
 

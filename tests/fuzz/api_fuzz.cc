@@ -35,9 +35,20 @@ class Answer final : public Exchange {
     finished_ = true;
     check(response_);
   }
+  // What has happened so far is all that is looked at.
+  void begin_stream(std::shared_ptr<Stream> stream) override {
+    require(!finished_ && response_.status == 200, "one answer for one request");
+    finished_ = true;
+    stream_ = std::move(stream);
+    std::string lines;
+    stream_->take(lines);
+    require(lines.empty() || lines.back() == '\n', "a stream of whole lines");
+  }
+  void resume_stream() override {}
   bool finished() const { return finished_; }
 
  private:
+  std::shared_ptr<Stream> stream_;
   Response response_;
   bool finished_ = false;
 };
@@ -52,7 +63,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   boost::asio::io_context io(1);
   FakeService service(io);
   service.serve();
-  Routes routes(service);
+  const BodyLimits body_limits;
+  Routes routes(service, body_limits);
   Request request;
   RequestReader reader(request, limits);
   std::string_view stream = limpet::fuzz::text_of(data, size);
@@ -63,7 +75,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     if (result != RequestReader::Result::complete) {
       break;
     }
-    request.caller = {{1000, 1}, false};
+    request.caller.owner = {1000, 1};
     const auto answer = std::make_shared<Answer>();
     routes.handle(request, answer);
     io.poll();

@@ -24,7 +24,7 @@ void check_problem(const Problem& problem) {
 }
 
 void check_accepted(const core::RegisterRequest& request) {
-  require(request.data.size() <= kMaxDataBytes, "data within the limit");
+  require(request.data.size() <= BodyLimits().max_data_bytes, "data within the limit");
   require(!name_error(request.id.service) && !name_error(request.id.instance), "names are names");
   require(!request.path || !path_error(*request.path), "a path is a path");
   require(request.leaf.empty() || !path_error("/" + request.leaf), "a leaf is a segment");
@@ -100,6 +100,10 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_registration(body);
   check_batch(body);
   if (const auto problem = parse_empty(body)) {
+    check_problem(*problem);
+  }
+  const auto maintenance = parse_maintenance(body);
+  if (const auto* problem = std::get_if<Problem>(&maintenance)) {
     check_problem(*problem);
   }
   return 0;

@@ -44,12 +44,18 @@ void check_decoders(std::string_view value) {
   check(&decode_outcome, value);
   check(&decode_session, value);
   check(&decode_former_sessions, value);
+  check(&decode_hold, value);
+  check(&decode_history_entry, value);
 }
 
 class Memory final : public Ledger::Sink {
  public:
-  void put(const std::string& key, const std::string& value) override { values[key] = value; }
-  void erase(const std::string& key) override { values.erase(key); }
+  void put(std::string_view key, std::string_view value) override { values[std::string(key)] = value; }
+  void erase(std::string_view key) override { values.erase(std::string(key)); }
+  void add_history(std::uint64_t event, std::string_view value) override {
+    const Result<HistoryEntry> entry = decode_history_entry(value);
+    require(entry.ok() && entry->event == event, "an entry of the history can be read");
+  }
   std::map<std::string, std::string> values;
 };
 
@@ -63,6 +69,8 @@ void add_change(Batch& batch, std::string_view key, std::string_view value) {
     const std::size_t slash = key.find('/');
     RegistrationId id{std::string(key.substr(1, slash - 1)), std::string(key.substr(slash + 1))};
     batch.changes.push_back(PutOutcome{std::move(id), *decode_outcome(value)});
+  } else if (key.starts_with(static_cast<char>(frame::Kind::hold))) {
+    batch.changes.push_back(PutHold{*decode_hold(value)});
   }
 }
 
@@ -110,6 +118,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_decoders(right);
     if (fixed.add(*key, right).ok()) {
       add_change(batch, *key, right);
+    }
+    if (Result<HistoryEntry> entry = decode_history_entry(right); entry.ok()) {
+      batch.changes.push_back(AddHistory{std::move(*entry)});
     }
   }
   (void)raw.finish();
