@@ -302,6 +302,9 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
       }
     }
     for (auto& [token, answers] : done.replies) {
+      for (const AcceptedChange& answer : answers) {
+        lifetimes_.heartbeat(answer.id);  // the caller has waited for this
+      }
       if (event.status.ok()) {
         later.push_back(Reply{token, std::move(answers)});
       } else {
@@ -372,9 +375,9 @@ void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
   for (auto& [key, change] : put) {
     erased.push_back(std::move(change));
   }
-  registry_.reset(event.state);
   Replay::Effects effects{actions, {}, {}, {}};
   take_effect(erased, false, now, effects);
+  registry_.reset(event.state);
   holds_reread(event.state.holds, now, effects);
   rescue_history(event.state.last_event, now, actions);
   rescue_outcomes(event.state);

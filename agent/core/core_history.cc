@@ -122,7 +122,12 @@ void Core::Impl::record_superseded(const Change& change, Now now) {
     }
   } else if (const auto* done = std::get_if<EraseRemoval>(&change)) {
     const auto it = registry_.removals().find(done->seq);
-    if (it != registry_.removals().end() && replay_.unsent(it->second.path, it->second.seq)) {
+    if (it == registry_.removals().end()) {
+      return;
+    }
+    // Where a registration moved away from the path, its change stands all the same.
+    const Registration* moved = registry_.find(it->second.id);
+    if ((moved == nullptr || moved->seq != done->seq) && replay_.unsent(it->second.path, it->second.seq)) {
       supersede(it->second.seq, it->second.id, "registered again before its znode was removed");
     }
   }

@@ -96,6 +96,7 @@ class Core::Impl {
   void began(const Registration& registration, std::optional<std::int64_t> expires_in_ms, Now now, Actions& actions);
   void forget_other_checks(const Registration& next, Now now, Actions& actions);
   void ended(const RegistrationId& id, Seq seq, Actions& actions);
+  bool awaits_answer(const RegistrationId& id) const;
   void end_lives(Now now, Actions& actions);
   void set_failing(const Registration& registration, std::optional<std::string> message, Now now, Actions& actions);
   void void_outcome(const Registration& registration, std::vector<Change>& changes) const;

@@ -99,6 +99,15 @@ void Core::Impl::ended(const RegistrationId& id, Seq seq, Actions& actions) {
   }
 }
 
+// Whoever registered it waits for a slow disk, and cannot show otherwise that he lives.
+bool Core::Impl::awaits_answer(const RegistrationId& id) const {
+  return std::any_of(in_flight_.begin(), in_flight_.end(), [&](const InFlight& flight) {
+    return std::any_of(flight.replies.begin(), flight.replies.end(), [&](const auto& reply) {
+      return std::any_of(reply.second.begin(), reply.second.end(), [&](const auto& answer) { return answer.id == id; });
+    });
+  });
+}
+
 // Deregisters what has ended by itself. What cannot be written now is found again when the disk works.
 void Core::Impl::end_lives(Now now, Actions& actions) {
   if (!storage_healthy_) {
@@ -108,6 +117,10 @@ void Core::Impl::end_lives(Now now, Actions& actions) {
   for (const Lifetimes::End& end : lifetimes_.take()) {
     const Registration* registration = registry_.planned(end.id);
     if (registration == nullptr || registration->seq != end.seq) {
+      continue;
+    }
+    if (end.excusable && awaits_answer(end.id)) {
+      lifetimes_.spare(end);
       continue;
     }
     auto planned = registry_.plan({DeregisterRequest{end.id}}, the_agent(), now.wall_ms, 0);

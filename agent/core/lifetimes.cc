@@ -235,6 +235,14 @@ std::vector<Lifetimes::End> Lifetimes::take() {
   return ends;
 }
 
+void Lifetimes::spare(const End& end) {
+  found_.erase({end.id, end.seq});
+  if (const auto it = lives_.find(end.id); it != lives_.end()) {
+    set_ttl(it->second, end.id);
+    set_orphan(it->second, end.id);
+  }
+}
+
 void Lifetimes::give_back() {
   for (auto& [key, found] : found_) {
     found.taken = false;

@@ -60,6 +60,8 @@ class Lifetimes {
   void expire(Now now);
   // The ends that were found and not yet taken.
   std::vector<End> take();
+  // There is a sign of life after all: an end of that kind is void, and its time begins anew.
+  void spare(const End& end);
   // Those taken that did not come to anything are to be taken again.
   void give_back();
 

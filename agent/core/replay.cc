@@ -59,6 +59,11 @@ void Replay::want_present(const Registration& registration, bool known) {
   if (is_new && !known) {
     node.remote = Remote::unknown;
   }
+  // What was to be withdrawn, and is not yet, may stand as it is wanted again: nothing needs to be written then.
+  const bool comes_back = node.live && !node.present && node.seq == registration.seq;
+  if (comes_back && node.remote == Remote::ours && node.place != Place::in_flight) {
+    node.remote = Remote::unknown;
+  }
   // A conflict or a refusal may have been about the old content or about nothing any more: it is tried afresh.
   if (node.remote == Remote::foreign) {
     node.remote = Remote::unknown;

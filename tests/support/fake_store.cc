@@ -42,7 +42,7 @@ void StoredMap::apply(const Change& change) {
         } else if constexpr (std::is_same_v<T, EraseHold>) {
           holds.erase({c.id, c.cause});
         } else if constexpr (std::is_same_v<T, AddHistory>) {
-          assert(c.entry.event > last_event);
+          disordered = disordered || c.entry.event <= last_event;
           last_event = c.entry.event;
           history.push_back(c.entry);
         } else {

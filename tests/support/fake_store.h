@@ -28,6 +28,7 @@ struct StoredMap {
   FormerSessions former;
   std::vector<HistoryEntry> history;
   std::uint64_t last_event = 0;
+  bool disordered = false;  // an entry's number was not greater than those before
 
   void apply(const Batch& batch);
   void apply(const Change& change);

@@ -1,0 +1,641 @@
+// Core by single steps: what ends by itself, what is withdrawn, and what the history says of it.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "agent/core/core.h"
+#include "tests/support/fake_store.h"
+
+namespace limpet::core {
+namespace {
+
+// A Core on a FakeStore, and a ZooKeeper in which all goes well.
+class CoreLivesTest : public ::testing::Test {
+ protected:
+  CoreLivesTest() { start(); }
+
+  // A new run of the agent, on what the store holds.
+  void start() {
+    core_ = std::make_unique<Core>(options_, *store_.load());
+    watches_.clear();
+    step(Started{});
+  }
+
+  // One event, and what follows from it: on the disk, and of requests to ZooKeeper.
+  void step(Event event) {
+    todo_.clear();
+    core_->step(std::move(event), now_, todo_);
+    std::vector<Persist> writes;
+    std::vector<ZkSend> sends;
+    for (Action& action : todo_) {
+      if (auto* persist = std::get_if<Persist>(&action)) {
+        writes.push_back(std::move(*persist));
+      } else if (auto* send = std::get_if<ZkSend>(&action)) {
+        sends.push_back(std::move(*send));
+      } else if (auto* reply = std::get_if<Reply>(&action)) {
+        replies_.push_back(std::move(*reply));
+      } else if (auto* watch = std::get_if<Watch>(&action)) {
+        watches_.insert_or_assign(watch->id, std::move(*watch));
+      } else if (auto* unwatch = std::get_if<Unwatch>(&action)) {
+        watches_.erase(unwatch->id);
+      } else if (auto* timer = std::get_if<SetTimer>(&action)) {
+        timer_ms_ = timer->at_steady_ms;
+      }
+    }
+    for (Persist& persist : writes) {
+      held_.push_back(std::move(persist));
+    }
+    if (disk_runs_) {
+      write();
+    }
+    for (const ZkSend& send : sends) {
+      answer(send);
+    }
+  }
+
+  void write() {
+    for (const Persist& persist : std::exchange(held_, {})) {
+      step(Persisted{persist.ticket, store_.append(persist.batch, persist.sync)});
+    }
+  }
+
+  void reopen() {
+    StoreReopened event;
+    event.status = store_.reopen();
+    event.state = *store_.load();
+    step(std::move(event));
+  }
+
+  void answer(const ZkSend& send) {
+    const ZkRequest& request = send.request;
+    ZkReply reply;
+    const auto it = znodes_.find(request.path);
+    reply.stat.ephemeral_owner = kSession;
+    reply.stat.czxid = reply.stat.mzxid = Zxid{++zxid_};
+    if (request.verb == ZkVerb::create || request.verb == ZkVerb::set) {
+      znodes_[request.path] = {request.data, reply.stat};
+    } else if (request.verb == ZkVerb::remove) {
+      znodes_.erase(request.path);
+    } else if (request.verb == ZkVerb::read || request.verb == ZkVerb::watch) {
+      reply.code = it == znodes_.end() ? ZkCode::no_node : ZkCode::ok;
+      if (it != znodes_.end()) {
+        reply.data = it->second.first;
+        reply.stat = it->second.second;
+      }
+    }
+    step(ZkReplied{send.epoch, send.op, reply});
+  }
+
+  void connect() {
+    Session session;
+    session.id = kSession;
+    session.timeout_ms = 10'000;
+    step(ZkConnected{Epoch{1}, session, "10.0.0.1:2181"});
+  }
+
+  void pass(std::int64_t ms) {
+    const std::int64_t until = now_.steady_ms + ms;
+    while (timer_ms_ <= until) {
+      const std::int64_t next = std::max(timer_ms_, now_.steady_ms);
+      now_.wall_ms += next - now_.steady_ms;
+      now_.steady_ms = next;
+      timer_ms_ = kNever;
+      step(Tick{});
+    }
+    now_.wall_ms += until - now_.steady_ms;
+    now_.steady_ms = until;
+  }
+
+  // ---- Calls
+  static RegisterRequest put(const std::string& instance, const std::string& data, Lifetime lifetime = {}) {
+    RegisterRequest request;
+    request.id = {"web", instance};
+    request.data = data;
+    request.lifetime = std::move(lifetime);
+    return request;
+  }
+  void submit(std::vector<ChangeRequest> changes, std::uint32_t uid = 1000, std::uint64_t connection = 1) {
+    Caller caller{{uid, 7}, uid == 0};
+    caller.program = "test";
+    caller.connection = ConnectionId{connection};
+    step(Submit{Token{++token_}, caller, std::move(changes)});
+  }
+  void maintenance(std::optional<std::string> instance, std::optional<std::string> reason, std::uint32_t uid = 1000) {
+    SetMaintenance event;
+    event.token = Token{++token_};
+    event.caller = Caller{{uid, 7}, uid == 0};
+    if (instance) {
+      event.id = RegistrationId{"web", *instance};
+    }
+    event.reason = std::move(reason);
+    step(std::move(event));
+  }
+  void health(const std::string& instance, bool passing) {
+    const Watch& watch = watches_.at({"web", instance});
+    step(HealthChanged{watch.id, watch.seq, passing, passing ? "" : "connection refused"});
+  }
+  void process_ended(const std::string& instance, std::uint64_t seq) {
+    step(ProcessEnded{{"web", instance}, Seq{seq}, "pid 4321 ended"});
+  }
+
+  // ---- What came of it
+  // The answer to the last call; of a change its seq.
+  AcceptedChange accepted() {
+    EXPECT_FALSE(replies_.empty());
+    const auto* answers = std::get_if<std::vector<AcceptedChange>>(&replies_.back().result);
+    EXPECT_NE(answers, nullptr);
+    return answers == nullptr || answers->empty() ? AcceptedChange{} : answers->back();
+  }
+  ProblemCode problem() {
+    const auto* problem = std::get_if<Problem>(&replies_.back().result);
+    EXPECT_NE(problem, nullptr);
+    return problem == nullptr ? ProblemCode::invalid : problem->code;
+  }
+  bool there(const std::string& instance) const {
+    const auto view = core_->find({"web", instance});
+    return view && view->state != State::removing;
+  }
+  State state(const std::string& instance) const { return core_->find({"web", instance})->state; }
+  bool stands(const std::string& instance) const { return znodes_.contains("/services/web/" + instance); }
+  // What the history says of this name, oldest first: "what#seq".
+  std::vector<std::string> history(const std::string& instance) {
+    pass(1'000);
+    std::vector<std::string> found;
+    for (const HistoryEntry& entry : store_.written().history) {
+      if (entry.id == RegistrationId{"web", instance}) {
+        found.push_back(word(entry.what) + "#" + std::to_string(entry.seq.value));
+      }
+    }
+    return found;
+  }
+  static std::string word(Happening what) {
+    switch (what) {
+      case Happening::accepted:
+        return "accepted";
+      case Happening::deregistered:
+        return "deregistered";
+      case Happening::superseded:
+        return "superseded";
+      case Happening::registered:
+        return "registered";
+      case Happening::removed:
+        return "removed";
+      case Happening::expired:
+        return "expired";
+      case Happening::ttl_expired:
+        return "ttl_expired";
+      case Happening::process_ended:
+        return "process_ended";
+      case Happening::connection_closed:
+        return "connection_closed";
+      case Happening::unhealthy:
+        return "unhealthy";
+      case Happening::healthy:
+        return "healthy";
+      case Happening::withdrawn:
+        return "withdrawn";
+      case Happening::maintenance_on:
+        return "maintenance_on";
+      case Happening::maintenance_off:
+        return "maintenance_off";
+      default:
+        return "other";
+    }
+  }
+
+  static Lifetime ttl(std::int64_t ms) {
+    Lifetime lifetime;
+    lifetime.ttl_ms = ms;
+    return lifetime;
+  }
+  static Lifetime process(std::int32_t pid) {
+    Lifetime lifetime;
+    lifetime.bind = Bind::process;
+    lifetime.process = ProcessId{pid, 100, "boot"};
+    return lifetime;
+  }
+  static Lifetime connection() {
+    Lifetime lifetime;
+    lifetime.bind = Bind::connection;
+    return lifetime;
+  }
+  static Lifetime expires(std::int64_t ms) {
+    Lifetime lifetime;
+    lifetime.expires_ms = ms;
+    return lifetime;
+  }
+  static Lifetime checked() {
+    Lifetime lifetime;
+    lifetime.checks.resize(1);
+    lifetime.checks[0].target = "127.0.0.1:80";
+    return lifetime;
+  }
+
+  using Words = std::vector<std::string>;
+  static constexpr SessionId kSession{0x1001};
+  static constexpr std::int64_t kNever = std::numeric_limits<std::int64_t>::max();
+  Options options_;
+  test::FakeStore store_;
+  std::unique_ptr<Core> core_;
+  Actions todo_;
+  std::vector<Persist> held_;
+  std::vector<Reply> replies_;
+  std::map<RegistrationId, Watch> watches_;
+  std::map<std::string, std::pair<std::string, ZkStat>> znodes_;
+  bool disk_runs_ = true;
+  Now now_{1'000'000, 1'800'000'000'000, 0};
+  std::int64_t timer_ms_ = kNever;
+  std::uint64_t token_ = 0;
+  std::int64_t zxid_ = 0;
+};
+
+// ---- Ends
+
+TEST_F(CoreLivesTest, WithoutHeartbeatsATtlEnds) {
+  connect();
+  submit({put("a", "1", ttl(3'000))});
+  pass(2'000);
+  step(Heartbeat{Token{++token_}, Caller{{1000, 7}, false}, {"web", "a"}});
+  EXPECT_FALSE(accepted().changed);
+  pass(2'500);
+  EXPECT_TRUE(there("a"));
+  pass(1'000);
+  EXPECT_FALSE(there("a"));
+  EXPECT_FALSE(stands("a"));
+  EXPECT_EQ(history("a"), (Words{"accepted#1", "registered#1", "ttl_expired#2", "removed#2"}));
+  step(Heartbeat{Token{++token_}, Caller{{1000, 7}, false}, {"web", "a"}});
+  EXPECT_EQ(problem(), ProblemCode::not_found);
+}
+
+TEST_F(CoreLivesTest, OnlyItsOwnerSendsHeartbeats) {
+  submit({put("a", "1", ttl(3'000))});
+  step(Heartbeat{Token{++token_}, Caller{{1001, 7}, false}, {"web", "a"}});
+  EXPECT_EQ(problem(), ProblemCode::not_owner);
+}
+
+TEST_F(CoreLivesTest, ARestartGivesAWholeTtl) {
+  submit({put("a", "1", ttl(3'000))});
+  pass(2'900);
+  start();
+  pass(2'900);
+  EXPECT_TRUE(there("a"));
+  pass(1'000);
+  EXPECT_FALSE(there("a"));
+}
+
+TEST_F(CoreLivesTest, AProcessEndsWhatIsBoundToIt) {
+  submit({put("a", "1", process(4321))});
+  EXPECT_EQ(watches_.at({"web", "a"}).process->pid, 4321);
+  process_ended("a", 1);
+  EXPECT_FALSE(there("a"));
+  EXPECT_TRUE(watches_.empty());
+  const Words words = history("a");
+  EXPECT_NE(std::find(words.begin(), words.end(), "process_ended#2"), words.end());
+}
+
+// D17: the old process ends while the new one registers under the same name.
+TEST_F(CoreLivesTest, TheEndOfAnOldProcessDoesNotEndTheNewOne) {
+  submit({put("a", "1", process(4321))});
+  disk_runs_ = false;
+  submit({put("a", "1", process(4322))});
+  process_ended("a", 1);  // before the new one is on disk
+  disk_runs_ = true;
+  write();
+  process_ended("a", 1);  // and after
+  EXPECT_TRUE(there("a"));
+  EXPECT_EQ(watches_.at({"web", "a"}).seq, Seq{2});
+  process_ended("a", 2);
+  EXPECT_FALSE(there("a"));
+}
+
+TEST_F(CoreLivesTest, ADeathWhileTheDiskFailsIsNotForgotten) {
+  submit({put("a", "1", process(4321))});
+  store_.fail_next_append(Errc::io, false);
+  process_ended("a", 1);
+  EXPECT_TRUE(there("a"));  // nothing could be written
+  reopen();
+  EXPECT_FALSE(there("a"));
+}
+
+TEST_F(CoreLivesTest, AConnectionEndsWhatIsBoundToIt) {
+  submit({put("a", "1", connection()), put("b", "1")}, 1000, 5);
+  step(ConnectionClosed{ConnectionId{6}});
+  EXPECT_TRUE(there("a"));
+  step(ConnectionClosed{ConnectionId{5}});
+  EXPECT_FALSE(there("a"));
+  EXPECT_TRUE(there("b"));
+}
+
+TEST_F(CoreLivesTest, AFailedUpdateLeavesTheConnectionThatStands) {
+  submit({put("a", "1", connection())}, 1000, 5);
+  store_.fail_next_append(Errc::io, false);
+  submit({put("a", "2", connection())}, 1000, 6);
+  EXPECT_EQ(problem(), ProblemCode::storage_failed);
+  reopen();
+  step(ConnectionClosed{ConnectionId{6}});
+  EXPECT_TRUE(there("a"));
+  step(ConnectionClosed{ConnectionId{5}});
+  EXPECT_FALSE(there("a"));
+}
+
+TEST_F(CoreLivesTest, AFailedDeregistrationLeavesTheConnectionThatStands) {
+  submit({put("a", "1", connection())}, 1000, 5);
+  store_.fail_next_append(Errc::io, false);
+  submit({DeregisterRequest{{"web", "a"}}}, 1000, 5);
+  reopen();
+  EXPECT_TRUE(there("a"));
+  step(ConnectionClosed{ConnectionId{5}});
+  EXPECT_FALSE(there("a"));
+}
+
+TEST_F(CoreLivesTest, AfterARestartConnectionsHaveAGraceToComeBack) {
+  submit({put("a", "1", connection()), put("b", "1", connection())});
+  start();
+  pass(9'000);
+  submit({put("a", "1", connection())}, 1000, 1);
+  EXPECT_FALSE(accepted().changed);
+  pass(2'000);
+  EXPECT_TRUE(there("a"));
+  EXPECT_FALSE(there("b"));
+}
+
+TEST_F(CoreLivesTest, ADiskThatFailsKillsNobody) {
+  submit({put("a", "1", ttl(3'000))});
+  pass(2'900);
+  store_.fail_next_append(Errc::io, false);
+  submit({put("a", "2", ttl(3'000))});  // a sign of life, though nothing came of it
+  pass(60'000);
+  reopen();
+  EXPECT_TRUE(there("a"));
+  pass(2'900);
+  EXPECT_TRUE(there("a"));
+  pass(1'000);
+  EXPECT_FALSE(there("a"));
+}
+
+TEST_F(CoreLivesTest, WhoeverWaitsForASlowDiskIsNotTakenForDead) {
+  submit({put("a", "1", ttl(3'000))});
+  disk_runs_ = false;
+  submit({put("a", "1", ttl(3'000)), put("b", "1")});
+  pass(60'000);
+  disk_runs_ = true;
+  write();
+  pass(2'900);
+  EXPECT_TRUE(there("a"));
+  pass(1'000);
+  EXPECT_FALSE(there("a"));
+}
+
+TEST_F(CoreLivesTest, WhatDoesNotReachZooKeeperInTimeIsDropped) {
+  submit({put("a", "1", expires(5'000))});
+  pass(4'900);
+  EXPECT_TRUE(there("a"));
+  pass(200);
+  EXPECT_FALSE(there("a"));
+  const Words words = history("a");
+  EXPECT_NE(std::find(words.begin(), words.end(), "expired#2"), words.end());
+}
+
+TEST_F(CoreLivesTest, WhatHasBeenInZooKeeperDoesNotExpire) {
+  connect();
+  submit({put("a", "1", expires(5'000))});
+  EXPECT_TRUE(stands("a"));
+  pass(1);
+  store_.power_cut(0);  // right after it was confirmed
+  now_.wall_ms += 60'000;
+  start();
+  pass(60'000);
+  EXPECT_TRUE(there("a"));
+}
+
+TEST_F(CoreLivesTest, WhatHasBeenInZooKeeperDoesNotExpireThoughTheDiskFailed) {
+  connect();
+  submit({put("a", "1", expires(5'000))});
+  store_.fail_next_append(Errc::io, false);
+  pass(1);  // this would have written that it is there
+  reopen();
+  pass(1'000);
+  store_.process_crash();
+  now_.wall_ms += 60'000;
+  start();
+  pass(60'000);
+  EXPECT_TRUE(there("a"));
+}
+
+TEST_F(CoreLivesTest, AWallClockThatJumpsExpiresNothing) {
+  disk_runs_ = false;
+  submit({put("a", "1", expires(5'000))});
+  now_.wall_ms += 86'400'000;
+  disk_runs_ = true;
+  write();
+  pass(4'000);
+  EXPECT_TRUE(there("a"));
+}
+
+// ---- Maintenance
+
+TEST_F(CoreLivesTest, MaintenanceWithdrawsAndIsKept) {
+  connect();
+  submit({put("a", "1")});
+  maintenance("a", "new disk");
+  EXPECT_EQ(accepted().seq, Seq{2});
+  EXPECT_EQ(state("a"), State::maintenance);
+  EXPECT_FALSE(stands("a"));
+  maintenance("a", "new disk");  // the same again
+  EXPECT_FALSE(accepted().changed);
+  EXPECT_EQ(accepted().seq, Seq{2});
+  store_.power_cut(0);
+  start();
+  connect();
+  EXPECT_EQ(state("a"), State::maintenance);
+  EXPECT_EQ(core_->find({"web", "a"})->maintenance->message, "new disk");
+  maintenance("a", std::nullopt);
+  EXPECT_EQ(accepted().seq, Seq{3});
+  EXPECT_EQ(state("a"), State::registered);
+  EXPECT_TRUE(stands("a"));
+  maintenance("a", std::nullopt);
+  EXPECT_FALSE(accepted().changed);
+}
+
+TEST_F(CoreLivesTest, MaintenanceOfTheHostWithdrawsAllAndOnlyRootBringsItAbout) {
+  connect();
+  submit({put("a", "1")});
+  maintenance(std::nullopt, "kernel");
+  EXPECT_EQ(problem(), ProblemCode::not_allowed);
+  maintenance(std::nullopt, "kernel", 0);
+  submit({put("b", "1")});
+  EXPECT_EQ(state("a"), State::maintenance);
+  EXPECT_EQ(state("b"), State::maintenance);
+  EXPECT_TRUE(znodes_.empty());
+  maintenance(std::nullopt, std::nullopt, 0);
+  EXPECT_TRUE(stands("a"));
+  EXPECT_TRUE(stands("b"));
+}
+
+TEST_F(CoreLivesTest, MaintenanceOfNothingOrOfAnothersIsRefused) {
+  maintenance("a", "x");
+  EXPECT_EQ(problem(), ProblemCode::not_found);
+  submit({put("a", "1")});
+  maintenance("a", "x", 1001);
+  EXPECT_EQ(problem(), ProblemCode::not_owner);
+}
+
+TEST_F(CoreLivesTest, MaintenanceEndsWithItsRegistration) {
+  submit({put("a", "1")});
+  maintenance("a", "x");
+  submit({DeregisterRequest{{"web", "a"}}});
+  submit({put("a", "2")});
+  EXPECT_FALSE(core_->find({"web", "a"})->maintenance);
+}
+
+// The record of what stood there before must not be taken for what stands there now.
+TEST_F(CoreLivesTest, ACrashAtTheEndOfMaintenanceIsNotTakenForRegistered) {
+  connect();
+  submit({put("a", "1")});
+  pass(1'000);
+  maintenance("a", "x");
+  step(ZkDisconnected{Epoch{1}});
+  maintenance("a", std::nullopt);  // the znode is gone, and cannot be made again yet
+  store_.process_crash();
+  start();
+  const auto result = store_.written().outcomes.find({"web", "a"});
+  ASSERT_NE(result, store_.written().outcomes.end());
+  EXPECT_NE(state("a"), State::registered);
+  Session session = *store_.written().session;
+  step(ZkConnected{Epoch{1}, session, "10.0.0.1:2181"});
+  EXPECT_TRUE(stands("a"));
+  EXPECT_EQ(state("a"), State::registered);
+}
+
+// ---- Health
+
+TEST_F(CoreLivesTest, AFailingCheckWithdrawsUntilItPasses) {
+  connect();
+  submit({put("a", "1", checked())});
+  EXPECT_EQ(watches_.at({"web", "a"}).checks.size(), 1u);
+  health("a", false);
+  EXPECT_EQ(state("a"), State::unhealthy);
+  EXPECT_FALSE(stands("a"));
+  EXPECT_EQ(core_->find({"web", "a"})->reason->message, "connection refused");
+  pass(1'000);
+  store_.process_crash();
+  start();
+  EXPECT_TRUE(watches_.at({"web", "a"}).failing);
+  EXPECT_EQ(state("a"), State::unhealthy);
+  connect();
+  health("a", true);
+  EXPECT_TRUE(stands("a"));
+  EXPECT_EQ(history("a"), (Words{"accepted#1", "registered#1", "unhealthy#1", "withdrawn#1", "withdrawn#1", "healthy#1",
+                                 "registered#1"}));
+}
+
+TEST_F(CoreLivesTest, OtherChecksBeginAnew) {
+  submit({put("a", "1", checked())});
+  health("a", false);
+  submit({put("a", "1")});
+  EXPECT_NE(state("a"), State::unhealthy);
+  EXPECT_TRUE(watches_.empty());
+}
+
+TEST_F(CoreLivesTest, ChecksThatEndedWhileTheDiskFailedHoldNothing) {
+  submit({put("a", "1", checked())});
+  health("a", false);
+  pass(1'000);
+  store_.fail_next_append(Errc::io, true);
+  submit({put("a", "2")});
+  EXPECT_EQ(problem(), ProblemCode::storage_failed);
+  reopen();  // and it happened after all
+  EXPECT_EQ(state("a"), State::pending);
+}
+
+// The check failed while its registration was on its way to be replaced by one without checks.
+TEST_F(CoreLivesTest, NoCheckNoFailure) {
+  submit({put("a", "1", checked())});
+  disk_runs_ = false;
+  submit({DeregisterRequest{{"web", "a"}}});
+  submit({put("a", "2")});
+  health("a", false);
+  pass(1'000);
+  disk_runs_ = true;
+  write();
+  start();
+  EXPECT_EQ(state("a"), State::pending);
+}
+
+// ---- The history
+
+TEST_F(CoreLivesTest, WhatWasNeverSentIsCalledSuperseded) {
+  submit({put("a", "1")});
+  submit({put("a", "2")});
+  submit({DeregisterRequest{{"web", "a"}}});
+  const Words words = history("a");
+  EXPECT_EQ(Words(words.begin(), words.begin() + 1), Words{"accepted#1"});
+  for (const std::string word : {"accepted#2", "superseded#1", "deregistered#3", "superseded#2"}) {
+    EXPECT_EQ(std::count(words.begin(), words.end(), word), 1) << word;
+  }
+}
+
+TEST_F(CoreLivesTest, TheHistoryTellsWhoAndWhy) {
+  submit({put("a", "1", process(4321))});
+  process_ended("a", 1);
+  pass(1'000);
+  const auto& history = store_.written().history;
+  const auto of = [&](Happening what) {
+    return *std::find_if(history.begin(), history.end(), [&](const HistoryEntry& entry) { return entry.what == what; });
+  };
+  EXPECT_EQ(of(Happening::accepted).who->program, "test");
+  EXPECT_EQ(of(Happening::accepted).who->owner.uid, 1000u);
+  EXPECT_EQ(of(Happening::process_ended).why, "pid 4321 ended");
+}
+
+TEST_F(CoreLivesTest, WhatHappenedWhileTheDiskFailedIsWrittenLater) {
+  connect();
+  submit({put("a", "1", checked())});
+  pass(1'000);
+  store_.fail_next_append(Errc::io, false);
+  health("a", false);
+  pass(1'000);
+  EXPECT_FALSE(core_->status(now_).storage_healthy);
+  reopen();
+  const Words words = history("a");
+  EXPECT_NE(std::find(words.begin(), words.end(), "unhealthy#1"), words.end());
+  EXPECT_FALSE(store_.written().disordered);
+  EXPECT_TRUE(store_.written().holds.contains({RegistrationId{"web", "a"}, HoldCause::check}));
+}
+
+// ---- Whom it takes how much from
+
+TEST_F(CoreLivesTest, OneUserHasAQuota) {
+  options_.limits.max_registrations_per_uid = 1;
+  start();
+  submit({put("a", "1")}, 1000);
+  submit({put("b", "1")}, 1000);
+  EXPECT_EQ(problem(), ProblemCode::quota);
+  submit({put("a", "2")}, 1000);  // an update needs no more room
+  EXPECT_TRUE(accepted().changed);
+  submit({put("b", "1")}, 1001);
+  EXPECT_TRUE(accepted().changed);
+  submit({put("c", "1"), put("d", "1")}, 0);  // not counted
+  EXPECT_TRUE(accepted().changed);
+  submit({DeregisterRequest{{"web", "a"}}, put("e", "1")}, 1000);
+  EXPECT_TRUE(accepted().changed);
+}
+
+TEST_F(CoreLivesTest, AnewConfiguredLimitsAndPolicyHold) {
+  Limits limits;
+  limits.max_registrations = 1;
+  PolicyRule rule;
+  rule.uids = {1000};
+  rule.services = {"web"};
+  limits.policy = Policy({rule}, 99);
+  step(Reconfigured{limits});
+  submit({put("a", "1")}, 1001);
+  EXPECT_EQ(problem(), ProblemCode::not_allowed);
+  submit({put("a", "1")}, 1000);
+  EXPECT_TRUE(accepted().changed);
+  submit({put("b", "1")}, 1000);
+  EXPECT_EQ(problem(), ProblemCode::quota);
+}
+
+}  // namespace
+}  // namespace limpet::core
