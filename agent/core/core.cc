@@ -42,10 +42,14 @@ Core::Impl::Impl(Options options, StoredState stored)
     want(registration, known, effects);
   }
   for (const auto& [id, outcome] : stored.outcomes) {
-    replay_.remember(id, outcome);
-    if (const Registration* registration = registry_.find(id);
-        registration != nullptr && registration->seq == outcome.seq) {
-      reached_.insert(id);
+    const Registration* registration = registry_.find(id);
+    if (registration == nullptr || registration->seq != outcome.seq) {
+      continue;
+    }
+    reached_.insert(id);
+    // A check that failed may have withdrawn it in the last moment, before that was on disk: such a one is read first.
+    if (registration->lifetime.checks.empty()) {
+      replay_.remember(id, outcome);
     }
   }
   const std::vector<Removal> removals = [&] {
