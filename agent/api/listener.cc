@@ -111,6 +111,24 @@ Status clear_path(const std::string& path, const sockaddr_un& address) {
   return Status();
 }
 
+// Whoever may write to the directory may put a socket of his own in the place of ours. In one with the sticky bit, as
+// /tmp is, nobody can touch another's files.
+Status check_directory(const std::string& directory) {
+  struct stat found {};
+  if (::stat(directory.c_str(), &found) != 0) {
+    return failure("cannot look at the directory " + directory, errno);
+  }
+  const bool others = (found.st_mode & S_IWOTH) != 0;
+  const bool group = (found.st_mode & S_IWGRP) != 0 && found.st_gid != 0 && found.st_gid != ::getegid();
+  if ((found.st_mode & S_ISVTX) != 0 || (!others && !group)) {
+    return Status();
+  }
+  return Status(Errc::permission, "the directory of the socket, " + directory + ", can be written to by " +
+                                      (others ? "everybody" : "the group " + std::to_string(found.st_gid)) +
+                                      ", who could put another socket in its place; chmod go-w " + directory +
+                                      ", or choose another path for the socket");
+}
+
 std::optional<gid_t> find_group(const std::string& name) {
   constexpr std::size_t kMaxBytes = 1 << 20;
   std::vector<char> buffer(4096);
@@ -134,13 +152,17 @@ Result<Listener> Listener::open(const std::string& path, const std::string& grou
   if (!address) {
     return address.status();
   }
-  if (const auto directory = std::filesystem::path(path).parent_path(); !directory.empty()) {
+  const auto directory = std::filesystem::path(path).parent_path();
+  if (!directory.empty()) {
     const ScopedMask mask(kDirectoryMask);
     std::error_code error;
     std::filesystem::create_directories(directory, error);
     if (error) {
       return failure("cannot make the directory " + directory.string(), error.value());
     }
+  }
+  if (Status status = check_directory(directory.empty() ? "." : directory.string()); !status) {
+    return status;
   }
   if (Status status = clear_path(path, *address); !status) {
     return status;

@@ -17,7 +17,8 @@ class Listener {
  public:
   // Makes the socket at `path`, mode 0660, of group `group` where that group exists and the process may give it away;
   // its directory is made (0755) where it is missing. Fails with in_use where another process listens there, invalid
-  // where something other than a socket has the path or it is too long, permission, or io.
+  // where something other than a socket has the path or it is too long, permission (also where others may write to the
+  // directory), or io.
   static Result<Listener> open(const std::string& path, const std::string& group);
 
   // Takes over a listening unix stream socket; it is not removed from the file system at the end.

@@ -114,6 +114,28 @@ TEST(Listener, RefusesWhatIsNotASocket) {
   EXPECT_EQ(Listener::open(dir.path() + "/" + std::string(200, 'x'), "").status().code(), Errc::invalid);
 }
 
+TEST(Listener, RefusesADirectoryThatOthersMayWriteTo) {
+  const TempDir dir;
+  const std::string path = dir.path() + "/limpet.sock";
+  const auto open_in_mode = [&](mode_t mode) {
+    EXPECT_EQ(::chmod(dir.path().c_str(), mode), 0);
+    const auto listener = Listener::open(path, "");
+    if (!listener) {
+      EXPECT_NE(listener.status().message().find(dir.path()), std::string::npos);
+    }
+    return listener.status().code();
+  };
+  EXPECT_EQ(open_in_mode(0777), Errc::permission);
+  EXPECT_EQ(open_in_mode(01777), Errc::ok);  // as /tmp is
+  EXPECT_EQ(open_in_mode(0775), Errc::ok);   // of our own group
+  EXPECT_EQ(open_in_mode(0755), Errc::ok);
+  if (::geteuid() == 0) {
+    EXPECT_EQ(::chown(dir.path().c_str(), 0, 4711), 0);
+    EXPECT_EQ(open_in_mode(0775), Errc::permission);
+    EXPECT_EQ(open_in_mode(0755), Errc::ok);
+  }
+}
+
 TEST(Listener, RemovesOnlyItsOwnFile) {
   const TempDir dir;
   const std::string path = dir.path() + "/limpet.sock";

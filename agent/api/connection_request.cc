@@ -1,0 +1,43 @@
+// Connection: who asks, and what the body of a request takes while it arrives.
+#include <utility>
+
+#include "agent/api/connection.h"
+#include "agent/api/peer.h"
+
+namespace limpet::api {
+
+// What only a change needs to know of its caller, and what costs a look into the kernel each.
+void Connection::complete_caller() {
+  if (request_.method == Method::get || request_.method == Method::head) {
+    return;
+  }
+  if (!std::exchange(identified_, true)) {
+    read_program(request_.caller);
+  }
+  if (host_.wants_groups() && request_.caller.groups.empty()) {
+    read_peer_groups(socket_.native_handle(), request_.caller);
+  }
+}
+
+// Sees to it that the body is counted as far as it has come. False: there is no room for it.
+bool Connection::count_body() {
+  const std::size_t capacity = request_.body.capacity();
+  const std::size_t bytes = capacity > kSmallBodyBytes ? capacity : 0;
+  if (bytes > body_counted_) {
+    if (host_.bodies.take(request_.caller, bytes - body_counted_) != Shares::Answer::taken) {
+      return false;
+    }
+    body_counted_ = bytes;
+  }
+  return true;
+}
+
+void Connection::release_body() {
+  request_.body.clear();
+  if (request_.body.capacity() > kSmallBodyBytes) {
+    request_.body.shrink_to_fit();
+  }
+  host_.bodies.give_back(request_.caller, std::exchange(body_counted_, 0));
+}
+
+}  // namespace limpet::api
