@@ -78,10 +78,11 @@ TEST_F(Names, A33_WhoseServerFailsLater) {
   // EAI_AGAIN, and slowly: where the servers were is not forgotten, and nobody waits for the name server.
   say("zk1.test 20000 !-3\nzk2.test 20000 !-3\n");
   for (int round = 0; round < 3; ++round) {
-    const auto connects = sums().handshakes;
+    const auto since = agent->status()["zookeeper"]["since"];
     proxy(proxy_of(*agent)).cut();
-    ASSERT_TRUE(eventually([&] { return sums().handshakes > connects; }));
-    ASSERT_TRUE(agent->wait_settled()) << agent->log();
+    ASSERT_TRUE(agent->wait_status([&](const auto& s) {
+      return s["zookeeper"]["state"] == "connected" && s["zookeeper"]["since"] != since;
+    })) << agent->log();
   }
   expect_served(*agent, 10);
   EXPECT_EQ(session(*agent), id);
