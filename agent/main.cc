@@ -27,6 +27,7 @@ namespace {
 
 using limpet::Status;
 
+constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr unsigned kStopSeconds = 4;
 
@@ -211,5 +212,11 @@ int main(int argc, char** argv) {
     return 0;
   }
   limpet::set_log_level(config.log_level);
-  return run(config, source);
+  try {
+    return run(config, source);
+  } catch (const std::exception& error) {
+    // A thread or memory that the system does not give. What was acknowledged is on disk.
+    return fail(kFailed, std::string("the system gives no more: ") + error.what() +
+                            "; look at its limits of threads and memory (systemd: TasksMax, MemoryMax)");
+  }
 }

@@ -9,8 +9,10 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <latch>
 #include <limits>
 #include <mutex>
+#include <optional>
 #include <system_error>
 #include <thread>
 
@@ -85,6 +87,23 @@ struct Hole {
   tcp::socket socket;
   tcp::endpoint address;
 };
+
+// The library asserts that it gets its two threads, and so ends the process where the system has none to give.
+bool threads_can_be_had() {
+  std::latch done(1);
+  const auto wait = [&] { done.wait(); };
+  std::optional<std::jthread> first;
+  std::optional<std::jthread> second;
+  bool had = true;
+  try {
+    first.emplace(wait);
+    second.emplace(wait);
+  } catch (const std::system_error&) {
+    had = false;
+  }
+  done.count_down();
+  return had;
+}
 
 }  // namespace
 
@@ -181,10 +200,14 @@ Status ZkHandle::open(const Endpoints& endpoints, std::int32_t timeout_ms, const
     id.client_id = session->id.value;
     std::memcpy(id.passwd, session->password.data(), sizeof(id.passwd));
   }
-  zhandle_t* zh = zookeeper_init2(library_list(pad_to_odd(endpoints)).c_str(), &Callbacks::on_session, timeout_ms,
-                                  session ? &id : nullptr, this, ZOO_NO_LOG_CLIENTENV, lease_->callback());
+  zhandle_t* zh = nullptr;
+  const bool threads = threads_can_be_had();
+  if (threads) {
+    zh = zookeeper_init2(library_list(pad_to_odd(endpoints)).c_str(), &Callbacks::on_session, timeout_ms,
+                         session ? &id : nullptr, this, ZOO_NO_LOG_CLIENTENV, lease_->callback());
+  }
   if (zh == nullptr) {
-    const std::string why = std::generic_category().message(errno);
+    const std::string why = std::generic_category().message(threads ? errno : EAGAIN);
     lease_.reset();
     return {Errc::io, "cannot make a ZooKeeper handle: " + why};
   }

@@ -150,6 +150,50 @@ TEST(Limits, TooManyClientsForItsFilesDoNotHarmTheStore) {
   compare(daemon, history);
 }
 
+// Row B41: the system has no more threads to give. Either it serves, or it says why and ends with 1; it never aborts.
+TEST(Limits, NoMoreThreadsIsSaid) {
+  if (const std::string why = why_no_strace(); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  int refused = 0;
+  for (int k = 1; k <= 7; ++k) {
+    Daemon daemon;
+    if (daemon.start(inject(daemon, "clone3", "error=EAGAIN:when=" + std::to_string(k) + "+"))) {
+      History history(daemon.socket(), "web", 10);
+      EXPECT_EQ(history.put("i-0"), History::Outcome::acknowledged);
+      std::this_thread::sleep_for(std::chrono::milliseconds(300));
+      EXPECT_FALSE(daemon.ended()) << daemon.log();
+    } else {
+      ++refused;
+      EXPECT_EQ(daemon.exit_code(), 1) << daemon.log();
+      EXPECT_NE(daemon.log().find("limpetd: "), std::string::npos) << daemon.log();
+    }
+  }
+  EXPECT_GT(refused, 0) << "no fault fired";
+}
+
+// Row B40: so little memory that some of it is refused.
+TEST(Limits, LittleMemoryLosesNothing) {
+  int served = 0;
+  for (const rlim_t mib : {100, 200, 300, 600}) {
+    Daemon daemon;
+    Injection injection;
+    injection.limits = {{RLIMIT_AS, mib << 20}};
+    History history(daemon.socket(), "web", 11);
+    if (daemon.start(injection)) {
+      ++served;
+      for (int i = 0; i < 100 && history.change() != History::Outcome::unknown; ++i) {
+      }
+      daemon.kill();
+    } else {
+      EXPECT_EQ(daemon.exit_code(), 1) << mib << " MiB: " << daemon.log();
+    }
+    ASSERT_TRUE(daemon.start()) << daemon.log();
+    compare(daemon, history);
+  }
+  EXPECT_GT(served, 0);
+}
+
 TEST(Limits, SlowDiskDelaysItsCallersOnly) {
   if (const std::string why = why_no_strace(); !why.empty()) {
     GTEST_SKIP() << why;
