@@ -75,6 +75,9 @@ TEST_F(Clocks, B42_TheAgentsOwnClockJumps) {
   put_off(clock, 0);
   ASSERT_TRUE(agent->start()) << agent->log();
   put(*agent, 0, 20);
+  // Lives by a heartbeat that does not come; its minute is no minute of that clock.
+  const std::string held = "/v1/registrations/held/by-ttl";
+  ASSERT_EQ(UnixHttp(agent->socket()).put(held, R"({"data":"x","ttl":"60s"})").status, 202);
   ASSERT_TRUE(agent->wait_settled()) << agent->log();
   const auto id = session(*agent);
   const Tree before = registered();
@@ -97,9 +100,10 @@ TEST_F(Clocks, B42_TheAgentsOwnClockJumps) {
   }
   EXPECT_EQ(session(*agent), id);
   EXPECT_EQ(sums().handshakes, connects) << "the connection was given up";
-  expect_exactly(*agent, 0, next);
   const Tree after = registered();
+  EXPECT_EQ(after.size(), static_cast<std::size_t>(next) + 1);
   for (const auto& [path, znode] : before) {
+    ASSERT_TRUE(after.contains(path)) << path;
     EXPECT_EQ(after.at(path), znode);
   }
 }
