@@ -17,6 +17,18 @@ namespace limpet::cli {
 
 namespace {
 
+// What keeps it out of ZooKeeper for now.
+void add_holds(const StoredState& stored, core::RegistrationView& view) {
+  for (const Hold& hold : stored.holds) {
+    if (hold.id && *hold.id != view.registration.id) {
+      continue;
+    }
+    const bool maintenance = hold.cause == HoldCause::maintenance;
+    (maintenance ? view.maintenance : view.failing_check) = hold;
+    view.state = view.maintenance ? core::State::maintenance : core::State::unhealthy;
+  }
+}
+
 // Registrations and removals in the order in which they were accepted, as the API would show them while ZooKeeper is
 // away: what was confirmed is `suspended`.
 std::vector<core::RegistrationView> views_of(const StoredState& stored) {
@@ -32,6 +44,7 @@ std::vector<core::RegistrationView> views_of(const StoredState& stored) {
       view.znode = found->second;
       view.state = found->second.seq == registration.seq ? core::State::suspended : core::State::pending;
     }
+    add_holds(stored, view);
     views.push_back(std::move(view));
   }
   for (const Removal& removal : stored.removals) {
@@ -82,13 +95,19 @@ std::string render(const std::string& directory, const StoredState& stored) {
 }
 
 const char* meaning_of(const std::string& state) {
-  return state == "suspended" ? "was in ZooKeeper" : state == "removing" ? "to be removed" : "not in ZooKeeper yet";
+  return state == "suspended"     ? "was in ZooKeeper"
+         : state == "removing"    ? "to be removed"
+         : state == "maintenance" ? "in maintenance"
+         : state == "unhealthy"   ? "unhealthy"
+                                  : "not in ZooKeeper yet";
 }
 
 std::string render_for_people(const Json& dump, const Context& context) {
   const Json& registrations = at(dump, "registrations");
-  const auto waiting = std::count_if(registrations.begin(), registrations.end(),
-                                     [](const Json& item) { return text(item, "state") != "suspended"; });
+  const auto waiting = std::count_if(registrations.begin(), registrations.end(), [](const Json& item) {
+    const std::string state = text(item, "state");
+    return state == "pending" || state == "removing";
+  });
   Block block;
   block.add("State of", text(dump, "data_dir"));
   block.add("Last change", std::to_string(number(dump, "last_seq")));

@@ -95,19 +95,47 @@ std::string event_line(const Json& event, const Terminal& terminal) {
   return line;
 }
 
-Exit run_events(Context& context, const std::string& since) {
+struct EventsOptions {
+  std::string since;
+  std::string service;
+  std::string instance;
+
+  std::string query() const {
+    std::string result;
+    for (const auto& [key, value] : {std::pair{"since", since}, {"service", service}, {"instance", instance}}) {
+      if (!value.empty()) {
+        result += fmt::format("{}{}={}", result.empty() ? '?' : '&', key, encode_query_value(value));
+      }
+    }
+    return result;
+  }
+};
+
+Exit run_events(Context& context, const EventsOptions& options) {
   Request request;
-  request.target = "/v1/events" + (since.empty() ? std::string{} : "?since=" + since);
+  request.target = "/v1/events" + options.query();
   std::int64_t last = 0;
   bool written = true;
+  std::string trouble;  // the agent's last words
   const auto reply = context.client.follow(request, [&](std::string_view line) {
     const Json event = parse(line);
     last = std::max(last, number(event, "event"));
-    context.console.out(context.json || !event.is_object() ? std::string(line) : event_line(event, context.terminal));
-    context.console.out("\n");
+    if (const std::string code = text(event, "error"); !code.empty()) {
+      trouble = fmt::format("{} ({})", text(event, "detail"), code);
+    }
+    if (context.json || !event.is_object()) {
+      context.console.out(line);
+      context.console.out("\n");
+    } else if (trouble.empty()) {
+      context.console.out(event_line(event, context.terminal) + "\n");
+    }
     written = context.console.flush();
     return written && !context.console.reader_gone();
   });
+  if (!trouble.empty()) {
+    context.console.error("the events break off: " + printable(trouble));
+    return Exit::failed;
+  }
   if (const auto* unreachable = std::get_if<Unreachable>(&reply)) {
     const std::string resume = last > 0 ? fmt::format("\nTo go on from here: limpet events --since {}", last) : "";
     return failed(context, Exit::unreachable, "unreachable", unreachable->why + resume);
@@ -147,12 +175,14 @@ void add_history_commands(CLI::App& app, Run& run) {
   history->callback([&run, options] { run = [=](Context& context) { return run_history(context, *options); }; });
 
   CLI::App* events = app.add_subcommand("events", "follow what happens, a line an event, until interrupted");
-  auto since = std::make_shared<std::string>();
-  events->add_option("--since", *since, "from this event on (its number; --json shows it): first what came after it")
+  auto wanted = std::make_shared<EventsOptions>();
+  events->add_option("--since", wanted->since, "first what came after this event (its number; --json shows it)")
       ->option_text("N")
       ->check(check_number);
+  events->add_option("--service", wanted->service, "of this service only")->option_text("S");
+  events->add_option("--instance", wanted->instance, "of this instance only")->option_text("I");
   events->footer("Examples:\n  limpet events\n  limpet events --json --since 4711 | jq -r .what\n");
-  events->callback([&run, since] { run = [=](Context& context) { return run_events(context, *since); }; });
+  events->callback([&run, wanted] { run = [=](Context& context) { return run_events(context, *wanted); }; });
 }
 
 }  // namespace limpet::cli

@@ -66,7 +66,7 @@ std::string shown_check(const Json& check) {
 void add_life(Block& block, const Json& item, std::int64_t now_ms) {
   const std::string bind = text(item, "bind");
   if (!bind.empty() && bind != "none") {
-    const std::int64_t pid = number(item, "pid");
+    const std::int64_t pid = number(at(item, "process"), "pid");
     block.add("Bound to", fmt::format("{}: deregistered when that ends",
                                       bind == "process" && pid > 0 ? fmt::format("process {}", pid) : "its " + bind));
   }

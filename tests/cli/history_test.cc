@@ -88,6 +88,16 @@ TEST_F(Cli, EventsThatAreTooOld) {
   EXPECT_EQ(outcome.err, "limpet: cannot follow the events: event 1 is gone; the oldest kept is 100 (too_old)\n");
 }
 
+TEST_F(Cli, EventsThatBreakOff) {
+  server.send_raw(stream({R"({"error":"too_old","detail":"What came after event 1 is no longer kept."})"
+                          "\n"}));
+  const Outcome outcome = run({"events", "--since", "1", "--service", "web", "--instance", "i&1"});
+  EXPECT_EQ(asked(0), "GET /v1/events?since=1&service=web&instance=i%261");
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_EQ(outcome.out, "");
+  EXPECT_EQ(outcome.err, "limpet: the events break off: What came after event 1 is no longer kept. (too_old)\n");
+}
+
 TEST_F(Cli, EventsEndWithTheirReader) {
   server.send_raw(stream({entry(1, "registered") + "\n", entry(2, "registered") + "\n"}));
   Setting setting;

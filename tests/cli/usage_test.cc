@@ -80,7 +80,7 @@ TEST(UsageHelp, TellsANewcomerWhatThereIs) {
 
 TEST(UsageHelp, EachCommandHasItsOwn) {
   for (const char* verb : {"register", "deregister", "list", "show", "status", "queue", "wait", "leave", "heartbeat",
-                           "history", "events", "maintenance", "reload", "run"}) {
+                           "history", "events", "maintenance", "reload", "run", "dump", "doctor"}) {
     const Outcome outcome = run_limpet({verb, "--help"});
     EXPECT_EQ(outcome.exit, 0);
     EXPECT_TRUE(has(outcome.out, std::string("Usage: limpet ") + verb));
