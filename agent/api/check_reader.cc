@@ -5,6 +5,7 @@
 
 #include "agent/api/names.h"
 #include "agent/api/target.h"
+#include "agent/liveness/check_target.h"
 
 namespace limpet::api {
 namespace {
@@ -16,100 +17,29 @@ constexpr milliseconds kMaxInterval = std::chrono::hours(24);
 constexpr milliseconds kMinTimeout{10};
 constexpr milliseconds kMaxTimeout = std::chrono::minutes(1);
 constexpr std::uint64_t kMaxInARow = 1'000;
-constexpr std::size_t kMaxHostBytes = 253;    // RFC 1035, 2.3.4
-constexpr std::size_t kMaxSocketBytes = 107;  // sockaddr_un.sun_path
-constexpr std::size_t kMaxUrlBytes = 2'048;
 constexpr std::size_t kMaxArguments = 64;
 constexpr std::size_t kMaxCommandBytes = 8 * 1024;
-
-constexpr std::string_view kUnixPrefix = "unix:";
-constexpr std::string_view kHttpScheme = "http://";
-constexpr std::string_view kHttpUnixScheme = "http+unix://";
 
 using Error = std::optional<std::string>;
 
 // Fields that a check of any type has; those of its own come on top.
 constexpr std::array<std::string_view, 5> kCommonFields = {"type", "interval", "timeout", "rise", "fall"};
 
-bool is_printable_ascii(std::string_view text) {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7F; });
-}
-
-Error socket_path_error(std::string_view path) {
-  if (!path.starts_with('/') || path.find('\0') != std::string_view::npos) {
-    return "names a unix socket, whose path must be absolute";
-  }
-  if (path.size() > kMaxSocketBytes) {
-    return "names a unix socket, whose path may have " + std::to_string(kMaxSocketBytes) + " bytes at most";
-  }
-  return std::nullopt;
-}
-
-bool is_host(std::string_view host) {
-  if (host.starts_with('[')) {
-    return host.size() > 2 && host.ends_with(']') &&
-           host.substr(1, host.size() - 2).find_first_not_of("0123456789abcdefABCDEF:.%") == std::string_view::npos;
-  }
-  return !host.empty() && host.size() <= kMaxHostBytes && is_printable_ascii(host) &&
-         host.find_first_of(":/[]?#@%") == std::string_view::npos;
-}
-
-// Splits "host:port" at its last colon; no port where there is none behind the host.
-struct Endpoint {
-  std::string_view host;
-  std::optional<std::string_view> port;
-};
-Endpoint split_endpoint(std::string_view text) {
-  const std::size_t colon = text.rfind(':');
-  const std::size_t bracket = text.rfind(']');
-  if (colon == std::string_view::npos || (bracket != std::string_view::npos && bracket > colon)) {
-    return {text, std::nullopt};
-  }
-  return {text.substr(0, colon), text.substr(colon + 1)};
+// The words of what check_target.h has against a text.
+Error error_of(const Status& status) {
+  return status.ok() ? std::nullopt : Error(status.message());
 }
 
 Error address_error(std::string_view address) {
-  if (address.starts_with(kUnixPrefix)) {
-    return socket_path_error(address.substr(kUnixPrefix.size()));
-  }
-  const Endpoint endpoint = split_endpoint(address);
-  if (!is_host(endpoint.host) || !endpoint.port || !parse_number(*endpoint.port, 1, 65'535)) {
-    return "must be host:port, [IPv6]:port or unix:/path";
-  }
-  return std::nullopt;
+  return error_of(liveness::parse_address(address).status());
 }
 
 Error url_error(std::string_view url) {
-  if (url.size() > kMaxUrlBytes) {
-    return "has " + std::to_string(url.size()) + " bytes; at most " + std::to_string(kMaxUrlBytes) + " are allowed";
-  }
-  const bool over_unix = url.starts_with(kHttpUnixScheme);
-  if (!over_unix && !url.starts_with(kHttpScheme)) {
-    return url.starts_with("https:") ? "is https; a check speaks http only: use a command such as curl for it"
-                                     : "must start with http:// or http+unix://";
-  }
-  if (!is_printable_ascii(url) || url.find('#') != std::string_view::npos) {
-    return "must hold neither spaces, control or non-ASCII characters nor a fragment (#…)";
-  }
-  url.remove_prefix(over_unix ? kHttpUnixScheme.size() : kHttpScheme.size());
-  const std::string_view authority = url.substr(0, url.find_first_of("/?"));
-  if (over_unix) {
-    std::string path;
-    return percent_decode(authority, path) ? socket_path_error(path) : "has a bad percent escape in its socket";
-  }
-  const Endpoint endpoint = split_endpoint(authority);
-  if (!is_host(endpoint.host) || (endpoint.port && !parse_number(*endpoint.port, 1, 65'535))) {
-    return "must name a host, and may name a port: http://127.0.0.1:8080/health";
-  }
-  return std::nullopt;
+  return error_of(liveness::parse_url(url).status());
 }
 
 Error status_error(std::string_view status) {
-  const bool is_class = status.size() == 3 && status[0] >= '1' && status[0] <= '5' && status.substr(1) == "xx";
-  if (is_class || (status.size() == 3 && parse_number(status, 100, 599))) {
-    return std::nullopt;
-  }
-  return "must be a status such as \"200\" or a class of them such as \"2xx\"";
+  return error_of(liveness::check_status(status));
 }
 
 // Reads one check; the fields of a type are known only when the type is, so it looks for that first.
@@ -124,7 +54,7 @@ class CheckReader {
   bool read_type(const JsonValue& object);
   bool read_common(std::string_view key, const JsonValue& value);
   bool read_own(std::string_view key, const JsonValue& value);
-  void read_text(std::string_view key, const JsonValue& value, Error (*error_of)(std::string_view), std::string& text);
+  void read_text(std::string_view key, const JsonValue& value, Error (*fault_of)(std::string_view), std::string& text);
   void read_duration(std::string_view key, const JsonValue& value, milliseconds min, milliseconds max,
                      std::int64_t& result);
   void read_count(std::string_view key, const JsonValue& value, std::uint32_t& result);
@@ -226,12 +156,12 @@ bool CheckReader::read_own(std::string_view key, const JsonValue& value) {
   return false;
 }
 
-void CheckReader::read_text(std::string_view key, const JsonValue& value, Error (*error_of)(std::string_view),
+void CheckReader::read_text(std::string_view key, const JsonValue& value, Error (*fault_of)(std::string_view),
                             std::string& text) {
   if (value.kind() != JsonKind::string) {
     return errors_.wrong_type(at(key), "a string", value.kind());
   }
-  if (const auto error = error_of(value.text())) {
+  if (const auto error = fault_of(value.text())) {
     return errors_.add(at(key), *error);
   }
   text = value.text();

@@ -1,7 +1,8 @@
 // One health check of a registration, as it is asked for and as it is shown:
 //
 //   {"type":"tcp","address":"127.0.0.1:80"}              or "[::1]:80", or "unix:/run/app.sock"
-//   {"type":"http","url":"http://127.0.0.1/health","status":"2xx"}   or "http+unix://%2Frun%2Fapp.sock/health"
+//   {"type":"http","url":"http://127.0.0.1/health","status":"2xx"}   or "http+unix://%2Frun%2Fapp.sock/health", as well
+//                                                  as "http://unix:/run/app.sock:/health"; or "status":"200,204,3xx"
 //   {"type":"command","command":["/usr/bin/app","--healthy"]}
 //
 // each with "interval":"10s","timeout":"1s","rise":1,"fall":3. Pure functions; any thread.

@@ -36,9 +36,9 @@ void delete_maintenance(const Call& call);
 void put_host_maintenance(const Call& call);
 void delete_host_maintenance(const Call& call);
 
-// Puts the process that is meant in the place of each pid that a change is to be bound to. What stands against it:
-// with `batch`, names the operation at fault.
-std::optional<Problem> resolve_processes(const Call& call, std::vector<core::ChangeRequest>& changes, bool batch);
+// Puts the process that is meant in the place of each pid that a change is to be bound to, and sees whether commands
+// can be run for this caller. What stands against it: with `batch`, names the operation at fault.
+std::optional<Problem> resolve_lifetimes(const Call& call, std::vector<core::ChangeRequest>& changes, bool batch);
 
 // ---- handlers_history.cc
 void get_history(const Call& call);

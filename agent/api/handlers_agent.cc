@@ -91,7 +91,7 @@ void post_batch(const Call& call) {
   if (requests.empty()) {
     return answer_changes(call.service, call.exchange, {}, 200);
   }
-  if (const auto problem = resolve_processes(call, requests, true)) {
+  if (const auto problem = resolve_lifetimes(call, requests, true)) {
     return refuse(*call.exchange, *problem);
   }
   call.service.submit(call.request.caller, std::move(requests), answer_when_done(call, std::get<Wait>(wait), true));

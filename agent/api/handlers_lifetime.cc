@@ -1,5 +1,8 @@
 // What keeps a registration, or withdraws it for a while: processes to be bound to, heartbeats, maintenance.
+#include <unistd.h>
+
 #include "agent/api/handlers.h"
+#include "agent/liveness/check_target.h"
 
 namespace limpet::api {
 namespace {
@@ -79,15 +82,35 @@ std::optional<core::Problem> resolve(Service& service, const core::Caller& calle
   return std::nullopt;
 }
 
-}  // namespace
-
-std::optional<Problem> resolve_processes(const Call& call, std::vector<core::ChangeRequest>& changes, bool batch) {
-  for (std::size_t i = 0; i < changes.size(); ++i) {
-    auto* request = std::get_if<core::RegisterRequest>(&changes[i]);
-    if (request == nullptr || !request->lifetime.process) {
+// Whether the agent can run the commands that are asked for.
+std::optional<core::Problem> commands_refused(const core::Caller& caller, const Lifetime& lifetime) {
+  for (std::size_t i = 0; i < lifetime.checks.size(); ++i) {
+    if (lifetime.checks[i].type != CheckType::command) {
       continue;
     }
-    if (auto problem = resolve(call.service, call.request.caller, request->lifetime)) {
+    if (const Status status = liveness::check_command_uid(caller.owner.uid, ::geteuid()); !status.ok()) {
+      core::Problem problem;
+      problem.detail = status.message();
+      problem.pointer = "/checks/" + std::to_string(i) + "/command";
+      return problem;
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<Problem> resolve_lifetimes(const Call& call, std::vector<core::ChangeRequest>& changes, bool batch) {
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    auto* request = std::get_if<core::RegisterRequest>(&changes[i]);
+    if (request == nullptr) {
+      continue;
+    }
+    auto problem = commands_refused(call.request.caller, request->lifetime);
+    if (!problem && request->lifetime.process) {
+      problem = resolve(call.service, call.request.caller, request->lifetime);
+    }
+    if (problem) {
       problem->index = i;
       return to_problem(*problem, batch);
     }

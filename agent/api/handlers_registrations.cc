@@ -58,7 +58,7 @@ using Answer = void (*)(const Change&, Seq, bool);
 void submit_one(const Call& call, Change change, core::ChangeRequest request, Answer answer) {
   std::vector<core::ChangeRequest> requests;
   requests.push_back(std::move(request));
-  if (const auto problem = resolve_processes(call, requests, false)) {
+  if (const auto problem = resolve_lifetimes(call, requests, false)) {
     return refuse(*call.exchange, *problem);
   }
   auto done = [change = std::move(change), answer](Service::ChangeResult result) {

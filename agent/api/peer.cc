@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <string>
 
+#include "agent/liveness/text.h"
+
 namespace limpet::api {
 
 std::optional<core::Caller> identify_peer(int fd) {
@@ -52,8 +54,9 @@ void read_program(core::Caller& caller) {
   std::array<char, 64> buffer{};
   const ssize_t bytes = ::read(fd, buffer.data(), buffer.size());
   ::close(fd);
-  const auto end = buffer.begin() + std::max<ssize_t>(bytes, 0);
-  caller.program.assign(buffer.begin(), std::find(buffer.begin(), end, '\n'));
+  constexpr std::size_t kMaxName = 60;  // 15 bytes, each of them escaped
+  caller.program =
+      liveness::printable({buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(bytes, 0))}, kMaxName);
 }
 
 }  // namespace limpet::api

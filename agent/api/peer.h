@@ -17,7 +17,7 @@ std::optional<core::Caller> identify_peer(int fd);
 // Its groups, its own first, into caller.groups; none where the kernel does not say.
 void read_peer_groups(int fd, core::Caller& caller);
 
-// The name of the process caller.owner.pid, into caller.program; none where it has ended.
+// The name of the process caller.owner.pid, fit for printing, into caller.program; none where it has ended.
 void read_program(core::Caller& caller);
 
 }  // namespace limpet::api
