@@ -109,7 +109,7 @@ std::optional<Standing> read_standing(ZkWire& wire, const std::string& top) {
   }
   std::vector<std::string> parents;
   for (const std::string& service : services->front().value_or(std::vector<std::string>())) {
-    parents.push_back(top + "/" + service);
+    parents.push_back(fmt::format("{}/{}", top, service));
   }
   const auto instances = wire.children(parents);
   if (!instances) {
@@ -119,7 +119,7 @@ std::optional<Standing> read_standing(ZkWire& wire, const std::string& top) {
   for (std::size_t i = 0; i < parents.size(); ++i) {
     for (const std::string& instance : (*instances)[i].value_or(std::vector<std::string>())) {
       if (standing.paths.size() < kMost) {
-        standing.paths.push_back(parents[i] + "/" + instance);
+        standing.paths.push_back(fmt::format("{}/{}", parents[i], instance));
       } else {
         standing.all = false;
       }
