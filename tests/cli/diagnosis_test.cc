@@ -100,7 +100,7 @@ class Answering {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = ::htonl(INADDR_LOOPBACK);
-    ::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
+    (void)::bind(listener_, reinterpret_cast<const sockaddr*>(&address), sizeof(address));
     ::listen(listener_, 8);
     socklen_t length = sizeof(address);
     ::getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &length);
@@ -133,7 +133,7 @@ class Doctor : public Cli {
     more.insert(more.begin(), {"doctor", "--json", "--data-dir", directory.path()});
     const Outcome outcome = run(more);
     EXPECT_EQ(outcome.exit, exit) << outcome.out;
-    const auto report = nlohmann::json::parse(outcome.out, nullptr, false);
+    auto report = nlohmann::json::parse(outcome.out, nullptr, false);
     EXPECT_TRUE(report.is_object()) << outcome.out << outcome.err;
     return report;
   }
