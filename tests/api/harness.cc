@@ -3,7 +3,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -147,17 +146,6 @@ std::optional<std::string> Client::next_line() {
   std::string line = lines_.substr(0, end);
   lines_.erase(0, end + 1);
   return line;
-}
-
-// The kernel knows users by thread; only the library's setresuid() tells all threads. With the file system's own uid
-// put back to root, paths are open as before.
-ActAs::ActAs(uid_t uid) {
-  EXPECT_EQ(::syscall(SYS_setresuid, -1, uid, -1), 0);
-  ::syscall(SYS_setfsuid, 0);
-}
-
-ActAs::~ActAs() {
-  EXPECT_EQ(::syscall(SYS_setresuid, -1, 0, -1), 0);
 }
 
 std::string request_text(std::string_view method, std::string_view target, std::string_view body,

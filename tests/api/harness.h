@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <sys/types.h>
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
@@ -17,10 +16,12 @@
 
 #include "agent/api/server.h"
 #include "tests/api/fake_service.h"
+#include "tests/support/act_as.h"
 
 namespace limpet::api {
 
 using Json = nlohmann::ordered_json;
+using test::ActAs;
 
 struct Answer {
   int status = 0;
@@ -73,15 +74,6 @@ class Client {
 
 std::string request_text(std::string_view method, std::string_view target, std::string_view body = {},
                          std::string_view headers = {});
-
-// Acts as this user towards the kernel while it lives; this thread only, and only root can.
-class ActAs {
- public:
-  explicit ActAs(uid_t uid);
-  ~ActAs();
-  ActAs(const ActAs&) = delete;
-  ActAs& operator=(const ActAs&) = delete;
-};
 
 // A directory that goes with it.
 class TempDir {
