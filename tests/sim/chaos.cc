@@ -34,12 +34,53 @@ core::RegisterRequest Simulation::random_register() {
   if (rng_.chance(0.02)) {
     request.path = "/elsewhere/p";
   }
+  if (history_.has(Fault::lifetimes) && rng_.chance(0.7)) {
+    give_lifetime(request.lifetime);
+  }
   if (history_.has(Fault::poison) && rng_.chance(0.1)) {
     request.data += kPoison;
     ++tally_.faults[static_cast<std::size_t>(Fault::poison)];
   }
   last_requests_[request.id] = request;
   return request;
+}
+
+void Simulation::give_lifetime(Lifetime& lifetime) {
+  constexpr std::int64_t kTtls[] = {1'000, 3'000, 10'000};
+  constexpr std::int64_t kExpiries[] = {1'000, 5'000, 20'000};
+  if (rng_.chance(0.4)) {
+    lifetime.ttl_ms = rng_.pick(kTtls);
+  }
+  if (rng_.chance(0.3)) {
+    lifetime.bind = Bind::process;
+    lifetime.process = locals_.any_process();
+  } else if (rng_.chance(0.3)) {
+    lifetime.bind = Bind::connection;
+  }
+  if (rng_.chance(0.3)) {
+    lifetime.checks.resize(1);
+    lifetime.checks[0].target = rng_.chance(0.5) ? "127.0.0.1:80" : "127.0.0.1:81";
+  }
+  if (rng_.chance(0.3)) {
+    lifetime.expires_ms = rng_.pick(kExpiries);
+  }
+}
+
+// Of one or of the host: it begins, or ends.
+void Simulation::call_maintenance(bool end) {
+  core::SetMaintenance event;
+  event.token = core::Token{next_token_++};
+  event.caller.privileged = end || rng_.chance(0.9);
+  event.caller.owner.uid = 1000;
+  if (!end && rng_.chance(0.8)) {
+    event.id = rng_.pick(ids_);
+  }
+  if (!end && rng_.chance(0.5)) {
+    event.reason = "work " + std::to_string(rng_.below(3));
+  }
+  ++tally_.maintenance;
+  ends_.maintenance_submitted(event);
+  step(std::move(event));
 }
 
 core::ChangeRequest Simulation::random_change() {
@@ -59,6 +100,12 @@ void Simulation::call() {
   caller.owner.uid = rng_.chance(0.15) ? 1001 : 1000;
   caller.owner.pid = static_cast<std::int32_t>(rng_.between(2, 9));
   caller.privileged = rng_.chance(0.15);
+  if (history_.has(Fault::lifetimes)) {
+    caller.connection = locals_.any_connection();
+  }
+  if (history_.has(Fault::maintenance) && rng_.chance(0.15)) {
+    return call_maintenance(false);
+  }
   const core::Token token{next_token_++};
   core::Event event;
   if (rng_.chance(0.02)) {
@@ -70,6 +117,9 @@ void Simulation::call() {
     const std::int64_t changes = rng_.chance(0.15) ? rng_.between(2, 5) : 1;
     for (std::int64_t i = 0; i < changes; ++i) {
       submit.changes.push_back(random_change());
+      if (const auto* request = std::get_if<core::RegisterRequest>(&submit.changes.back())) {
+        locals_.client_ends(request->id);  // it is another's from here on; whose, the answer tells
+      }
     }
     event = std::move(submit);
   }
@@ -100,8 +150,7 @@ void Simulation::undo_due() {
     ensemble_->allow_all();
   }
   if (due(thaw_at_)) {
-    ensemble_->set_frozen(false);
-    judge_.thawed();
+    thaw();
   }
   if (thaw_at_ == kNever && due(room_at_)) {
     space(false);
@@ -112,6 +161,24 @@ void Simulation::undo_due() {
   if (due(restart_at_)) {
     start_agent();
   }
+}
+
+void Simulation::thaw() {
+  constexpr std::int64_t kNoticedMs = 2'100;  // a second's timer that is a second late
+  const std::int64_t now = clock_.steady_ms();
+  if (now - frozen_at_ >= kNoticedMs) {
+    ends_.graced();
+  }
+  if (mutator_.is(Mutation::no_grace_after_freeze)) {
+    for (std::int64_t at = frozen_at_; at < now; at += 100) {
+      mutated_now_ = clock_.now();
+      mutated_now_->steady_ms = at;
+      step(core::Tick{});
+    }
+    mutated_now_.reset();
+  }
+  ensemble_->set_frozen(false);
+  judge_.thawed();
 }
 
 void Simulation::inject() {
@@ -137,6 +204,31 @@ void Simulation::inject() {
   inject_store_fault(fault);
   inject_outsider(fault);
   inject_neighbourhood_fault(fault);
+  inject_local(fault);
+}
+
+void Simulation::inject_local(Fault fault) {
+  switch (fault) {
+    case Fault::processes_die:
+      locals_.process_dies();
+      break;
+    case Fault::connections_close:
+      locals_.connection_closes();
+      break;
+    case Fault::clients_die:
+      locals_.client_dies();
+      break;
+    case Fault::flapping_checks:
+      locals_.health_turns();
+      break;
+    case Fault::suspended_machine:
+      clock_.suspend(rng_.between(1'000, 3'600'000));
+      ends_.wall_jumped();
+      ends_.graced();
+      break;
+    default:
+      break;
+  }
 }
 
 void Simulation::inject_agent_fault(Fault fault) {
@@ -156,6 +248,7 @@ void Simulation::inject_agent_fault(Fault fault) {
       break;
     case Fault::clean_restart:
       if (thaw_at_ == kNever) {
+        step(core::Stopping{});
         for (int i = 0; i < 100 && core_ && !in_hand_.empty(); ++i) {
           commit();  // what was accepted is still written and answered
         }
@@ -171,6 +264,7 @@ void Simulation::inject_agent_fault(Fault fault) {
     case Fault::frozen_agent:
       if (thaw_at_ == kNever) {
         thaw_at_ = now + duration();
+        frozen_at_ = now;
         ensemble_->set_frozen(true);
       }
       break;
@@ -187,6 +281,7 @@ void Simulation::inject_agent_fault(Fault fault) {
       break;
     case Fault::wall_jumps:
       clock_.jump_wall(rng_.between(-86'400'000, 86'400'000));
+      ends_.wall_jumped();
       break;
     default:
       break;
@@ -255,6 +350,12 @@ void Simulation::inject_store_fault(Fault fault) {
   if (fault == Fault::store_failure || fault == Fault::store_full) {
     store_.fail_next_append(fault == Fault::store_full ? Errc::full : Errc::io, rng_.chance(0.5));
     store_.fail_reopens(static_cast<std::uint32_t>(rng_.below(4)));
+    if (history_.has(Fault::processes_die) && rng_.chance(0.5)) {
+      locals_.process_dies();
+    }
+    if (history_.has(Fault::connections_close) && rng_.chance(0.5)) {
+      locals_.connection_closes();
+    }
   }
 }
 
@@ -273,6 +374,7 @@ void Simulation::inject_neighbourhood_fault(Fault fault) {
     ensemble_->rival(*ensemble_->attached_session(), alone_at_ - now);
   } else if (fault == Fault::copied_state && core_) {
     crash_agent(false);
+    locals_.reboot();  // it wakes up on another machine
     judge_.estrange();
     ensemble_->estrange_sessions(duration());  // the other machine goes on, for a while
     options_.host = "machine " + std::to_string(++hosts_);

@@ -12,6 +12,7 @@ namespace {
 constexpr std::int64_t kNever = FakeEnsemble::kNever;
 constexpr std::int64_t kHealMs = 150'000;  // longest backoffs, audit and session time-outs, all one after another
 constexpr std::int64_t kFastHealMs = 8'000;
+constexpr std::int64_t kLivesHealMs = 60'000;  // the longest ttl, grace and expiry, one after another
 constexpr std::int64_t kLookMs = 500;
 constexpr std::int64_t kQuietMs = 40'000;  // more than an audit's interval
 
@@ -50,6 +51,10 @@ bool Simulation::run() {
   tally_.acknowledged += model_.acknowledged();
   tally_.writes += judge_.writes();
   tally_.poisonings += ensemble_->poisonings();
+  tally_.ends = ends_.counts();
+  for (const RegistrationId& id : ids_) {
+    tally_.withdrawn += core_ && withdrawn(id) ? 1 : 0;
+  }
   return !verdict_.failed();
 }
 
@@ -105,6 +110,9 @@ void Simulation::heal() {
   ensemble_->set_network(true);
   ensemble_->settle_foreign_sessions(rng_.chance(0.5));
   undo_due();
+  if (core_ && history_.has(Fault::maintenance) && rng_.chance(0.5)) {
+    call_maintenance(true);
+  }
 }
 
 // Where nothing was refused, and nobody's session but our own had to end, there is nothing to wait for.
@@ -115,7 +123,10 @@ std::int64_t Simulation::heal_ms() const {
       Fault::poison,           Fault::copied_state,  Fault::rival_process,  Fault::rolled_back};
   const bool slow = std::any_of(std::begin(kSlow), std::end(kSlow), [this](Fault f) { return history_.has(f); });
   const bool suspects = std::any_of(losses_.begin(), losses_.end(), [](const auto& lost) { return lost.second >= 3; });
-  return slow || suspects ? kHealMs : kFastHealMs;
+  if (slow || suspects) {
+    return kHealMs;
+  }
+  return history_.has(Fault::lifetimes) ? kLivesHealMs : kFastHealMs;
 }
 
 void Simulation::converge() {
@@ -138,6 +149,7 @@ void Simulation::check_quiet() {
     return;
   }
   model_.check(*core_);
+  ends_.check_history();
   const std::uint64_t writes = judge_.writes();
   const std::uint64_t ticks = ticks_;
   const std::uint64_t sends = sends_;
@@ -186,6 +198,8 @@ void Simulation::check_views() {
        {core::State::pending, core::State::conflict, core::State::blocked, core::State::removing}) {
     open += status.by_state[static_cast<std::size_t>(state)];
   }
+  open += static_cast<std::uint64_t>(
+      std::count_if(queue.begin(), queue.end(), [](const auto& operation) { return operation.withdraw; }));
   if (open != queue.size()) {
     verdict_.fail("status", std::to_string(open) + " open by state, " + std::to_string(queue.size()) + " in the queue");
   }
@@ -202,6 +216,29 @@ void Simulation::check_views() {
   }
 }
 
+bool Simulation::withdrawn(const RegistrationId& id) const {
+  const auto view = core_->find(id);
+  return view && (view->state == core::State::maintenance || view->state == core::State::unhealthy);
+}
+
+std::string Simulation::difference_of_withdrawn(const RegistrationId& id, const Accepted& accepted) const {
+  const auto view = core_->find(id);
+  const bool fails = !accepted.lifetime.checks.empty() && locals_.failing(id);
+  const std::string is = id.str() + " at " + accepted.path + " is " + name_of(view->state) + ", ";
+  if (fails != view->failing_check.has_value()) {
+    return is + (fails ? "and its check fails" : "and no check fails");
+  }
+  if (!fails && !view->maintenance) {
+    return withdrawn(id) ? is + "and nothing holds it" : "";
+  }
+  if (!withdrawn(id)) {
+    return is + "and it is to be withdrawn";
+  }
+  const Znode* standing = ensemble_->znodes().find(accepted.path);
+  const bool stands = standing != nullptr && judge_.is_ours(standing->stat.ephemeral_owner);
+  return stands && !judge_.resurrected(accepted.path, *standing) ? is + "and its znode stands" : "";
+}
+
 std::string Simulation::difference_of(const RegistrationId& id, const Accepted& accepted) const {
   const auto view = core_->find(id);
   if (!accepted.present) {
@@ -209,6 +246,12 @@ std::string Simulation::difference_of(const RegistrationId& id, const Accepted& 
   }
   if (!view) {
     return id.str() + " is not shown";
+  }
+  if (const std::string why = ends_.doomed(id, accepted); !why.empty()) {
+    return id.str() + " is still there, and " + why;
+  }
+  if (const std::string differs = difference_of_withdrawn(id, accepted); !differs.empty() || withdrawn(id)) {
+    return differs;
   }
   const Znode* standing = ensemble_->znodes().find(accepted.path);
   const std::string is = id.str() + " at " + accepted.path + " is " + name_of(view->state) + ", ";
@@ -264,16 +307,18 @@ std::string Simulation::difference() const {
   if (!ensemble_->connected()) {
     return "not connected";
   }
-  if (model_.anything_open()) {
+  if (model_.anything_open() || ends_.maintenance_open()) {
     return "a caller was not answered: " + model_.open_calls();
   }
   std::set<std::string> wanted;
   std::size_t aside = 0;
+  std::size_t present = 0;
   for (const auto& [id, accepted] : model_.accepted()) {
     if (const std::string differs = difference_of(id, accepted); !differs.empty()) {
       return differs;
     }
-    if (accepted.present) {
+    present += accepted.present ? 1 : 0;
+    if (accepted.present && !withdrawn(id)) {
       wanted.insert(accepted.path);
       aside += core_->find(id)->state == core::State::registered ? 0 : 1;
     }
@@ -289,7 +334,7 @@ std::string Simulation::difference() const {
   if (queued != aside || status.queue_depth != aside) {
     return "the queue holds " + std::to_string(queued) + ", set aside are " + std::to_string(aside);
   }
-  if (!status.storage_healthy || status.session != ensemble_->attached_session() || status.total != wanted.size()) {
+  if (!status.storage_healthy || status.session != ensemble_->attached_session() || status.total != present) {
     return "the status shows something else";
   }
   if (status.last_seq != store_.written().last_seq) {

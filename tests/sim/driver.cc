@@ -32,6 +32,7 @@ core::Options options_of(const History& history) {
     options.limits.max_registrations = 3;
     options.limits.max_path_bytes = 60;
     options.limits.max_operations = 6;
+    options.limits.max_registrations_per_uid = 2;
   }
   options.session_timeout_ms = history.ensemble.asked_timeout_ms;
   return options;
@@ -50,6 +51,12 @@ void Tally::add(const Tally& other) {
   for (std::size_t i = 0; i < kFaultCount; ++i) {
     faults[i] += other.faults[i];
   }
+  for (std::size_t i = 0; i < ends.size(); ++i) {
+    ends[i] += other.ends[i];
+  }
+  heartbeats += other.heartbeats;
+  maintenance += other.maintenance;
+  withdrawn += other.withdrawn;
 }
 
 Simulation::Simulation(const History& history, Mutation mutation, bool trace)
@@ -59,7 +66,9 @@ Simulation::Simulation(const History& history, Mutation mutation, bool trace)
       tracing_(trace),
       options_(options_of(history)),
       model_(store_, options_, verdict_),
-      judge_(store_, model_, clock_, verdict_) {
+      judge_(store_, model_, clock_, verdict_),
+      locals_(clock_, history.seed ^ 0x10CA15),
+      ends_(store_, model_, locals_, clock_, options_.connection_grace_ms, verdict_) {
   ensemble_ = std::make_unique<FakeEnsemble>(
       clock_, rng_.next(), history.ensemble, [this](core::Event event) { step(std::move(event)); }, &judge_);
   judge_.attach(ensemble_.get());
@@ -93,6 +102,8 @@ void Simulation::start_agent() {
   }
   core_ = std::make_unique<core::Core>(options_, std::move(*stored));
   model_.decided(*core_);
+  locals_.agent_started();
+  ends_.agent_started();
   step(core::Started{});
   if (low_) {
     step(core::SpaceChanged{true});
@@ -118,6 +129,13 @@ void Simulation::crash_agent(bool power_cut) {
   core_.reset();
   mutator_.died();
   model_.agent_died();
+  ends_.agent_died();
+  locals_.agent_died();
+  if (power_cut) {
+    locals_.reboot();
+  }
+  heartbeats_.clear();
+  submits_.clear();
   ensemble_->process_died();
   waiting_.clear();
   in_hand_.clear();
@@ -161,6 +179,24 @@ void Simulation::lose_in_flight() {
   in_flight_.clear();
 }
 
+// What the judges hear of an event before the core does.
+void Simulation::before_step(const core::Event& event) {
+  if (const auto* submit = std::get_if<core::Submit>(&event)) {
+    submits_[submit->token] = *submit;
+    submitter_ = &submits_[submit->token].caller;
+    ends_.perhaps_bound(*submit);
+  } else if (const auto* health = std::get_if<core::HealthChanged>(&event)) {
+    judge_.held(health->id);
+  } else if (const auto* maintenance = std::get_if<core::SetMaintenance>(&event)) {
+    judge_.held(maintenance->id);
+  } else if (std::holds_alternative<core::SpaceChanged>(event)) {
+    ends_.graced();
+  } else if (const auto* reopened = std::get_if<core::StoreReopened>(&event);
+             reopened != nullptr && reopened->status.ok()) {
+    ends_.reread();
+  }
+}
+
 // A core that keeps itself busy without time passing is stopped here.
 bool Simulation::runs_wild() {
   if (busy_at_ != clock_.steady_ms()) {
@@ -179,7 +215,7 @@ void Simulation::step(core::Event event) {
   }
   keep_books(event);
   std::vector<core::Event> before;
-  const bool seen = mutator_.event(event, before);
+  const bool seen = mutator_.event(event, before, clock_.now(), store_.troubled());
   for (core::Event& made_up : before) {
     step(std::move(made_up));
   }
@@ -195,7 +231,8 @@ void Simulation::step(core::Event event) {
   const bool decides = reopened != nullptr && reopened->status.ok();
   core::Actions todo = std::move(actions_);
   todo.clear();
-  core_->step(std::move(event), clock_.now(), todo);
+  before_step(event);
+  core_->step(std::move(event), mutated_now_.value_or(clock_.now()), todo);
   mutator_.actions(todo);
   if (decides) {
     model_.decided(*core_);
@@ -208,6 +245,7 @@ void Simulation::step(core::Event event) {
   for (std::size_t i = 0; i < carried_out && !verdict_.failed(); ++i) {
     carry_out(std::move(todo[i]));
   }
+  submitter_ = nullptr;
   if (dies) {
     crash_agent(history_.has(Fault::power_cut) && rng_.chance(0.5));
     restart_at_ = clock_.steady_ms() + rng_.between(0, 3000);
@@ -218,6 +256,7 @@ void Simulation::step(core::Event event) {
   if (tally_.steps % 8 == 0) {
     model_.check(*core_);
     judge_.check_settled(*core_);
+    ends_.check_maintenance(*core_);
     check_views();
   }
 }
@@ -234,7 +273,7 @@ void Simulation::carry_out(core::Action action) {
         } else if constexpr (std::is_same_v<T, core::ReopenStore>) {
           reopen_at_ = clock_.steady_ms() + a.delay_ms;
         } else if constexpr (std::is_same_v<T, core::Reply>) {
-          model_.replied(a, *core_);
+          replied(a);
         } else if constexpr (std::is_same_v<T, core::ZkStart>) {
           judge_.starting(a);
           epoch_ = a.epoch;
@@ -263,19 +302,73 @@ void Simulation::carry_out(core::Action action) {
           } else {
             ensemble_->send(std::move(a));
           }
+        } else if constexpr (std::is_same_v<T, core::Watch>) {
+          locals_.watch(a);
+        } else if constexpr (std::is_same_v<T, core::Unwatch>) {
+          locals_.unwatch(a.id);
+        } else if constexpr (std::is_same_v<T, core::Recorded>) {
+          ends_.recorded(a);
         } else if constexpr (std::is_same_v<T, core::SetTimer>) {
           timer_at_ = a.at_steady_ms;
           if (history_.has(Fault::odd_ticks) && faults_on_ && rng_.chance(0.3)) {
             timer_at_ += rng_.between(0, 2000);
           }
         } else {
-          static_assert(std::is_same_v<T, core::Note> || std::is_same_v<T, core::Changed> ||
-                        std::is_same_v<T, core::Watch> || std::is_same_v<T, core::Unwatch> ||
-                        std::is_same_v<T, core::Recorded>);
+          static_assert(std::is_same_v<T, core::Note> || std::is_same_v<T, core::Changed>);
           notes_ += std::is_same_v<T, core::Note> ? 1 : 0;
         }
       },
       std::move(action));
+}
+
+void Simulation::replied(const core::Reply& reply) {
+  if (const auto beat = heartbeats_.find(reply.token); beat != heartbeats_.end()) {
+    ends_.heartbeat_answered(beat->second, reply);
+    if (std::holds_alternative<core::Problem>(reply.result)) {
+      locals_.client_ends(beat->second);  // there is nothing to live for
+    }
+    heartbeats_.erase(beat);
+    return;
+  }
+  if (ends_.maintenance_replied(reply)) {
+    return;
+  }
+  const auto it = submits_.find(reply.token);
+  const auto* answers = std::get_if<std::vector<core::AcceptedChange>>(&reply.result);
+  for (std::size_t i = 0; it != submits_.end() && answers != nullptr && i < answers->size(); ++i) {
+    const auto* request = std::get_if<core::RegisterRequest>(&it->second.changes[i]);
+    if (request != nullptr && request->lifetime.bind == Bind::connection && !(*answers)[i].changed) {
+      ends_.repeated(request->id, request->data, it->second.caller.connection);
+    }
+    if (request != nullptr) {
+      locals_.client_ends(request->id);  // of what the same batch registered before
+    }
+    if (request != nullptr && request->lifetime.ttl_ms > 0 && rng_.chance(0.7)) {
+      locals_.client_begins(request->id, request->lifetime.ttl_ms);
+    }
+  }
+  if (it != submits_.end()) {
+    const auto* problem = std::get_if<core::Problem>(&reply.result);
+    if (problem == nullptr ||
+        (problem->code != core::ProblemCode::storage_failed && problem->code != core::ProblemCode::storage_full)) {
+      ends_.decided(it->second);
+    }
+    submits_.erase(it);
+  }
+  model_.replied(reply, *core_);
+}
+
+void Simulation::tell_local() {
+  auto event = locals_.take_due();
+  if (!event) {
+    return;
+  }
+  if (auto* heartbeat = std::get_if<core::Heartbeat>(&*event)) {
+    ++tally_.heartbeats;
+    heartbeat->token = core::Token{next_token_++};
+    heartbeats_[heartbeat->token] = heartbeat->id;
+  }
+  step(*std::move(event));
 }
 
 // ---- The commit thread
@@ -286,6 +379,12 @@ void Simulation::persist(core::Persist persist) {
   }
   last_ticket_ = persist.ticket;
   judge_.persisting(persist);
+  ends_.persisting(persist, submitter_);
+  for (const Change& change : persist.batch.changes) {
+    if (const auto* erase = std::get_if<EraseRegistration>(&change)) {
+      last_requests_.erase(erase->id);  // a content that was removed does not come back: each has one seq
+    }
+  }
   waiting_.push_back(std::move(persist));
   if (in_hand_.empty()) {
     take_in_hand();
@@ -314,6 +413,9 @@ void Simulation::commit() {
   if (store_failed_.ok() && mutator_.is(Mutation::torn_batches)) {
     for (const core::Persist& persist : done) {
       for (const Change& change : persist.batch.changes) {
+        if (std::holds_alternative<AddHistory>(change)) {
+          continue;  // those are numbered, and would give it away
+        }
         (void)store_.append(Batch{persist.batch.last_seq, {change}}, false);
       }
     }
@@ -329,6 +431,9 @@ void Simulation::commit() {
     store_failed_ = store_.append(merged, sync && !mutator_.is(Mutation::ignore_sync));
   }
   const Status status = store_failed_;
+  if (status.ok()) {
+    ends_.committed(merged);
+  }
   const std::uint64_t ticket = done.back().ticket;
   take_in_hand();
   if (!mutator_.is(Mutation::acknowledge_before_sync)) {
@@ -357,7 +462,7 @@ std::int64_t Simulation::next_due() const {
   std::int64_t at = std::min({restart_at_, thaw_at_, network_back_at_, quorum_back_at_, credentials_back_at_, allow_at_,
                               thaw_at_ == kNever ? room_at_ : kNever, alone_at_, ensemble_->next_at()});
   if (core_ && thaw_at_ == kNever) {
-    at = std::min({at, timer_at_, commit_at_, in_hand_.empty() ? reopen_at_ : kNever});
+    at = std::min({at, timer_at_, commit_at_, in_hand_.empty() ? reopen_at_ : kNever, locals_.next_at()});
   }
   return at;
 }
@@ -373,15 +478,19 @@ bool Simulation::run_due() {
     return true;
   }
   // Whoever comes first at one instant is chance.
-  const std::uint64_t first = rng_.below(3);
-  for (std::uint64_t i = 0; i < 3; ++i) {
-    const std::uint64_t which = (first + i) % 3;
+  const std::uint64_t first = rng_.below(4);
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    const std::uint64_t which = (first + i) % 4;
     if (which == 0 && ensemble_->run_one()) {
       return true;
     }
     if (which == 1 && runs && timer_at_ <= now) {
       timer_at_ = kNever;
       step(core::Tick{});
+      return true;
+    }
+    if (which == 3 && runs && locals_.next_at() <= now) {
+      tell_local();
       return true;
     }
     if (which == 2 && runs && commit_at_ <= now) {

@@ -9,12 +9,13 @@ namespace limpet::test {
 namespace {
 
 constexpr std::array<const char*, kFaultCount> kNames = {
-    "process_crash", "power_cut",     "clean_restart",    "disconnect",    "quorum_loss",     "network_loss",
-    "expiry",        "silent_expiry", "refused_reattach", "wiped_servers", "foreign_znodes",  "operators",
-    "acl",           "throttling",    "bad_credentials",  "store_failure", "store_full",      "frozen_agent",
-    "slow_disk",     "slow_network",  "lagging_follower", "odd_ticks",     "servers_changed", "wall_jumps",
-    "nested_paths",  "ghosts",        "small_window",     "small_limits",  "poison",          "low_on_space",
-    "copied_state",  "rival_process", "rolled_back",
+    "process_crash", "power_cut",       "clean_restart",    "disconnect",        "quorum_loss",     "network_loss",
+    "expiry",        "silent_expiry",   "refused_reattach", "wiped_servers",     "foreign_znodes",  "operators",
+    "acl",           "throttling",      "bad_credentials",  "store_failure",     "store_full",      "frozen_agent",
+    "slow_disk",     "slow_network",    "lagging_follower", "odd_ticks",         "servers_changed", "wall_jumps",
+    "nested_paths",  "ghosts",          "small_window",     "small_limits",      "poison",          "low_on_space",
+    "copied_state",  "rival_process",   "rolled_back",      "lifetimes",         "processes_die",   "connections_close",
+    "clients_die",   "flapping_checks", "maintenance",      "suspended_machine",
 };
 
 bool left_out(std::string_view name) {
@@ -73,6 +74,12 @@ History history_of(std::uint64_t seed) {
   ensemble.granted_timeout_ms = rng.pick(kTimeouts);
   ensemble.lag_chance = history.has(Fault::lagging_follower) ? 0.6 : 0;
   ensemble.throttle_chance = history.has(Fault::throttling) ? 0.1 : 0;
+  // What lives and dies is dear to simulate, so only some histories have it; those have it in plenty.
+  const bool lifetimes = rng.chance(0.25) && !left_out("lifetimes");
+  for (auto i = static_cast<std::size_t>(Fault::lifetimes); i < kFaultCount; ++i) {
+    history.faults[i] = lifetimes && rng.chance(0.7) && !left_out(kNames[i]);
+  }
+  history.faults[static_cast<std::size_t>(Fault::lifetimes)] = lifetimes;
   ensemble.silent_expiry_chance = history.has(Fault::silent_expiry) ? 0.5 : 0;
   return history;
 }

@@ -46,6 +46,13 @@ enum class Fault : std::size_t {
   copied_state,
   rival_process,
   rolled_back,
+  lifetimes,  // registrations that end by themselves; without it none of the following
+  processes_die,
+  connections_close,
+  clients_die,
+  flapping_checks,
+  maintenance,
+  suspended_machine,
   kCount,
 };
 inline constexpr std::size_t kFaultCount = static_cast<std::size_t>(Fault::kCount);

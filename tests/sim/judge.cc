@@ -27,7 +27,10 @@ void Judge::persisting(const core::Persist& persist) {
     } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
       removals_[removal->removal.path].insert(removal->removal.seq);
     } else if (const auto* session = std::get_if<PutSession>(&change)) {
-      held_[session->session.id] = session->session;
+      sessions_[session->session.id] = session->session;
+    } else if (const auto* added = std::get_if<AddHistory>(&change);
+               added != nullptr && added->entry.what == Happening::superseded) {
+      superseded_.insert(added->entry.seq);
     }
   }
 }
@@ -47,8 +50,8 @@ void Judge::starting(const core::ZkStart& start) {
   if (told_expired_.contains(start.session->id) && !(stored && stored->id == start.session->id)) {
     verdict_.fail("I6", "a session that has ended is asked for");
   }
-  const auto held = held_.find(start.session->id);
-  if (held != held_.end() && held->second.password != start.session->password) {
+  const auto held = sessions_.find(start.session->id);
+  if (held != sessions_.end() && held->second.password != start.session->password) {
     verdict_.fail("I6", "the session's password was forgotten");
   }
 }
@@ -79,6 +82,9 @@ void Judge::sending(const core::ZkSend& send, std::size_t in_flight, std::uint32
     return;
   }
   const auto& [seq, id] = content->second;
+  if (superseded_.contains(seq)) {
+    verdict_.fail("history", "called superseded, and sent: " + text(seq) + " " + describe(request));
+  }
   if (store_.synced().last_seq < seq) {
     verdict_.fail("I1", "sent before it is durable: " + text(seq) + " " + describe(request));
   }
@@ -94,6 +100,11 @@ void Judge::sending(const core::ZkSend& send, std::size_t in_flight, std::uint32
 std::optional<Seq> Judge::seq_of(const std::string& path, const std::string& data) const {
   const auto it = contents_.find({path, data});
   return it == contents_.end() ? std::nullopt : std::optional<Seq>(it->second.first);
+}
+
+bool Judge::was_held(const std::string& path, const std::string& data) const {
+  const auto it = contents_.find({path, data});
+  return all_held_ || (it != contents_.end() && held_ids_.contains(it->second.second));
 }
 
 bool Judge::exempted(const std::string& path) const {
@@ -248,7 +259,7 @@ void Judge::check_order(const Txn& txn, Seq seq) {
     highest_ = Seq{};
     written_.clear();
   }
-  if (!written_.insert(seq).second || exempted(txn.path)) {
+  if (!written_.insert(seq).second || exempted(txn.path) || was_held(txn.path, txn.after->data)) {
     return;
   }
   if (seq < highest_) {
@@ -265,6 +276,9 @@ void Judge::our_removal(const Txn& txn) {
   const auto content = seq_of(txn.path, txn.before->data);
   if (!content) {
     return;  // somebody overwrote it
+  }
+  if (was_held(txn.path, txn.before->data)) {
+    return;
   }
   // Which deregistration it was for, one cannot see: one after the content that stood there.
   const std::set<Seq>& removals = removals_[txn.path];

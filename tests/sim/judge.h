@@ -35,6 +35,15 @@ class Judge final : public FakeEnsemble::Observer {
   // From here on, the order at and below this path is nobody's fault.
   void exempt(const std::string& path) { exempt_.insert(path); }
 
+  // Something may have withdrawn this registration, or all of them: it comes and goes, in an order of its own.
+  void held(const std::optional<RegistrationId>& id) {
+    if (id) {
+      held_ids_.insert(*id);
+    } else {
+      all_held_ = true;
+    }
+  }
+
   // What the core calls settled is so, unless somebody else interfered since.
   void check_settled(const core::Core& core);
 
@@ -58,6 +67,7 @@ class Judge final : public FakeEnsemble::Observer {
   bool exempted(const std::string& path) const;
   bool surely_known(std::int64_t since_ms) const;
   std::optional<Seq> seq_of(const std::string& path, const std::string& data) const;
+  bool was_held(const std::string& path, const std::string& data) const;
   void our_write(const Txn& txn);
   void our_removal(const Txn& txn);
   void check_order(const Txn& txn, Seq seq);
@@ -73,10 +83,13 @@ class Judge final : public FakeEnsemble::Observer {
   std::set<SessionId> told_expired_;
   std::set<SessionId> estranged_;
   std::map<std::string, Zxid> resurrected_;
-  std::map<SessionId, Session> held_;  // that the store has held, with their passwords
+  std::map<SessionId, Session> sessions_;  // that the store has held, with their passwords
   std::map<std::pair<std::string, std::string>, std::pair<Seq, RegistrationId>> contents_;  // (path, data) -> change
   std::map<std::string, std::set<Seq>> removals_;                                           // path -> asked for by
   std::set<std::string> exempt_;
+  std::set<RegistrationId> held_ids_;
+  bool all_held_ = false;
+  std::set<Seq> superseded_;                           // as the history says
   std::set<std::string> disturbed_;                    // paths at which the newest transaction was not ours
   std::map<std::string, std::int64_t> foreign_since_;  // path -> steady ms
   std::int64_t calm_since_ = 0;

@@ -109,7 +109,7 @@ void Model::expect_one(Call& call, std::set<ProblemCode>& problems) const {
     }
   }
   if (problems.empty() && present && it->second.path == path && it->second.data == request->data &&
-      it->second.uid == call.caller.owner.uid) {
+      it->second.uid == call.caller.owner.uid && it->second.lifetime == request->lifetime) {
     call.same = it->second.seq;
   }
 }
@@ -200,7 +200,9 @@ void Model::acknowledged(const Call& call, const std::vector<AcceptedChange>& an
 void Model::acknowledged_change(const Call& call, const ChangeRequest& change, const AcceptedChange& answer,
                                 const core::Core& core) {
   if (answer.changed) {
-    if (answer.seq <= call.highest_acknowledged || !acknowledged_seqs_.insert(answer.seq).second) {
+    const bool registers = std::holds_alternative<RegisterRequest>(change);
+    if (answer.seq <= call.highest_acknowledged ||
+        !acknowledged_changes_.emplace(answer.seq, std::pair(answer.id, registers)).second) {
       verdict_.fail(
           "I3a", "seq " + seq_text(answer.seq) + " after " + seq_text(call.highest_acknowledged) + " was acknowledged");
     }
@@ -216,11 +218,27 @@ void Model::acknowledged_change(const Call& call, const ChangeRequest& change, c
     return;  // a newer change was decided meanwhile
   }
   const auto* request = std::get_if<RegisterRequest>(&change);
-  standing = Accepted{request != nullptr, request != nullptr ? path_of(*request) : "",
-                      request != nullptr ? request->data : "", call.caller.owner.uid, answer.seq};
+  standing = Accepted{request != nullptr,
+                      request != nullptr ? path_of(*request) : "",
+                      request != nullptr ? request->data : "",
+                      call.caller.owner.uid,
+                      answer.seq,
+                      request != nullptr ? request->lifetime : Lifetime{},
+                      standing.present ? standing.born : answer.seq};
   if (const auto view = core.find(answer.id); request != nullptr && live(view) && call.caller.privileged) {
     standing.uid = view->registration.owner.uid;  // root may change it without making it its own
   }
+}
+
+void Model::ended(Seq seq) {
+  for (const Ending& ending : endings_) {
+    Accepted& standing = accepted_[ending.id];
+    if (ending.seq == seq && standing.seq < seq) {
+      standing = Accepted{};
+      standing.seq = seq;
+    }
+  }
+  std::erase_if(endings_, [&](const Ending& ending) { return ending.seq == seq; });
 }
 
 // An acknowledged change must survive a power cut at this instant.

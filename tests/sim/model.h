@@ -39,6 +39,8 @@ struct Accepted {
   std::string data;
   std::uint32_t uid = 0;
   Seq seq;
+  Lifetime lifetime = {};
+  Seq born = {};  // it has been there without a break since
 };
 
 class Model {
@@ -53,6 +55,13 @@ class Model {
   void replied(const core::Reply& reply, const core::Core& core);
   // All actions of a step were carried out: reads must now see what it acknowledged.
   void step_done(const core::Core& core);
+  // The agent ends a registration by its own doing, by change `seq`: that is on its way to the disk; it is there.
+  struct Ending {
+    RegistrationId id;
+    Seq seq;
+  };
+  void ending(Ending ending) { endings_.push_back(std::move(ending)); }
+  void ended(Seq seq);
   // The agent died: nobody will answer any more.
   void agent_died();
   // The core was made anew from the store, or reopened it: what was in doubt is now decided.
@@ -61,9 +70,12 @@ class Model {
   void check(const core::Core& core);
 
   const std::map<RegistrationId, Accepted>& accepted() const { return accepted_; }
-  bool anything_open() const { return !calls_.empty() || !doubtful_.empty(); }
+  bool anything_open() const { return !calls_.empty() || !doubtful_.empty() || !endings_.empty(); }
+  // By seq: the name, and whether it was registered.
+  const std::map<Seq, std::pair<RegistrationId, bool>>& acknowledged_changes() const { return acknowledged_changes_; }
   std::string open_calls() const {
-    std::string text = std::to_string(doubtful_.size()) + " in doubt, unanswered:";
+    std::string text =
+        std::to_string(doubtful_.size()) + " in doubt, " + std::to_string(endings_.size()) + " ending, unanswered:";
     for (const auto& [token, call] : calls_) {
       text += " " + std::to_string(token.value);
     }
@@ -105,7 +117,8 @@ class Model {
   std::set<std::string> refused_data_;
   std::set<RegistrationId> touched_;  // acknowledged in this step
   Seq highest_acknowledged_;
-  std::set<Seq> acknowledged_seqs_;
+  std::map<Seq, std::pair<RegistrationId, bool>> acknowledged_changes_;
+  std::vector<Ending> endings_;
   std::uint64_t acknowledged_ = 0;
 };
 

@@ -94,7 +94,10 @@ void Model::decided(const core::Core& core) {
     if (same) {
       continue;
     }
+    const bool ends =
+        std::any_of(endings_.begin(), endings_.end(), [&](const Ending& ending) { return ending.id == id; });
     const bool explained =
+        (ends && !live(view)) ||
         std::any_of(possible.begin(), possible.end(), [&](const Call& call) { return explains(call, id, view); });
     if (!explained || (live(view) && view->registration.seq <= standing.seq)) {
       verdict_.fail("I1", id.str() + (live(view) ? " stands as " + seq_text(view->registration.seq) : " is gone") +
@@ -103,13 +106,14 @@ void Model::decided(const core::Core& core) {
       return;
     }
     if (live(view)) {
-      standing = Accepted{true, view->registration.path, view->registration.data, view->registration.owner.uid,
-                          view->registration.seq};
+      const Registration& shown = view->registration;  // it may have been gone in between
+      standing = Accepted{true, shown.path, shown.data, shown.owner.uid, shown.seq, shown.lifetime, shown.seq};
     } else {
       standing.present = false;  // its seq is not told; anything newer has a higher one
     }
   }
   doubtful_.clear();
+  endings_.clear();
 }
 
 }  // namespace limpet::test

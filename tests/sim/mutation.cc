@@ -37,13 +37,26 @@ const char* name_of(Mutation mutation) {
       "IgnoreLowSpace",
       "NeverStandBack",
       "LoseWatches",
+      "WallClockTtl",
+      "NoGraceAfterFreeze",
+      "AdoptReusedPid",
+      "ForgetMaintenance",
+      "ForgetHealth",
+      "LoseDeaths",
+      "ForgetOutcomes",
+      "ReuseEvents",
+      "UnheardHeartbeats",
+      "UntoldCauses",
   };
   return kNames[static_cast<std::size_t>(mutation)];
 }
 
-bool Mutator::event(core::Event& event, std::vector<core::Event>& before) {
+bool Mutator::event(core::Event& event, std::vector<core::Event>& before, core::Now now, bool disk_fails) {
   if (is(Mutation::none)) {
     return true;
+  }
+  if (!local_event(event, before, now, disk_fails)) {
+    return false;
   }
   if (const auto* connected = std::get_if<core::ZkConnected>(&event)) {
     current_ = connected->session.id;
@@ -58,6 +71,63 @@ bool Mutator::event(core::Event& event, std::vector<core::Event>& before) {
     return false;
   }
   return true;
+}
+
+bool Mutator::local_event(core::Event& event, std::vector<core::Event>& before, core::Now now, bool disk_fails) {
+  wall_ms_ = now.wall_ms;
+  if (auto* process = std::get_if<core::ProcessEnded>(&event); process != nullptr && is(Mutation::adopt_reused_pid)) {
+    process->seq = std::max(process->seq, watched_[process->id]);
+  }
+  if (is(Mutation::lose_deaths) && disk_fails &&
+      (std::holds_alternative<core::ProcessEnded>(event) || std::holds_alternative<core::ConnectionClosed>(event))) {
+    return false;
+  }
+  if (const auto* health = std::get_if<core::HealthChanged>(&event)) {
+    return !(is(Mutation::forget_health) && health->passing);
+  }
+  if (const auto* heartbeat = std::get_if<core::Heartbeat>(&event)) {
+    if (const auto it = wall_ttls_.find(heartbeat->id); it != wall_ttls_.end()) {
+      it->second.at = now.wall_ms + it->second.ttl_ms;
+    }
+    return !is(Mutation::unheard_heartbeats);
+  }
+  if (is(Mutation::wall_clock_ttl)) {
+    end_by_wall(before, now.wall_ms);
+  }
+  return true;
+}
+
+constexpr const char* kByWall = "by the wall clock";
+
+void Mutator::end_by_wall(std::vector<core::Event>& before, WallMs now) {
+  for (auto it = wall_ttls_.begin(); it != wall_ttls_.end();) {
+    if (it->second.at <= now) {
+      before.push_back(core::ProcessEnded{it->first, it->second.seq, kByWall});
+      it = wall_ttls_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+}
+
+void Mutator::lives(core::Persist& persist) {
+  for (Change& change : persist.batch.changes) {
+    if (const auto* put = std::get_if<PutRegistration>(&change)) {
+      const Registration& registration = put->registration;
+      wall_ttls_.erase(registration.id);
+      if (const std::int64_t ttl_ms = registration.lifetime.ttl_ms; ttl_ms > 0) {
+        wall_ttls_[registration.id] = WallTtl{registration.seq, ttl_ms, wall_ms_ + ttl_ms};
+      }
+    } else if (auto* added = std::get_if<AddHistory>(&change); added != nullptr && added->entry.why == kByWall) {
+      added->entry.what = Happening::ttl_expired;
+    }
+  }
+  if (is(Mutation::untold_causes)) {
+    std::erase_if(persist.batch.changes, [](const Change& change) {
+      const auto* added = std::get_if<AddHistory>(&change);
+      return added != nullptr && added->entry.what == Happening::ttl_expired;
+    });
+  }
 }
 
 // What is under way when the connection goes gets a definite answer, which nobody gave.
@@ -133,6 +203,7 @@ void Mutator::actions(core::Actions& actions) {
   }
   for (core::Action& action : actions) {
     if (auto* persist = std::get_if<core::Persist>(&action)) {
+      lives(*persist);
       for (const Change& change : persist->batch.changes) {
         if (const auto* session = std::get_if<PutSession>(&change)) {
           former_ = session->former;
@@ -161,6 +232,10 @@ void Mutator::actions(core::Actions& actions) {
         }
       }
       sent_[send->op.value] = request;
+    } else if (auto* told = std::get_if<core::Recorded>(&action); told != nullptr && told->entry.why == kByWall) {
+      told->entry.what = Happening::ttl_expired;
+    } else if (const auto* watch = std::get_if<core::Watch>(&action)) {
+      watched_[watch->id] = watch->seq;
     } else if (const auto* start = std::get_if<core::ZkStart>(&action)) {
       epoch_ = start->epoch;
       sent_.clear();
@@ -207,6 +282,18 @@ void Mutator::hold_removals(core::Actions& actions) {
 void Mutator::stored(StoredState& stored, const std::string& host) {
   if (is(Mutation::take_up_other_machine) && stored.session) {
     stored.session->host = host;
+  }
+  const auto forget = [&](HoldCause cause) {
+    std::erase_if(stored.holds, [&](const Hold& hold) { return hold.cause == cause; });
+  };
+  if (is(Mutation::forget_maintenance)) {
+    forget(HoldCause::maintenance);
+  } else if (is(Mutation::forget_health)) {
+    forget(HoldCause::check);
+  } else if (is(Mutation::forget_outcomes)) {
+    stored.outcomes.clear();
+  } else if (is(Mutation::reuse_events)) {
+    stored.last_event -= std::min<std::uint64_t>(stored.last_event, 3);
   }
   if (is(Mutation::forget_session_on_restart)) {
     stored.session.reset();

@@ -37,6 +37,16 @@ enum class Mutation {
   ignore_low_space,           // the core does not hear that the disk is full
   never_stand_back,           // a let-go handle is replaced at once, however often
   lose_watches,               // nobody hears that a znode changed
+  wall_clock_ttl,             // a ttl is reckoned by the wall clock
+  no_grace_after_freeze,      // time in which the agent stood still counts
+  adopt_reused_pid,           // the end of an older process is taken for that of the present one
+  forget_maintenance,         // it is not restored at the start
+  forget_health,              // a failing check that was stored is not taken up, nor its end told
+  lose_deaths,                // what ends while the disk fails is forgotten
+  forget_outcomes,            // what had been in ZooKeeper expires after a restart
+  reuse_events,               // the history's counter is a few entries old after a restart
+  unheard_heartbeats,         // heartbeats come to nothing
+  untold_causes,              // a removal by the agent leaves no trace in the history
   kCount,
 };
 const char* name_of(Mutation mutation);
@@ -49,7 +59,7 @@ class Mutator {
   bool is(Mutation mutation) const { return mutation_ == mutation; }
 
   // False where the core shall not see the event. `before`: what it shall see first.
-  bool event(core::Event& event, std::vector<core::Event>& before);
+  bool event(core::Event& event, std::vector<core::Event>& before, core::Now now, bool disk_fails);
   // True where the request shall not be sent, but be answered `refused`.
   bool refuses(const core::ZkSend& send) const;
   // True where the handle is let go, and shall be replaced at once all the same.
@@ -60,6 +70,14 @@ class Mutator {
   void died();
 
  private:
+  struct WallTtl {
+    Seq seq;
+    std::int64_t ttl_ms = 0;
+    WallMs at = 0;
+  };
+  bool local_event(core::Event& event, std::vector<core::Event>& before, core::Now now, bool disk_fails);
+  void end_by_wall(std::vector<core::Event>& before, WallMs now);
+  void lives(core::Persist& persist);
   void replied(core::ZkReplied& replied);
   void convict_neighbours();
   void decide_unknown(core::Epoch epoch, std::vector<core::Event>& before);
@@ -75,6 +93,9 @@ class Mutator {
   std::optional<core::ZkSend> held_;
   SessionId current_;
   FormerSessions former_;
+  std::map<RegistrationId, Seq> watched_;
+  std::map<RegistrationId, WallTtl> wall_ttls_;
+  WallMs wall_ms_ = 0;
 };
 
 }  // namespace limpet::test

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "tests/sim/describe.h"
 #include "tests/sim/runner.h"
 
 namespace limpet::test {
@@ -26,7 +27,14 @@ TEST(Simulation, Histories) {
   const Tally& tally = result.tally;
   std::cout << "histories=" << tally.histories << " steps=" << tally.steps << " acknowledged=" << tally.acknowledged
             << " writes=" << tally.writes << " crashes=" << tally.crashes << " poisonings=" << tally.poisonings
-            << " simulated_hours=" << tally.simulated_ms / 3'600'000 << "\nfaults:";
+            << " simulated_hours=" << tally.simulated_ms / 3'600'000 << "\nlives: heartbeats=" << tally.heartbeats
+            << " maintenance=" << tally.maintenance << " withdrawn=" << tally.withdrawn;
+  constexpr Happening kEnds[] = {Happening::expired, Happening::ttl_expired, Happening::process_ended,
+                                 Happening::connection_closed};
+  for (const Happening what : kEnds) {
+    std::cout << " " << name_of(what) << "=" << tally.ends[static_cast<std::size_t>(what)];
+  }
+  std::cout << "\nfaults:";
   for (std::size_t i = 0; i < kFaultCount; ++i) {
     std::cout << " " << name_of(static_cast<Fault>(i)) << "=" << tally.faults[i];
   }
@@ -37,6 +45,14 @@ TEST(Simulation, Histories) {
   // A run in which too little happened proves nothing (I18).
   EXPECT_GE(tally.acknowledged, tally.histories);
   EXPECT_GE(tally.writes, tally.histories);
+  if (tally.histories >= 1'000 && std::getenv("LIMPET_SIM_WITHOUT") == nullptr) {
+    for (const Happening what : kEnds) {
+      EXPECT_GE(tally.ends[static_cast<std::size_t>(what)], tally.histories / 50) << name_of(what);
+    }
+    EXPECT_GE(tally.heartbeats, tally.histories);
+    EXPECT_GE(tally.maintenance, tally.histories / 10);
+    EXPECT_GE(tally.withdrawn, tally.histories / 50);
+  }
 }
 
 // The same seed must give the same history, or no violation could be reproduced.

@@ -9,8 +9,10 @@
 #include <string>
 #include <vector>
 
+#include "tests/sim/ends.h"
 #include "tests/sim/history.h"
 #include "tests/sim/judge.h"
+#include "tests/sim/locals.h"
 #include "tests/sim/mutation.h"
 
 namespace limpet::test {
@@ -25,6 +27,10 @@ struct Tally {
   std::uint64_t crashes = 0;
   std::uint64_t simulated_ms = 0;
   std::array<std::uint64_t, kFaultCount> faults{};
+  std::array<std::uint64_t, 32> ends{};  // of registrations, by the agent, by Happening
+  std::uint64_t heartbeats = 0;
+  std::uint64_t maintenance = 0;  // calls
+  std::uint64_t withdrawn = 0;    // seen so when a history ended
   void add(const Tally& other);
 };
 
@@ -51,6 +57,9 @@ class Simulation {
   bool runs_wild();
   void carry_out(core::Action action);
   void persist(core::Persist persist);
+  void replied(const core::Reply& reply);
+  void tell_local();  // what a local program did
+  void before_step(const core::Event& event);
   void commit();        // the commit thread is done with what it has in hand
   void take_in_hand();  // ... and takes what has gathered
   void reopen_store();
@@ -62,6 +71,10 @@ class Simulation {
   // ---- Callers and faults (chaos.cc)
   void call();
   core::ChangeRequest random_change();
+  void give_lifetime(Lifetime& lifetime);
+  void call_maintenance(bool end);
+  void inject_local(Fault fault);
+  void thaw();
   core::RegisterRequest random_register();
   void inject();
   void inject_agent_fault(Fault fault);
@@ -83,6 +96,8 @@ class Simulation {
   std::int64_t heal_ms() const;
   std::string difference() const;  // from the state in which everything agrees; empty: none
   std::string difference_of(const RegistrationId& id, const Accepted& accepted) const;
+  bool withdrawn(const RegistrationId& id) const;
+  std::string difference_of_withdrawn(const RegistrationId& id, const Accepted& accepted) const;
   void check_quiet();
   std::string difference_soon();  // as difference(), but a reconnect for a poisonous request's sake is waited for
   void check_views();             // what the core shows in different places agrees
@@ -100,6 +115,8 @@ class Simulation {
   FakeStore store_;
   Model model_;
   Judge judge_;
+  Locals locals_;
+  Ends ends_;
   std::unique_ptr<FakeEnsemble> ensemble_;
 
   // The agent. Everything here dies with it.
@@ -111,8 +128,12 @@ class Simulation {
   std::int64_t reopen_at_ = FakeEnsemble::kNever;
   Status store_failed_;  // of the append that failed; ok while appends are possible
   std::int64_t timer_at_ = FakeEnsemble::kNever;
-  std::map<std::uint64_t, std::string> in_flight_;  // ops that the window counts, and their paths
-  std::map<std::string, int> losses_;               // of the connection while a request for this path was in flight
+  std::map<std::uint64_t, std::string> in_flight_;    // ops that the window counts, and their paths
+  std::map<core::Token, RegistrationId> heartbeats_;  // not answered yet
+  std::map<core::Token, core::Submit> submits_;       // likewise
+  const core::Caller* submitter_ = nullptr;           // while its Submit is handled
+  std::optional<core::Now> mutated_now_;
+  std::map<std::string, int> losses_;  // of the connection while a request for this path was in flight
   core::Epoch epoch_;
   std::optional<SessionId> handle_session_;  // of the present handle
   std::deque<core::Event> early_;            // what a mutation makes up
@@ -122,6 +143,7 @@ class Simulation {
   // Faults that pass.
   std::int64_t restart_at_ = FakeEnsemble::kNever;
   std::int64_t thaw_at_ = FakeEnsemble::kNever;
+  std::int64_t frozen_at_ = 0;
   std::int64_t network_back_at_ = FakeEnsemble::kNever;
   std::int64_t quorum_back_at_ = FakeEnsemble::kNever;
   std::int64_t credentials_back_at_ = FakeEnsemble::kNever;

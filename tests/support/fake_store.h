@@ -63,6 +63,7 @@ class FakeStore final : public Store {
   const StoredMap& written() const { return written_; }  // what a load() would give now
   const StoredMap& synced() const { return synced_; }    // what no power cut can take
   bool refusing() const { return refusing_; }
+  bool troubled() const { return refusing_ || fail_code_.has_value(); }  // refusing, or about to
 
  private:
   void opened();  // everything written is durable from here on
