@@ -1,16 +1,13 @@
 #include "agent/agent.h"
 
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
-#include <cassert>
 #include <chrono>
-#include <fstream>
-#include <random>
 #include <utility>
 
+#include "agent/agent_options.h"
 #include "agent/log.h"
 #include "storage/overloaded.h"
 
@@ -26,62 +23,6 @@ WallMs wall_ms() {
 std::int64_t steady_ms() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
-}
-
-std::uint64_t host_seed() {
-  return (static_cast<std::uint64_t>(std::random_device{}()) << 32) | std::random_device{}();
-}
-
-std::string chroot_of(const std::string& zookeeper) {
-  const auto hosts = zk::parse_hosts(zookeeper);
-  return hosts.ok() ? hosts->chroot : "";
-}
-
-// A stamp of this machine, and of the chroot that its paths lie in: a session that was made for others is not taken up
-// again. It gives nothing away, as machine-id(5) asks. FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/.
-std::string host_stamp(const Config& config) {
-  std::ifstream stream("/etc/machine-id");
-  std::string id;
-  std::getline(stream, id);
-  std::uint64_t hash = 14695981039346656037u;
-  for (const char c : "limpet:" + id + chroot_of(config.zookeeper)) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  }
-  return fmt::format("{:016x}", hash);
-}
-
-core::Limits core_limits(const Config& config) {
-  core::Limits limits;
-  limits.max_registrations = config.max_registrations;
-  limits.max_registrations_per_uid =
-      config.max_registrations_per_uid != 0 ? config.max_registrations_per_uid : config.max_registrations;
-  limits.max_path_bytes = config.max_path_bytes;
-  limits.max_operations = config.max_operations;
-  limits.policy = config.policy;
-  return limits;
-}
-
-core::Options core_options(const Config& config) {
-  core::Options options;
-  options.root = config.root;
-  options.paths = config.paths;
-  options.host = host_stamp(config);
-  options.replay_rate = config.replay_rate;
-  options.limits = core_limits(config);
-  options.connection_grace_ms = config.connection_grace_ms;
-  options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
-  options.seed = host_seed();
-  return options;
-}
-
-zk::ZkClient::Options zookeeper_options(const Config& config) {
-  zk::ZkClient::Options options;
-  options.hosts = config.zookeeper;
-  options.access = {config.zookeeper_auth, config.acl};
-  options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
-  options.seed = host_seed();
-  options.log = [](std::string_view line) { log(LogLevel::debug, "zookeeper_library", "says=" + quoted(line)); };
-  return options;
 }
 
 LogLevel level_of(core::Note::Level level) {
@@ -100,9 +41,11 @@ LogLevel level_of(core::Note::Level level) {
 
 }  // namespace
 
-Agent::Agent(boost::asio::io_context& io, const Config& config, std::unique_ptr<RocksStore> store, StoredState stored)
+Agent::Agent(boost::asio::io_context& io, const Config& config, ConfigSource source, std::unique_ptr<RocksStore> store,
+             StoredState stored)
     : io_(io),
       started_at_(wall_ms()),
+      config_source_(std::move(source)),
       config_(config),
       store_(std::move(store)),
       core_(core_options(config), std::move(stored)),
@@ -110,17 +53,15 @@ Agent::Agent(boost::asio::io_context& io, const Config& config, std::unique_ptr<
       liveness_(io, [this](core::Event event) { feed(std::move(event)); }),
       tick_(io),
       reopen_timer_(io),
-      space_timer_(io) {}
+      space_timer_(io),
+      registrations_dir_(
+          io, *this, [this](auto work, auto then) { in_background(std::move(work), std::move(then)); },
+          config.data_dir + "/registrations.d.json") {}
 
 Agent::~Agent() = default;
 
 Status Agent::start() {
-  api::ServerOptions options;
-  options.socket_path = config_.socket;
-  options.max_connections = config_.max_connections;
-  options.limits.request.max_body_bytes = config_.max_body_bytes;
-  options.limits.request_timeout = std::chrono::milliseconds(config_.request_timeout_ms);
-  server_ = std::make_unique<api::Server>(io_, *this, options);
+  server_ = std::make_unique<api::Server>(io_, *this, server_options(config_));
   if (Status status = server_->start(); !status.ok()) {
     return status;
   }
@@ -134,6 +75,7 @@ Status Agent::start() {
     feed(core::SpaceChanged{true});
     watch_space();
   }
+  apply_registration_files([](const api::FilesReport&) {});
   return Status();
 }
 
@@ -149,40 +91,6 @@ void Agent::stop(std::function<void()> stopped) {
     commit_.reset();
     stopped();
   });
-}
-
-void Agent::reload(const Config& config) {
-  const std::vector<std::string> changed = differing_keys(config_, config);
-  // Under another chroot every path is another znode; that is a matter for a restart.
-  const bool same_chroot = chroot_of(config.zookeeper) == chroot_of(config_.zookeeper);
-  std::string applied;
-  std::string waiting;
-  bool access_changed = false;
-  for (const std::string& key : changed) {
-    const bool access = key == "zookeeper_credentials" || key == "acl";
-    access_changed = access_changed || access;
-    const bool now = key == "log_level" || access || (key == "zookeeper" && same_chroot);
-    std::string& list = now ? applied : waiting;
-    list += (list.empty() ? "" : ",") + key;
-  }
-  set_log_level(config.log_level);
-  config_.log_level = config.log_level;
-  const bool servers_changed = same_chroot && config.zookeeper != config_.zookeeper;
-  if (servers_changed) {
-    [[maybe_unused]] const Status status = zookeeper_.set_servers(config.zookeeper);
-    assert(status.ok());
-    config_.zookeeper = config.zookeeper;
-  }
-  if (access_changed) {
-    zookeeper_.set_access({config.zookeeper_auth, config.acl});
-    for (const char* key : {"zookeeper_credentials", "acl"}) {
-      copy_config_key(key, config, config_);
-    }
-  }
-  if (servers_changed || access_changed) {
-    feed(core::ServersChanged{});
-  }
-  log(LogLevel::info, "reloaded", "applied=" + quoted(applied) + " needs_restart=" + quoted(waiting));
 }
 
 // ---- The loop of events and actions

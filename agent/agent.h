@@ -17,6 +17,7 @@
 #include "agent/config.h"
 #include "agent/core/core.h"
 #include "agent/liveness/liveness.h"
+#include "agent/registrations_dir.h"
 #include "agent/zk/zk_client.h"
 #include "storage/group_commit.h"
 #include "storage/rocks_store.h"
@@ -25,8 +26,10 @@ namespace limpet {
 
 class Agent : public api::Service {
  public:
-  // `store` is open, and `stored` is what it loaded. `io` must outlive the agent.
-  Agent(boost::asio::io_context& io, const Config& config, std::unique_ptr<RocksStore> store, StoredState stored);
+  // `source` reads the configuration again, from where `config` came. `store` is open, and `stored` is what it loaded.
+  // `io` must outlive the agent.
+  Agent(boost::asio::io_context& io, const Config& config, ConfigSource source, std::unique_ptr<RocksStore> store,
+        StoredState stored);
   ~Agent() override;
 
   // Binds the socket and starts to look for ZooKeeper. An error is one sentence for a human.
@@ -35,9 +38,6 @@ class Agent : public api::Service {
   // Stops without leaving: refuses new changes, answers what is in progress, makes everything durable, and keeps the
   // ZooKeeper session. Calls `stopped` when all that is done, on the core thread, within a few seconds.
   void stop(std::function<void()> stopped);
-
-  // Applies what can be applied of a new configuration, logs that and what needs a restart.
-  void reload(const Config& config);
 
   // api::Service.
   void submit(core::Caller caller, std::vector<core::ChangeRequest> changes, ChangeDone done) override;
@@ -52,6 +52,8 @@ class Agent : public api::Service {
   void stop_listening(std::uint64_t listener) override;
   void wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
                     WaitDone done) override;
+  // Logs what it came to, too. (agent_reload.cc)
+  void reload(ReloadDone done) override;
   const core::Core& core() const override { return core_; }
   core::Now now() const override;
   api::ProcessInfo process_info() const override;
@@ -76,10 +78,15 @@ class Agent : public api::Service {
   void check_waiters();
   void finish_waiter(std::uint64_t id, bool settled);
   core::Token expect_reply(ChangeDone done);
+  api::ReloadReport apply(const Config& config);
+  void apply_zookeeper(const Config& config, const std::vector<std::string>& keys);
+  void apply_registration_files(RegistrationsDir::Done done);
+  void in_background(std::function<void()> work, std::function<void()> then);
 
   // Constant after construction.
   boost::asio::io_context& io_;
   const WallMs started_at_;
+  const ConfigSource config_source_;
 
   // Core thread only.
   Config config_;
@@ -93,6 +100,7 @@ class Agent : public api::Service {
   boost::asio::steady_timer tick_;
   boost::asio::steady_timer reopen_timer_;
   boost::asio::steady_timer space_timer_;  // runs while the store is low on space
+  RegistrationsDir registrations_dir_;
   std::unordered_map<std::uint64_t, ChangeDone> replies_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Waiter>> waiters_;
   std::uint64_t next_token_ = 1;

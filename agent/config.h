@@ -89,6 +89,9 @@ Status read_config_environment(Config& config);
 // Takes the value of one key over from another configuration.
 void copy_config_key(const std::string& key, const Config& from, Config& to);
 
+// Reads the configuration over the defaults, from all the places that it comes from at the start.
+using ConfigSource = std::function<Status(Config&)>;
+
 // Last: reads the credentials, and checks what one key alone cannot tell.
 Status complete_config(Config& config);
 

@@ -79,33 +79,24 @@ Status load_config(const std::string& file, bool file_named, const std::map<std:
   return limpet::complete_config(config);
 }
 
-// Reads the configuration again, from where it came at the start.
-using ConfigSource = std::function<Status(limpet::Config&)>;
-
 // Leaves without running destructors: closing the ZooKeeper handle would end the session, and stop is not leave.
 [[noreturn]] void leave_now(int code) {
   std::fflush(nullptr);
   ::_exit(code);
 }
 
-// Waits for the next SIGHUP, and reloads. What cannot be read or is wrong changes nothing.
-void reload_on_signal(boost::asio::signal_set& signals, limpet::Agent& agent, const ConfigSource& source) {
+// Waits for the next SIGHUP, and reloads; the agent logs what it came to.
+void reload_on_signal(boost::asio::signal_set& signals, limpet::Agent& agent) {
   signals.async_wait([&](boost::system::error_code error, int) {
     if (error) {
       return;
     }
-    limpet::Config config;
-    if (Status status = source(config); status.ok()) {
-      agent.reload(config);
-    } else {
-      limpet::log(limpet::LogLevel::error, "reload_failed",
-                  "error=" + limpet::quoted(status.message()) + " meaning=\"the old configuration stays\"");
-    }
-    reload_on_signal(signals, agent, source);
+    agent.reload([](const limpet::Agent::ReloadResult&) {});
+    reload_on_signal(signals, agent);
   });
 }
 
-int run(const limpet::Config& config, const ConfigSource& source) {
+int run(const limpet::Config& config, const limpet::ConfigSource& source) {
   auto opened = limpet::RocksStore::open(config.data_dir, {config.history_size_bytes, config.history_age_ms / 1'000});
   if (!opened.ok()) {
     return fail(exit_code(opened.status().code()), opened.status().message());
@@ -116,7 +107,7 @@ int run(const limpet::Config& config, const ConfigSource& source) {
   }
   const std::size_t held = stored->registrations.size();
   boost::asio::io_context io(1);
-  limpet::Agent agent(io, config, std::move(*opened), std::move(*stored));
+  limpet::Agent agent(io, config, source, std::move(*opened), std::move(*stored));
   if (Status status = agent.start(); !status.ok()) {
     std::fprintf(stderr, "limpetd: %s\n", status.message().c_str());
     leave_now(exit_code(status.code()));
@@ -141,7 +132,7 @@ int run(const limpet::Config& config, const ConfigSource& source) {
     });
   });
   boost::asio::signal_set reloads(io, SIGHUP);
-  reload_on_signal(reloads, agent, source);
+  reload_on_signal(reloads, agent);
   io.run();
   leave_now(1);
 }
@@ -202,7 +193,9 @@ int main(int argc, char** argv) {
     }
   }
   const bool file_named = file_option->count() > 0;
-  const ConfigSource source = [&](limpet::Config& config) { return load_config(file, file_named, flags, config); };
+  const limpet::ConfigSource source = [&](limpet::Config& config) {
+    return load_config(file, file_named, flags, config);
+  };
   limpet::Config config;
   if (Status status = source(config); !status.ok()) {
     return fail(kUsage, status.message());

@@ -112,6 +112,10 @@ void GroupCommit::history(HistoryQuery query, HistoryRead done) {
       Item{0, {}, false, [this, query = std::move(query), done = std::move(done)] { done(store_.history(query)); }});
 }
 
+void GroupCommit::execute(std::function<void()> task) {
+  enqueue(Item{0, {}, false, std::move(task)});
+}
+
 void GroupCommit::enqueue(Item item) {
   bool wake = false;
   {

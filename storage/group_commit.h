@@ -56,8 +56,11 @@ class GroupCommit {
   // everything submitted before. Core thread only.
   void history(HistoryQuery query, HistoryRead done);
 
+  // Runs `task`, which may block for the disk and must not throw, on the commit thread, in its turn. Core thread only.
+  void execute(std::function<void()> task);
+
  private:
-  // Either a batch or, where it is set, something else to be done with the store: a single queue keeps them in order.
+  // Either a batch or, where it is set, something else to be done: a single queue keeps them in order.
   struct Item {
     std::uint64_t ticket = 0;
     Batch batch;

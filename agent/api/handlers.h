@@ -52,6 +52,9 @@ void get_queue(const Call& call);
 void get_healthz(const Call& call);
 void get_readyz(const Call& call);
 
+// ---- handlers_reload.cc
+void post_reload(const Call& call);
+
 // ---- handlers.cc
 
 using Wait = std::optional<std::chrono::milliseconds>;  // as ?wait= says

@@ -44,6 +44,7 @@ constexpr Route kRoutes[] = {
     {Method::get, 2, {"v1", "status"}, get_status},
     {Method::get, 2, {"v1", "queue"}, get_queue},
     {Method::post, 2, {"v1", "leave"}, post_leave},
+    {Method::post, 2, {"v1", "reload"}, post_reload},
     {Method::get, 1, {"healthz"}, get_healthz},
     {Method::get, 1, {"readyz"}, get_readyz},
 };

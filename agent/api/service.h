@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "agent/api/reload_report.h"
 #include "agent/core/core.h"
 #include "storage/store.h"
 
@@ -65,6 +66,12 @@ class Service {
   // Calls `done` once: with true as soon as Core::settled() holds for all of `what`, with false after `timeout`.
   virtual void wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
                             WaitDone done) = 0;
+
+  // Reads the configuration and the registrations by file again, and applies what can be applied; `done` is called
+  // once. A configuration that is wrong changes nothing: a Problem `invalid` says what is wrong.
+  using ReloadResult = std::variant<ReloadReport, core::Problem>;
+  using ReloadDone = std::function<void(ReloadResult)>;
+  virtual void reload(ReloadDone done) = 0;
 
   // For reads. Valid until the next return to the event loop.
   virtual const core::Core& core() const = 0;

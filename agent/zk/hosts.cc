@@ -173,6 +173,11 @@ Result<Hosts> parse_hosts(std::string_view text) {
   return hosts;
 }
 
+std::string chroot_of(std::string_view text) {
+  const auto hosts = parse_hosts(text);
+  return hosts.ok() ? hosts->chroot : "";
+}
+
 std::string to_string(const HostPort& host) {
   const bool v6 = host.host.find(':') != std::string::npos;
   return (v6 ? "[" + host.host + "]" : host.host) + ":" + std::to_string(host.port);

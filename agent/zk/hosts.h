@@ -39,6 +39,9 @@ struct Server {
 // are ignored.
 Result<Hosts> parse_hosts(std::string_view text);
 
+// The chroot of such a list; empty where it has none, or does not parse.
+std::string chroot_of(std::string_view text);
+
 // "host:port", with brackets around an IPv6 address.
 std::string to_string(const HostPort& host);
 std::string to_string(const boost::asio::ip::tcp::endpoint& endpoint);

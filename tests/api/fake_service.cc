@@ -122,6 +122,10 @@ std::uint64_t FakeService::listen(HistoryListener listener) {
   return last_listener_;
 }
 
+void FakeService::reload(ReloadDone done) {
+  boost::asio::post(io_, [this, done = std::move(done)] { done(reload_result); });
+}
+
 void FakeService::wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
                                WaitDone done) {
   const std::uint64_t number = ++last_wait_;

@@ -50,6 +50,9 @@ class FakeService final : public Service {
   void leave(core::Caller caller, ChangeDone done) override;
   void wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
                     WaitDone done) override;
+  // What reload() answers.
+  ReloadResult reload_result;
+  void reload(ReloadDone done) override;
   void heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) override;
   void set_maintenance(core::Caller caller, std::optional<RegistrationId> id, std::optional<std::string> reason,
                        ChangeDone done) override;

@@ -38,7 +38,9 @@ bool AgentProcess::start() {
   if (!std::filesystem::exists(config)) {
     std::ofstream(config) << "{}\n";
   }
-  std::vector<std::string> words = {LIMPETD_PATH, "--data-dir", data_dir_, "--socket", socket_, "--config", config};
+  std::vector<std::string> words = {
+      LIMPETD_PATH, "--data-dir",          data_dir_,          "--socket", socket_, "--config",
+      config,       "--registrations-dir", registrations_dir()};
   if (!zookeeper.empty()) {
     words.insert(words.end(), {"--zookeeper", zookeeper});
   }

@@ -36,6 +36,8 @@ class AgentProcess {
   const std::string& socket() const { return socket_; }
   const std::string& data_dir() const { return data_dir_; }
   const std::string& directory() const { return directory_; }
+  // Where it looks for registrations by file; not there unless the test makes it.
+  std::string registrations_dir() const { return directory_ + "/registrations.d"; }
   std::string log() const;
   std::string zookeeper;
   std::vector<std::string> environment;  // "NAME=value", added from the next start on

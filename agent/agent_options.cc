@@ -1,0 +1,78 @@
+#include "agent/agent_options.h"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <fstream>
+#include <random>
+
+#include "agent/log.h"
+
+namespace limpet {
+
+namespace {
+
+std::uint64_t host_seed() {
+  return (static_cast<std::uint64_t>(std::random_device{}()) << 32) | std::random_device{}();
+}
+
+// A stamp of this machine, and of the chroot that its paths lie in: a session that was made for others is not taken up
+// again. It gives nothing away, as machine-id(5) asks. FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/.
+std::string host_stamp(const Config& config) {
+  std::ifstream stream("/etc/machine-id");
+  std::string id;
+  std::getline(stream, id);
+  std::uint64_t hash = 14695981039346656037u;
+  for (const char c : "limpet:" + id + zk::chroot_of(config.zookeeper)) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
+  }
+  return fmt::format("{:016x}", hash);
+}
+
+}  // namespace
+
+core::Limits core_limits(const Config& config) {
+  core::Limits limits;
+  limits.max_registrations = config.max_registrations;
+  limits.max_registrations_per_uid =
+      config.max_registrations_per_uid != 0 ? config.max_registrations_per_uid : config.max_registrations;
+  limits.max_path_bytes = config.max_path_bytes;
+  limits.max_operations = config.max_operations;
+  limits.policy = config.policy;
+  return limits;
+}
+
+core::Options core_options(const Config& config) {
+  core::Options options;
+  options.root = config.root;
+  options.paths = config.paths;
+  options.host = host_stamp(config);
+  options.replay_rate = config.replay_rate;
+  options.limits = core_limits(config);
+  options.connection_grace_ms = config.connection_grace_ms;
+  options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
+  options.seed = host_seed();
+  return options;
+}
+
+zk::ZkClient::Options zookeeper_options(const Config& config) {
+  zk::ZkClient::Options options;
+  options.hosts = config.zookeeper;
+  options.access = {config.zookeeper_auth, config.acl};
+  options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
+  options.seed = host_seed();
+  options.log = [](std::string_view line) { log(LogLevel::debug, "zookeeper_library", "says=" + quoted(line)); };
+  return options;
+}
+
+api::ServerOptions server_options(const Config& config) {
+  api::ServerOptions options;
+  options.socket_path = config.socket;
+  options.max_connections = config.max_connections;
+  options.limits.request.max_body_bytes = config.max_body_bytes;
+  options.body.max_data_bytes = config.max_data_bytes;
+  options.limits.request_timeout = std::chrono::milliseconds(config.request_timeout_ms);
+  return options;
+}
+
+}  // namespace limpet

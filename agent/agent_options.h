@@ -1,0 +1,16 @@
+// What the configuration means to each part of the agent. Plain functions; core thread.
+#pragma once
+
+#include "agent/api/server.h"
+#include "agent/config.h"
+#include "agent/core/core.h"
+#include "agent/zk/zk_client.h"
+
+namespace limpet {
+
+core::Limits core_limits(const Config& config);
+core::Options core_options(const Config& config);
+zk::ZkClient::Options zookeeper_options(const Config& config);
+api::ServerOptions server_options(const Config& config);
+
+}  // namespace limpet

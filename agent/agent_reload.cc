@@ -1,0 +1,111 @@
+// The configuration read again: what can be applied is applied, the rest is said to need a restart. And the
+// registrations by file, which are read with it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <cassert>
+
+#include "agent/agent.h"
+#include "agent/agent_options.h"
+#include "agent/log.h"
+
+namespace limpet {
+
+namespace {
+
+// Keys whose values are looked at while the agent runs.
+bool applies_at_once(const std::string& key, const Config& before, const Config& now) {
+  static const std::vector<std::string> keys = {"log_level",
+                                                "acl",
+                                                "zookeeper_credentials",
+                                                "registrations_dir",
+                                                "policy",
+                                                "max_registrations",
+                                                "max_path_bytes",
+                                                "max_operations",
+                                                "max_registrations_per_uid"};
+  // Under another chroot every path is another znode; that is a matter for a restart.
+  return std::find(keys.begin(), keys.end(), key) != keys.end() ||
+         (key == "zookeeper" && zk::chroot_of(before.zookeeper) == zk::chroot_of(now.zookeeper));
+}
+
+bool contains(const std::vector<std::string>& keys, const std::string& key) {
+  return std::find(keys.begin(), keys.end(), key) != keys.end();
+}
+
+}  // namespace
+
+void Agent::reload(ReloadDone done) {
+  Config config;
+  if (const Status status = config_source_(config); !status.ok()) {
+    log(LogLevel::error, "reload_failed",
+        "error=" + quoted(status.message()) + " meaning=\"the old configuration stays\"");
+    core::Problem problem;
+    problem.detail = status.message() + "; nothing was changed.";
+    boost::asio::post(io_, [done = std::move(done), problem = std::move(problem)] { done(problem); });
+    return;
+  }
+  api::ReloadReport report = apply(config);
+  apply_registration_files([done = std::move(done), report = std::move(report)](api::FilesReport files) mutable {
+    report.registrations_d = std::move(files);
+    done(std::move(report));
+  });
+}
+
+api::ReloadReport Agent::apply(const Config& config) {
+  api::ReloadReport report;
+  for (const std::string& key : differing_keys(config_, config)) {
+    (applies_at_once(key, config_, config) ? report.applied : report.needs_restart).push_back(key);
+  }
+  for (const std::string& key : report.applied) {
+    copy_config_key(key, config, config_);
+  }
+  set_log_level(config_.log_level);
+  apply_zookeeper(config_, report.applied);
+  feed(core::Reconfigured{core_limits(config_)});
+  log(LogLevel::info, "reloaded",
+      fmt::format("applied={} needs_restart={}", quoted(fmt::format("{}", fmt::join(report.applied, ","))),
+                  quoted(fmt::format("{}", fmt::join(report.needs_restart, ",")))));
+  return report;
+}
+
+void Agent::apply_zookeeper(const Config& config, const std::vector<std::string>& keys) {
+  const bool access = contains(keys, "zookeeper_credentials") || contains(keys, "acl");
+  if (contains(keys, "zookeeper")) {
+    [[maybe_unused]] const Status status = zookeeper_.set_servers(config.zookeeper);
+    assert(status.ok());
+  }
+  if (access) {
+    zookeeper_.set_access({config.zookeeper_auth, config.acl});
+  }
+  if (access || contains(keys, "zookeeper")) {
+    feed(core::ServersChanged{});
+  }
+}
+
+void Agent::apply_registration_files(RegistrationsDir::Done done) {
+  registrations_dir_.apply(config_.registrations_dir, [done = std::move(done)](api::FilesReport report) {
+    for (const api::FileProblem& problem : report.errors) {
+      log(LogLevel::error, "registration_file_refused",
+          "file=" + quoted(problem.file) + " error=" + quoted(problem.error));
+    }
+    if (report.added + report.changed + report.removed > 0) {
+      log(LogLevel::info, "registration_files_applied",
+          fmt::format("added={} changed={} removed={}", report.added, report.changed, report.removed));
+    }
+    done(std::move(report));
+  });
+}
+
+void Agent::in_background(std::function<void()> work, std::function<void()> then) {
+  if (commit_ == nullptr) {
+    return;  // stopped
+  }
+  commit_->execute([this, work = std::move(work), then = std::move(then)]() mutable {
+    work();
+    boost::asio::post(io_, std::move(then));
+  });
+}
+
+}  // namespace limpet

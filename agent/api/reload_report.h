@@ -1,0 +1,31 @@
+// What a reload of the configuration came to. Plain values; any thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace limpet::api {
+
+// A file of registrations that was refused, or a part of one.
+struct FileProblem {
+  std::string file;
+  std::string error;
+  friend bool operator==(const FileProblem&, const FileProblem&) = default;
+};
+
+// What the directory of registrations by file came to.
+struct FilesReport {
+  std::uint64_t added = 0;
+  std::uint64_t changed = 0;
+  std::uint64_t removed = 0;
+  std::vector<FileProblem> errors;
+};
+
+struct ReloadReport {
+  std::vector<std::string> applied;        // keys whose new value holds now
+  std::vector<std::string> needs_restart;  // keys whose new value waits for a restart
+  FilesReport registrations_d;
+};
+
+}  // namespace limpet::api
