@@ -69,6 +69,8 @@ api::ServerOptions server_options(const Config& config) {
   api::ServerOptions options;
   options.socket_path = config.socket;
   options.max_connections = config.max_connections;
+  options.max_connections_per_uid = config.max_connections_per_uid;
+  options.wants_groups = !config.policy.empty();
   options.limits.request.max_body_bytes = config.max_body_bytes;
   options.body.max_data_bytes = config.max_data_bytes;
   options.limits.request_timeout = std::chrono::milliseconds(config.request_timeout_ms);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/post.hpp>
 #include <cassert>
 
@@ -14,20 +15,17 @@ namespace limpet {
 
 namespace {
 
-// Keys whose values are looked at while the agent runs.
+// What the parts of the agent are made with and keep as long as they live.
+constexpr std::array<std::string_view, 9> kForARestart = {"session_timeout",  "root",        "paths",
+                                                          "replay_rate",      "data_dir",    "socket",
+                                                          "connection_grace", "history_age", "history_size"};
+
 bool applies_at_once(const std::string& key, const Config& before, const Config& now) {
-  static const std::vector<std::string> keys = {"log_level",
-                                                "acl",
-                                                "zookeeper_credentials",
-                                                "registrations_dir",
-                                                "policy",
-                                                "max_registrations",
-                                                "max_path_bytes",
-                                                "max_operations",
-                                                "max_registrations_per_uid"};
-  // Under another chroot every path is another znode; that is a matter for a restart.
-  return std::find(keys.begin(), keys.end(), key) != keys.end() ||
-         (key == "zookeeper" && zk::chroot_of(before.zookeeper) == zk::chroot_of(now.zookeeper));
+  if (key == "zookeeper") {
+    // Under another chroot every path is another znode; that is a matter for a restart.
+    return zk::chroot_of(before.zookeeper) == zk::chroot_of(now.zookeeper);
+  }
+  return std::find(kForARestart.begin(), kForARestart.end(), key) == kForARestart.end();
 }
 
 bool contains(const std::vector<std::string>& keys, const std::string& key) {
@@ -42,7 +40,7 @@ void Agent::reload(ReloadDone done) {
     log(LogLevel::error, "reload_failed",
         "error=" + quoted(status.message()) + " meaning=\"the old configuration stays\"");
     core::Problem problem;
-    problem.detail = status.message() + "; nothing was changed.";
+    problem.detail = "Nothing was changed: " + status.message();
     boost::asio::post(io_, [done = std::move(done), problem = std::move(problem)] { done(problem); });
     return;
   }
@@ -64,6 +62,7 @@ api::ReloadReport Agent::apply(const Config& config) {
   set_log_level(config_.log_level);
   apply_zookeeper(config_, report.applied);
   feed(core::Reconfigured{core_limits(config_)});
+  server_->set_limits(server_options(config_));
   log(LogLevel::info, "reloaded",
       fmt::format("applied={} needs_restart={}", quoted(fmt::format("{}", fmt::join(report.applied, ","))),
                   quoted(fmt::format("{}", fmt::join(report.needs_restart, ",")))));

@@ -247,6 +247,13 @@ Status set_config_key(Config& config, const std::string& key, const std::string&
   for (const ConfigKey& known : config_keys()) {
     names.push_back(known.name);
   }
+  if (key.find("tls") != std::string::npos || key.find("ssl") != std::string::npos) {
+    return Status(Errc::invalid,
+                  fmt::format("{}: unknown key \"{}\": the ZooKeeper client library that limpetd is built with has no "
+                              "TLS (Debian's is made without); put a TLS tunnel, such as stunnel, before the servers, "
+                              "and name its end in zookeeper",
+                              where, key));
+  }
   const std::string nearest = nearest_name(key, names);
   return Status(Errc::invalid,
                 fmt::format("{}: unknown key \"{}\"{}", where, key,

@@ -131,6 +131,7 @@ void RegistrationsDir::remember(const std::shared_ptr<Run>& run, std::function<v
 void RegistrationsDir::submit(const std::shared_ptr<Run>& run) {
   core::Caller caller;
   caller.owner = {::geteuid(), ::getpid()};
+  caller.program = "limpetd";
   run->outstanding = run->gone.size() + run->found.entries.size();
   if (run->outstanding == 0) {
     return finish(run);

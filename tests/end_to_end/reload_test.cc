@@ -124,7 +124,8 @@ TEST_F(Reload, RegistrationsFollowTheirFiles) {
   write_file(agent, "a.json", entry("a", "1"));
   ASSERT_TRUE(agent.start()) << agent.log();
   UnixHttp http(agent.socket());
-  ASSERT_EQ(http.get(target("web", "a") + "?wait=30s").json()["state"], "registered") << agent.log();
+  ASSERT_TRUE(agent.wait_status([](const json& status) { return status["registrations"]["registered"] == 1; }))
+      << agent.log();
   ASSERT_EQ(http.put(target("web", "api"), body("by the API")).status, 202);
   write_file(agent, "a.json", entry("a", "2"));
   write_file(agent, "b.json", json::array({entry("b", "1"), entry("c", "1")}));

@@ -113,6 +113,10 @@ TEST_F(ConfigTest, AnUnknownKeyIsRefusedWithTheNearestName) {
   EXPECT_TRUE(holds(said_of(R"({"something_else_entirely": 1})"), "the keys are zookeeper, session_timeout, "));
 }
 
+TEST_F(ConfigTest, WhoeverAsksForTlsHearsThatThereIsNone) {
+  EXPECT_TRUE(holds(said_of(R"({"zookeeper_tls": "ca.pem"})"), "has no TLS"));
+}
+
 TEST_F(ConfigTest, WhatIsWrongWithAFileIsSaidWithItsPlace) {
   EXPECT_TRUE(
       holds(said_of("{\n  \"root\": \"/a\"\n  \"socket\": \"/b\"\n}"), "is not valid JSON: parse error at line 3"));
