@@ -151,6 +151,7 @@ TEST_F(Reload, RegistrationsFollowTheirFiles) {
   EXPECT_EQ(znodes.at(root() + "/web/a").data, "2");
   EXPECT_EQ(znodes.at(root() + "/web/api").data, "by the API");
   std::filesystem::remove_all(agent.registrations_dir());
+  http.close();  // it was to the agent that was killed
   EXPECT_EQ(reload(http)["registrations_d"], files(0, 0, 1));
 }
 
