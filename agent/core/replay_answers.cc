@@ -415,12 +415,15 @@ void Replay::watch_fired(const std::string& path) {
   }
   // What was read no longer holds. A request in flight shows it by itself.
   const bool was_read = node.remote == Remote::ours || node.remote == Remote::former || node.remote == Remote::foreign;
-  if (was_read && node.is_open && (node.place == Place::write_ready || node.phase == Phase::conflict) &&
-      node.place != Place::in_flight) {
-    take_out(node);
-    node.remote = Remote::unknown;
-    node.content = Seq{};
-    enqueue(node);
+  if (!was_read || !node.is_open || node.place == Place::in_flight) {
+    return;
+  }
+  const bool goes_on = node.place == Place::write_ready || node.phase == Phase::conflict;
+  take_out(node);
+  node.remote = Remote::unknown;
+  node.content = Seq{};
+  if (goes_on) {
+    enqueue(node);  // what was refused waits for its next try
   }
 }
 
