@@ -1,6 +1,7 @@
 #include "agent/api/connection.h"
 
 #include <poll.h>
+#include <time.h>
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
@@ -28,6 +29,9 @@ Connection::Connection(Socket socket, core::Caller caller, Routes& routes, const
       reader_(request_, limits.request),
       in_(kFirstBufferBytes) {
   request_.caller = std::move(caller);
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  request_.connected_ms = now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
 }
 
 void Connection::start() {

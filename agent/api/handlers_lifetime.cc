@@ -62,23 +62,34 @@ Parsed<RegistrationId> read_changed_id(const Call& call) {
   return id;
 }
 
-std::optional<core::Problem> resolve(Service& service, const core::Caller& caller, Lifetime& lifetime) {
-  std::int32_t pid = lifetime.process->pid;
-  if (pid == 0) {
-    pid = caller.owner.pid;
-  }
+// A process that began after it connected is another one, that was given the caller's number.
+bool is_later(const ProcessId& process, std::int64_t connected_ms) {
+  const std::int64_t ticks = connected_ms * ::sysconf(_SC_CLK_TCK) / 1000;
+  return process.start_ticks > static_cast<std::uint64_t>(ticks);
+}
+
+std::optional<core::Problem> resolve(const Call& call, Lifetime& lifetime) {
+  const core::Caller& caller = call.request.caller;
+  const bool own = lifetime.process->pid == 0;
+  const std::int32_t pid = own ? caller.owner.pid : lifetime.process->pid;
   if (pid <= 0) {
     core::Problem problem;
     problem.detail = "is needed: the process that calls is in another pid namespace, and has no number here";
     problem.pointer = "/pid";
     return problem;
   }
-  auto found = service.find_process(pid, caller);
+  auto found = call.service.find_process(pid, caller);
   if (auto* problem = std::get_if<core::Problem>(&found)) {
     problem->pointer = problem->pointer.empty() ? "/pid" : problem->pointer;
     return std::move(*problem);
   }
   lifetime.process = std::get<ProcessId>(std::move(found));
+  if (own && is_later(*lifetime.process, call.request.connected_ms)) {
+    core::Problem problem;
+    problem.detail = "is needed: the process that connected has ended, and " + std::to_string(pid) + " is another one";
+    problem.pointer = "/pid";
+    return problem;
+  }
   return std::nullopt;
 }
 
@@ -108,7 +119,7 @@ std::optional<Problem> resolve_lifetimes(const Call& call, std::vector<core::Cha
     }
     auto problem = commands_refused(call.request.caller, request->lifetime);
     if (!problem && request->lifetime.process) {
-      problem = resolve(call.service, call.request.caller, request->lifetime);
+      problem = resolve(call, request->lifetime);
     }
     if (problem) {
       problem->index = i;

@@ -23,6 +23,7 @@ struct Request {
   bool keep_alive = true;
   bool http_1_0 = false;
   core::Caller caller;
+  std::int64_t connected_ms = 0;  // when its connection was accepted, by the clock that counts from the machine's boot
 };
 
 struct Response {

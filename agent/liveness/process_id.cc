@@ -11,16 +11,13 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <optional>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
-#include "agent/liveness/text.h"
-
 namespace limpet::liveness {
 namespace {
-
-constexpr std::size_t kMaxName = 60;  // 15 bytes, each of them escaped
 
 struct FileText {
   std::string text;
@@ -156,8 +153,7 @@ std::int64_t clock_ms(clockid_t clock) {
 
 }  // namespace
 
-Result<ProcessId> find_process(std::int32_t pid, std::uint32_t uid, bool privileged,
-                               std::optional<std::uint64_t> started_by_ticks) {
+Result<ProcessId> find_process(std::int32_t pid, std::uint32_t uid, bool privileged) {
   if (pid == 0) {
     return refuse(
         "the process has no pid that the agent can see, as it runs in another pid namespace; "
@@ -186,9 +182,6 @@ Result<ProcessId> find_process(std::int32_t pid, std::uint32_t uid, bool privile
                     "hidepid in proc(5)",
                     pid, std::generic_category().message(stat.error != 0 ? stat.error : EACCES)));
   }
-  if (started_by_ticks && stat.start_ticks > *started_by_ticks) {
-    return refuse(fmt::format("the caller's process has ended, and process {} is another one by now", pid));
-  }
   // Real, effective, saved; the fourth is for file systems.
   if (!privileged && uids[0] != uid && (uids.size() < 3 || (uids[1] != uid && uids[2] != uid))) {
     return Status(Errc::permission,
@@ -197,15 +190,6 @@ Result<ProcessId> find_process(std::int32_t pid, std::uint32_t uid, bool privile
                               pid, uids[0], uid));
   }
   return ProcessId{pid, stat.start_ticks, boot_id()};
-}
-
-std::string process_name(std::int32_t pid) {
-  return pid <= 0 ? std::string() : printable(read_proc(pid, "comm").text, kMaxName);
-}
-
-std::uint64_t ticks_since_boot() {
-  static const std::int64_t per_second = ::sysconf(_SC_CLK_TCK);
-  return static_cast<std::uint64_t>(clock_ms(CLOCK_BOOTTIME) * per_second / 1000);
 }
 
 std::int64_t asleep_ms() {

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <string>
 
 #include "agent/liveness/descriptor.h"
@@ -13,18 +12,9 @@
 namespace limpet::liveness {
 
 // The living process `pid`, for a caller of uid `uid`; it must be one of that uid, unless `privileged`.
-// `started_by_ticks`, where given, is a time (ticks_since_boot()) at which it was there already: a process that started
-// later only got the same pid.
 // Errors, as sentences for the caller: Errc::permission where the process is somebody else's, Errc::io where the agent
 // is short of file descriptors, else Errc::invalid.
-Result<ProcessId> find_process(std::int32_t pid, std::uint32_t uid, bool privileged,
-                               std::optional<std::uint64_t> started_by_ticks = {});
-
-// The process's name as the kernel has it, fit for printing; empty where there is no such process.
-std::string process_name(std::int32_t pid);
-
-// Now, in the unit and from the beginning of ProcessId::start_ticks.
-std::uint64_t ticks_since_boot();
+Result<ProcessId> find_process(std::int32_t pid, std::uint32_t uid, bool privileged);
 
 // For how long the machine has been suspended since it was booted, in milliseconds.
 std::int64_t asleep_ms();

@@ -62,7 +62,7 @@ std::variant<ProcessId, core::Problem> FakeService::find_process(std::int32_t pi
     problem.detail = "names a process that has ended";
     return problem;
   }
-  return ProcessId{pid, 17, "this-boot"};
+  return ProcessId{pid, process_start_ticks_, "this-boot"};
 }
 
 void FakeService::connection_closed(core::ConnectionId connection) {

@@ -8,6 +8,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <set>
@@ -32,6 +33,8 @@ class FakeService final : public Service {
   std::size_t waits() const { return waits_.size(); }
   // Processes that find_process does not know from here on.
   void end_process(std::int32_t pid) { ended_.insert(pid); }
+  // From here on every pid is that of a process that began only now.
+  void reuse_pids() { process_start_ticks_ = std::numeric_limits<std::uint64_t>::max(); }
   // This happened: it is in the history, and those who listen are told.
   void record(HistoryEntry entry);
   // The history up to this event is not kept any longer.
@@ -67,6 +70,7 @@ class FakeService final : public Service {
   bool accepting() const override { return accepting_; }
 
  private:
+  std::uint64_t process_start_ticks_ = 17;
   struct Wait {
     Wait(std::vector<std::pair<RegistrationId, Seq>> for_what, boost::asio::steady_timer until, WaitDone then)
         : what(std::move(for_what)), timer(std::move(until)), done(std::move(then)) {}

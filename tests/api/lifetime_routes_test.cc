@@ -112,6 +112,15 @@ TEST_F(LifetimeRoutesTest, ProcessesAreLookedUp) {
   expect_problem(call("GET", "/v1/registrations/a/1"), 404, "not_found");
 }
 
+TEST_F(LifetimeRoutesTest, AProcessThatBeganAfterTheConnectionIsNotTheCaller) {
+  start();
+  on_server([this] { service_->reuse_pids(); });
+  const auto own = call("PUT", "/v1/registrations/web/own", R"({"bind":"process"})");
+  expect_problem(own, 422, "invalid");
+  EXPECT_EQ(own.json()["errors"][0]["pointer"], "/pid");
+  EXPECT_EQ(call("PUT", "/v1/registrations/web/named", R"({"bind":"process","pid":4321})").status, 202);
+}
+
 TEST_F(LifetimeRoutesTest, ChangesSayWhoMadeThem) {
   ServerOptions options;
   options.wants_groups = true;

@@ -7,6 +7,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include <atomic>
 #include <thread>
@@ -20,6 +21,13 @@ using test::Child;
 using test::sleeper;
 
 constexpr std::uint32_t kStranger = 54321;
+
+// Now, in the unit and from the beginning of start_ticks.
+std::uint64_t ticks_since_boot() {
+  timespec now{};
+  ::clock_gettime(CLOCK_BOOTTIME, &now);
+  return static_cast<std::uint64_t>((now.tv_sec * 1000 + now.tv_nsec / 1'000'000) * ::sysconf(_SC_CLK_TCK) / 1000);
+}
 
 std::string refusal(const Result<ProcessId>& result) {
   return result.ok() ? "found" : result.status().message();
@@ -46,7 +54,6 @@ TEST(FindProcess, SeesThroughAForgedName) {
   ASSERT_TRUE(found.ok()) << found.status().message();
   EXPECT_LE(found->start_ticks, ticks_since_boot());
   EXPECT_GT(found->start_ticks + 100'000, ticks_since_boot());
-  EXPECT_EQ(process_name(child.pid()), "x) Z 1 (y) 2 3");
 }
 
 TEST(FindProcess, RefusesWhatIsNoProcess) {
@@ -91,15 +98,6 @@ TEST(FindProcess, RefusesSomebodyElsesUnlessPrivileged) {
   EXPECT_TRUE(find_process(child.pid(), ::getuid() + 1, true).ok());
 }
 
-TEST(FindProcess, RefusesOneThatStartedAfterTheCaller) {
-  Child child = sleeper();
-  const auto found = find_process(child.pid(), ::getuid(), false);
-  ASSERT_TRUE(found.ok());
-  EXPECT_TRUE(find_process(child.pid(), ::getuid(), false, found->start_ticks).ok());
-  EXPECT_NE(refusal(find_process(child.pid(), ::getuid(), false, found->start_ticks - 1)).find("another one by now"),
-            std::string::npos);
-}
-
 TEST(FindProcess, SaysWhenProcIsHidden) {
   if (::getuid() != 0) {
     GTEST_SKIP() << "needs root, to mount /proc with hidepid";
@@ -122,16 +120,6 @@ TEST(FindProcess, SaysWhenProcIsHidden) {
     GTEST_SKIP() << "may not mount /proc here";
   }
   EXPECT_EQ(status, 0);
-}
-
-TEST(ProcessName, IsFitForPrinting) {
-  Child child([] {
-    ::prctl(PR_SET_NAME, "a\x1b[2J\nb");
-    ::raise(SIGSTOP);
-  });
-  ASSERT_TRUE(test::eventually([&] { return test::state_of(child.pid()) == 'T'; }));
-  EXPECT_EQ(process_name(child.pid()), "a\\x1b[2J b");
-  EXPECT_EQ(process_name(0), "");
 }
 
 TEST(Clocks, SleepIsBootTimeWithoutRunTime) {
