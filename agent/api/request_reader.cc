@@ -58,6 +58,7 @@ class RequestReader::Head : public http::basic_parser<true> {
   std::size_t hosts = 0;
   std::size_t lengths = 0;
   std::size_t codings = 0;
+  bool other_coding = false;
   bool list_of_lengths = false;
   bool expects_continue = false;
   bool expects_other = false;
@@ -83,6 +84,7 @@ class RequestReader::Head : public http::basic_parser<true> {
         break;
       case http::field::transfer_encoding:
         ++codings;
+        other_coding = other_coding || !beast::iequals(value, "chunked");
         break;
       case http::field::content_encoding:
         encoded = encoded || !beast::iequals(value, "identity");
@@ -188,7 +190,7 @@ RequestReader::Result RequestReader::begin_body(const Head& head) {
   if (head.lengths > 1 || head.list_of_lengths || (head.lengths != 0 && head.codings != 0)) {
     return refuse(ProblemKind::bad_request, "The length of the body is given more than once.");
   }
-  if (head.codings != 0 && (head.codings != 1 || !head.chunked() || request_.http_1_0)) {
+  if (head.codings != 0 && (head.codings != 1 || head.other_coding || request_.http_1_0)) {
     return refuse(ProblemKind::bad_request, "The only transfer coding that is understood is chunked, in HTTP/1.1.");
   }
   if (head.expects_other) {

@@ -99,7 +99,10 @@ void Core::Impl::record_accepted(const std::vector<ChangeRequest>& changes, cons
 
 // Called before `change` takes effect: what it takes the place of, and was never sent, is told.
 void Core::Impl::record_superseded(const Change& change, Now now) {
-  const auto supersede = [&](Seq seq, const RegistrationId& id, std::string why) {
+  const auto supersede = [&](Seq seq, const RegistrationId& id, const std::string& path, std::string why) {
+    if (replay_.doubtful(path)) {
+      why += "; whether it had got there is not known";
+    }
     HistoryEntry happened;
     happened.what = Happening::superseded;
     happened.seq = seq;
@@ -114,11 +117,11 @@ void Core::Impl::record_superseded(const Change& change, Now now) {
   if (const auto* put = std::get_if<PutRegistration>(&change)) {
     const Registration* old = old_of(put->registration.id);
     if (old != nullptr && old->seq != put->registration.seq) {
-      supersede(old->seq, old->id, "updated by change " + std::to_string(put->registration.seq.value));
+      supersede(old->seq, old->id, old->path, "updated by change " + std::to_string(put->registration.seq.value));
     }
   } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
     if (const Registration* old = old_of(erased->id)) {
-      supersede(old->seq, old->id, "deregistered before it was in ZooKeeper");
+      supersede(old->seq, old->id, old->path, "deregistered before it was confirmed in ZooKeeper");
     }
   } else if (const auto* done = std::get_if<EraseRemoval>(&change)) {
     const auto it = registry_.removals().find(done->seq);
@@ -128,7 +131,7 @@ void Core::Impl::record_superseded(const Change& change, Now now) {
     // Where a registration moved away from the path, its change stands all the same.
     const Registration* moved = registry_.find(it->second.id);
     if ((moved == nullptr || moved->seq != done->seq) && replay_.unsent(it->second.path, it->second.seq)) {
-      supersede(it->second.seq, it->second.id, "registered again before its znode was removed");
+      supersede(it->second.seq, it->second.id, it->second.path, "registered again before its znode was removed");
     }
   }
 }

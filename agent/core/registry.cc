@@ -157,6 +157,34 @@ std::variant<Plan, Problem> Registry::plan(const std::vector<ChangeRequest>& req
   return std::move(draft.plan);
 }
 
+// Readers of a service look at what stands under its name, so a path of the caller's own choice counts as well.
+std::optional<Problem> Registry::check_policy(const std::string& service, const std::string& path,
+                                              const Caller& caller) const {
+  const auto refuse = [&](const std::string& what, const char* pointer) {
+    return Problem{ProblemCode::not_allowed,
+                   "the policy of this agent does not let uid " + std::to_string(caller.owner.uid) +
+                       " register the service " + what + "; ask its administrator.",
+                   pointer, 0};
+  };
+  const auto allows = [&](const std::string& name) {
+    return options_.limits.policy.allows(caller.owner.uid, caller.groups, name);
+  };
+  if (caller.privileged || options_.limits.policy.empty()) {
+    return std::nullopt;
+  }
+  if (!allows(service)) {
+    return refuse(service, "");
+  }
+  if (lies_under(path, options_.root)) {
+    const std::size_t begin = options_.root == "/" ? 1 : options_.root.size() + 1;
+    const std::string place = path.substr(begin, path.find('/', begin) - begin);
+    if (!allows(place)) {
+      return refuse(place + ", which readers would find at " + path, "/path");
+    }
+  }
+  return std::nullopt;
+}
+
 std::optional<Problem> Registry::check_path(const Draft& draft, const std::string& path,
                                             const RegistrationId& id) const {
   const bool allowed =
@@ -252,13 +280,10 @@ std::optional<Problem> Registry::plan_register(Draft& draft, const RegisterReque
   if (old != nullptr && !may_change(caller, old->owner)) {
     return not_owner(request.id, old->owner, caller);
   }
-  if (!caller.privileged && !options_.limits.policy.allows(caller.owner.uid, caller.groups, request.id.service)) {
-    return Problem{ProblemCode::not_allowed,
-                   "the policy of this agent does not let uid " + std::to_string(caller.owner.uid) +
-                       " register the service " + request.id.service + "; ask its administrator.",
-                   "", 0};
-  }
   const std::string path = path_of(options_, request);
+  if (auto problem = check_policy(request.id.service, path, caller)) {
+    return problem;
+  }
   if (old != nullptr && old->path == path && old->format == request.format && has_content(request, old->data) &&
       old->lifetime == request.lifetime) {
     draft.plan.answers.push_back({request.id, old->seq, false});

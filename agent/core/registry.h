@@ -86,6 +86,7 @@ class Registry {
                                        WallMs wall_ms) const;
   std::optional<Problem> plan_deregister(Draft& draft, const DeregisterRequest& request, const Caller& caller,
                                          WallMs wall_ms) const;
+  std::optional<Problem> check_policy(const std::string& service, const std::string& path, const Caller& caller) const;
   std::optional<Problem> check_path(const Draft& draft, const std::string& path, const RegistrationId& id) const;
   std::optional<Problem> check_bounds(const Draft& draft, bool adds_path, const Caller& caller,
                                       std::uint64_t open_operations) const;

@@ -301,7 +301,12 @@ bool Replay::confirmed(const std::string& path, Seq seq) const {
 bool Replay::unsent(const std::string& path, Seq seq) const {
   const auto it = nodes_.find(path);
   return it != nodes_.end() && it->second.seq == seq && it->second.is_open && it->second.content != seq &&
-         it->second.place != Place::in_flight;
+         (it->second.place != Place::in_flight || it->second.flying != seq);
+}
+
+bool Replay::doubtful(const std::string& path) const {
+  const auto it = nodes_.find(path);
+  return it != nodes_.end() && it->second.remote == Remote::unknown;
 }
 
 const Reason* Replay::set_aside_reason(const std::string& path) const {

@@ -70,6 +70,9 @@ class Replay {
   bool confirmed(const std::string& path, Seq seq) const;
   // True where change `seq` is what is wanted at `path`, and no request for it has gone out.
   bool unsent(const std::string& path, Seq seq) const;
+  // True where what stands at `path` has to be read first: an earlier run, or a connection that was lost, may have
+  // brought about what nobody was told of.
+  bool doubtful(const std::string& path) const;
   const Reason* set_aside_reason(const std::string& path) const;
   std::optional<Outcome> znode(const std::string& path) const;
   std::uint64_t depth() const { return open_.size(); }

@@ -28,6 +28,7 @@ struct Replay::Node {
   bool counted = false;
   bool is_open = false;
   Place place = Place::none;
+  Seq flying;            // the change that the write in flight is about; 0: none is, or it only reads
   bool waiting = false;  // its key is in waiting_
   bool audit_queued = false;
   bool audit_flying = false;

@@ -28,6 +28,7 @@ void Replay::send(Node& node, ZkRequest request, bool audit, Now now, Actions& a
   } else {
     ++reads_and_writes_flying_;
     node.place = Place::in_flight;
+    node.flying = request.verb == ZkVerb::read ? Seq{} : node.seq;
     if (request.verb == ZkVerb::read) {
       read_flying_.insert(node.key());
     }

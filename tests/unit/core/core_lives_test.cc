@@ -637,5 +637,28 @@ TEST_F(CoreLivesTest, AnewConfiguredLimitsAndPolicyHold) {
   EXPECT_EQ(problem(), ProblemCode::quota);
 }
 
+// Readers of a service look at what stands under its name, whatever the registration is called.
+TEST_F(CoreLivesTest, APathIntoTheNamesOfAnotherServiceIsAMatterOfPolicyToo) {
+  options_.paths = {"/other"};
+  PolicyRule rule;
+  rule.uids = {1000};
+  rule.services = {"web"};
+  options_.limits.policy = Policy({rule}, 99);
+  start();
+  const auto at = [&](const std::string& path) {
+    RegisterRequest request = put("a", "1");
+    request.path = path;
+    return request;
+  };
+  submit({at("/services/db/a")}, 1000);
+  EXPECT_EQ(problem(), ProblemCode::not_allowed);
+  submit({at("/services/web/elsewhere/a")}, 1000);
+  EXPECT_TRUE(accepted().changed);
+  submit({at("/other/db/a")}, 1000);  // a place that was opened to all
+  EXPECT_TRUE(accepted().changed);
+  submit({at("/services/db/a")}, 0);
+  EXPECT_TRUE(accepted().changed);
+}
+
 }  // namespace
 }  // namespace limpet::core

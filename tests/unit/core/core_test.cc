@@ -122,6 +122,25 @@ TEST_F(CoreTest, TheSameAgainKeepsItsSeqAndWaitsForTheDisk) {
   EXPECT_EQ(accepted({put("a", "1")}), Seq{1});
 }
 
+TEST_F(CoreTest, WhatIsOvertakenWhileAnEarlierOneIsInFlightIsSuperseded) {
+  connect();
+  accepted({put("a", "1")});
+  step(ZkReplied{epoch_, take<ZkSend>().at(0).op, {}});  // the sync; the create goes out
+  accepted({put("a", "2")});
+  accepted({put("a", "3")});
+  accepted({gone("a")});
+  now_.steady_ms += 1'000;
+  step(Tick{});
+  write();
+  std::vector<Seq> superseded;
+  for (const Recorded& recorded : take<Recorded>()) {
+    if (recorded.entry.what == Happening::superseded) {
+      superseded.push_back(recorded.entry.seq);
+    }
+  }
+  EXPECT_EQ(superseded, (std::vector<Seq>{Seq{2}, Seq{3}}));
+}
+
 TEST_F(CoreTest, TheTimeOfAcceptanceIsPutInAndTheSameAgainKeepsIt) {
   RegisterRequest request = put("a", "{at:}");
   request.time_at = 4;
