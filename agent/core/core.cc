@@ -2,16 +2,12 @@
 #include "agent/core/core.h"
 
 #include <algorithm>
-#include <map>
 
 #include "agent/core/core_impl.h"
 
 namespace limpet::core {
 
 namespace {
-
-constexpr std::int64_t kFirstReopenMs = 100;
-constexpr std::int64_t kMaxReopenMs = 5'000;
 
 // A failing check is in effect before it is on disk, and may be over by then.
 bool is_maintenance(const Change& change) {
@@ -117,24 +113,6 @@ void Core::Impl::on(Leave event, Now now, Actions& actions) {
   accept(event.token, event.caller, registry_.everything_deregistered(), now, actions);
 }
 
-// What stands against a change because of the disk. `frees_room`: it makes the store smaller.
-std::optional<Problem> Core::Impl::storage_refusal(bool frees_room) const {
-  if (!storage_healthy_) {
-    const bool full = storage_status_.code() == Errc::full;
-    return Problem{full ? ProblemCode::storage_full : ProblemCode::storage_failed,
-                   "nothing can be kept on disk now: " + storage_status_.message() +
-                       ". Nothing of this change was accepted; try again.",
-                   "", 0};
-  }
-  if (low_on_space_ && !frees_room) {
-    return Problem{ProblemCode::storage_full,
-                   "the disk that holds the state is full; only deregistrations are accepted until there is room "
-                   "again. Nothing of this change was accepted; try again.",
-                   "", 0};
-  }
-  return std::nullopt;
-}
-
 // `written`: the last batch that was handed to the disk holds it. Otherwise it repeats what stands, or what is just
 // being written: it is durable no later than the last on its way.
 void Core::Impl::answer_when_durable(Token token, std::vector<AcceptedChange> answers, bool written, Actions& actions) {
@@ -150,7 +128,8 @@ void Core::Impl::accept(Token token, const Caller& caller, const std::vector<Cha
   const bool registers = std::any_of(changes.begin(), changes.end(), [](const ChangeRequest& change) {
     return std::holds_alternative<RegisterRequest>(change);
   });
-  if (auto problem = storage_refusal(!registers)) {
+  // On a full disk saying again what stands must go on: it may be somebody's sign of life.
+  if (auto problem = storage_refusal(!registers || (low_on_space_ && registry_.all_repeat(changes)))) {
     actions.push_back(Reply{token, *std::move(problem)});
     return;
   }
@@ -325,91 +304,6 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
     storage_failed(event.status, now, actions);
   }
   actions.insert(actions.end(), std::make_move_iterator(later.begin()), std::make_move_iterator(later.end()));
-}
-
-void Core::Impl::storage_failed(const Status& status, Now now, Actions& actions) {
-  storage_status_ = status;
-  if (storage_healthy_) {
-    storage_healthy_ = false;
-    reopen_delay_ms_ = kFirstReopenMs;
-    record(Happening::storage_failed, status.message(), now);
-    actions.push_back(Note{Note::Level::error, "storage_failed",
-                           "error=\"" + status.message() +
-                               "\" meaning=\"changes are refused until it works; what is in ZooKeeper stays\""});
-    actions.push_back(ReopenStore{reopen_delay_ms_});
-  }
-}
-
-void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
-  if (!event.status.ok()) {
-    storage_status_ = event.status;
-    reopen_delay_ms_ = std::min(reopen_delay_ms_ * 2, kMaxReopenMs);
-    actions.push_back(ReopenStore{reopen_delay_ms_});
-    return;
-  }
-  // Removals that are done, only not yet erased on disk, stay done.
-  std::erase_if(event.state.removals, [&](const Removal& removal) {
-    return std::any_of(lazy_.begin(), lazy_.end(), [&](const Change& change) {
-      const auto* erase = std::get_if<EraseRemoval>(&change);
-      return erase != nullptr && erase->seq == removal.seq;
-    });
-  });
-  // What of the changes on their way made it to the disk has happened after all, in its order.
-  std::vector<Change> erased;
-  std::vector<std::pair<std::pair<Seq, bool>, Change>> put;
-  std::map<RegistrationId, const Registration*> stored_live;
-  for (const Registration& registration : event.state.registrations) {
-    stored_live.emplace(registration.id, &registration);
-    const Registration* had = registry_.find(registration.id);
-    if (had == nullptr || had->seq != registration.seq) {
-      put.emplace_back(std::make_pair(registration.seq, true), PutRegistration{registration});
-    }
-  }
-  for (const auto& [id, registration] : registry_.live()) {
-    if (!stored_live.contains(id)) {
-      erased.push_back(EraseRegistration{id});
-    }
-  }
-  for (const Removal& removal : event.state.removals) {
-    if (!registry_.removals().contains(removal.seq)) {
-      put.emplace_back(std::make_pair(removal.seq, false), PutRemoval{removal});
-    }
-  }
-  std::sort(put.begin(), put.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-  for (auto& [key, change] : put) {
-    erased.push_back(std::move(change));
-  }
-  Replay::Effects effects{actions, {}, {}, {}};
-  take_effect(erased, false, now, effects);
-  registry_.reset(event.state);
-  holds_reread(event.state.holds, now, effects);
-  rescue_history(event.state.last_event, now, actions);
-  rescue_outcomes(event.state);
-  absorb(effects, now);
-  lifetimes_.give_back();
-  lifetimes_.grant_grace();
-  committed_ = std::max(committed_, event.state.last_seq);
-  storage_healthy_ = true;
-  storage_status_ = Status();
-  low_on_space_ = event.low_on_space;
-  actions.push_back(Note{Note::Level::info, "storage_recovered",
-                         low_on_space_ ? "meaning=\"the disk is full: only deregistrations are accepted\""
-                                       : "meaning=\"changes are accepted again\""});
-  persist_session(actions);
-}
-
-void Core::Impl::on(const SpaceChanged& event, Now, Actions& actions) {
-  if (low_on_space_ == event.low) {
-    return;
-  }
-  low_on_space_ = event.low;
-  lifetimes_.grant_grace();
-  if (low_on_space_) {
-    actions.push_back(
-        Note{Note::Level::error, "storage_full", "meaning=\"the disk is full: only deregistrations are accepted\""});
-  } else {
-    actions.push_back(Note{Note::Level::info, "storage_has_room", "meaning=\"changes are accepted again\""});
-  }
 }
 
 // ---- The session

@@ -38,6 +38,12 @@ bool has_content(const RegisterRequest& request, std::string_view data) {
   return time.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
+// True where `request`, which asks for `path`, asks for what stands.
+bool repeats(const RegisterRequest& request, const std::string& path, const Registration& old) {
+  return old.path == path && old.format == request.format && has_content(request, old.data) &&
+         old.lifetime == request.lifetime;
+}
+
 std::string content_of(const RegisterRequest& request, WallMs wall_ms) {
   std::string data = request.data;
   if (request.time_at) {
@@ -85,6 +91,14 @@ void Registry::rebuild_indexes() {
 }
 
 // ---- Planning
+
+bool Registry::all_repeat(const std::vector<ChangeRequest>& requests) const {
+  return std::all_of(requests.begin(), requests.end(), [&](const ChangeRequest& change) {
+    const auto* request = std::get_if<RegisterRequest>(&change);
+    const Registration* old = request != nullptr ? planned(request->id) : nullptr;
+    return old != nullptr && repeats(*request, path_of(options_, *request), *old);
+  });
+}
 
 bool Registry::may_change(const Caller& caller, const Owner& owner) {
   return caller.privileged || caller.owner.uid == owner.uid;
@@ -284,8 +298,7 @@ std::optional<Problem> Registry::plan_register(Draft& draft, const RegisterReque
   if (auto problem = check_policy(request.id.service, path, caller)) {
     return problem;
   }
-  if (old != nullptr && old->path == path && old->format == request.format && has_content(request, old->data) &&
-      old->lifetime == request.lifetime) {
+  if (old != nullptr && repeats(request, path, *old)) {
     draft.plan.answers.push_back({request.id, old->seq, false});
     return std::nullopt;
   }

@@ -373,6 +373,24 @@ TEST_F(CoreLivesTest, ADiskThatFailsKillsNobody) {
   EXPECT_FALSE(there("a"));
 }
 
+// A PUT of what stands is a sign of life, and takes no room.
+TEST_F(CoreLivesTest, OnAFullDiskWhatStandsMayBeSaidAgain) {
+  Lifetime lifetime;
+  lifetime.ttl_ms = 2'000;
+  submit({put("a", "1", lifetime)});
+  step(SpaceChanged{true});
+  for (int i = 0; i < 4; ++i) {
+    pass(1'000);
+    submit({put("a", "1", lifetime)});
+    EXPECT_FALSE(accepted().changed);
+  }
+  EXPECT_TRUE(there("a"));
+  submit({put("a", "2", lifetime)});
+  EXPECT_EQ(problem(), ProblemCode::storage_full);
+  submit({put("a", "1", lifetime), put("b", "1")});
+  EXPECT_EQ(problem(), ProblemCode::storage_full);
+}
+
 TEST_F(CoreLivesTest, WhoeverWaitsForASlowDiskIsNotTakenForDead) {
   submit({put("a", "1", ttl(3'000))});
   disk_runs_ = false;
