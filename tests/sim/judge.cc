@@ -102,6 +102,17 @@ std::optional<Seq> Judge::seq_of(const std::string& path, const std::string& dat
   return it == contents_.end() ? std::nullopt : std::optional<Seq>(it->second.first);
 }
 
+// A later registration took the path, and with it the place of the removal that was asked for; where that one is held
+// back, the znode goes in its turn.
+bool Judge::taken_by_held(const std::string& path, Seq content) const {
+  for (auto it = contents_.lower_bound({path, ""}); it != contents_.end() && it->first.first == path; ++it) {
+    if (it->second.first > content && held_ids_.contains(it->second.second)) {
+      return true;
+    }
+  }
+  return false;
+}
+
 bool Judge::was_held(const std::string& path, const std::string& data) const {
   const auto it = contents_.find({path, data});
   return all_held_ || (it != contents_.end() && held_ids_.contains(it->second.second));
@@ -287,7 +298,7 @@ void Judge::our_removal(const Txn& txn) {
     verdict_.fail("I6", txn.path + " was deleted, and nobody deregistered " + text(*content));
     return;
   }
-  if (exempted(txn.path) || order_of_ != txn.by) {
+  if (exempted(txn.path) || order_of_ != txn.by || taken_by_held(txn.path, *content)) {
     return;
   }
   const Seq latest = *removals.rbegin();

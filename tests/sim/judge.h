@@ -68,6 +68,7 @@ class Judge final : public FakeEnsemble::Observer {
   bool surely_known(std::int64_t since_ms) const;
   std::optional<Seq> seq_of(const std::string& path, const std::string& data) const;
   bool was_held(const std::string& path, const std::string& data) const;
+  bool taken_by_held(const std::string& path, Seq content) const;
   void our_write(const Txn& txn);
   void our_removal(const Txn& txn);
   void check_order(const Txn& txn, Seq seq);
