@@ -129,7 +129,7 @@ void Core::Impl::accept(Token token, const Caller& caller, const std::vector<Cha
     return std::holds_alternative<RegisterRequest>(change);
   });
   // On a full disk saying again what stands must go on: it may be somebody's sign of life.
-  if (auto problem = storage_refusal(!registers || (low_on_space_ && registry_.all_repeat(changes)))) {
+  if (auto problem = storage_refusal(!registers || (low_on_space_ && registry_.all_repeat(changes, caller)))) {
     actions.push_back(Reply{token, *std::move(problem)});
     return;
   }

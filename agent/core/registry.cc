@@ -92,11 +92,11 @@ void Registry::rebuild_indexes() {
 
 // ---- Planning
 
-bool Registry::all_repeat(const std::vector<ChangeRequest>& requests) const {
+bool Registry::all_repeat(const std::vector<ChangeRequest>& requests, const Caller& caller) const {
   return std::all_of(requests.begin(), requests.end(), [&](const ChangeRequest& change) {
     const auto* request = std::get_if<RegisterRequest>(&change);
     const Registration* old = request != nullptr ? planned(request->id) : nullptr;
-    return old != nullptr && repeats(*request, path_of(options_, *request), *old);
+    return old != nullptr && may_change(caller, old->owner) && repeats(*request, path_of(options_, *request), *old);
   });
 }
 

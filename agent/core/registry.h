@@ -34,8 +34,9 @@ class Registry {
   std::variant<Plan, Problem> plan(const std::vector<ChangeRequest>& requests, const Caller& caller, WallMs wall_ms,
                                    std::uint64_t open_operations);
 
-  // True where every one of them asks for what stands, or is on its way to the disk: planning them changes nothing.
-  bool all_repeat(const std::vector<ChangeRequest>& requests) const;
+  // True where every one of them is its owner's and asks for what stands, or is on its way to the disk: planning them
+  // changes nothing.
+  bool all_repeat(const std::vector<ChangeRequest>& requests, const Caller& caller) const;
 
   // Requests that deregister everything that is wanted, in order of seq.
   std::vector<ChangeRequest> everything_deregistered() const;
