@@ -146,17 +146,7 @@ Wrong set_log_level_key(Config& config, const std::string& text) {
 }
 
 std::string log_level_text(const Config& config) {
-  switch (config.log_level) {
-    case LogLevel::debug:
-      return "debug";
-    case LogLevel::info:
-      return "info";
-    case LogLevel::warn:
-      return "warn";
-    case LogLevel::error:
-      return "error";
-  }
-  return "";
+  return log_level_name(config.log_level);
 }
 
 std::vector<ConfigKey> zookeeper_keys() {

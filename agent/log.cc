@@ -26,20 +26,6 @@ struct Rate {
 
 std::atomic<LogLevel> threshold{LogLevel::info};
 
-const char* name(LogLevel level) {
-  switch (level) {
-    case LogLevel::debug:
-      return "debug";
-    case LogLevel::info:
-      return "info";
-    case LogLevel::warn:
-      return "warn";
-    case LogLevel::error:
-      return "error";
-  }
-  return "";
-}
-
 // sd-daemon(3): journald reads the priority of a line from "<N>" at its start.
 int journal_priority(LogLevel level) {
   switch (level) {
@@ -81,7 +67,7 @@ void write_line(LogLevel level, std::string_view event, std::string_view detail)
     fmt::format_to(std::back_inserter(line), "{:%Y-%m-%dT%H:%M:%S}.{:03}Z ",
                    fmt::gmtime(std::chrono::system_clock::to_time_t(now)), now.time_since_epoch().count() % 1000);
   }
-  fmt::format_to(std::back_inserter(line), "level={} event={}", name(level), event);
+  fmt::format_to(std::back_inserter(line), "level={} event={}", log_level_name(level), event);
   if (!detail.empty()) {
     line += ' ';
     append_escaped(line, detail, false);
@@ -93,9 +79,23 @@ void write_line(LogLevel level, std::string_view event, std::string_view detail)
 
 }  // namespace
 
+const char* log_level_name(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug:
+      return "debug";
+    case LogLevel::info:
+      return "info";
+    case LogLevel::warn:
+      return "warn";
+    case LogLevel::error:
+      return "error";
+  }
+  return "";
+}
+
 bool parse_log_level(std::string_view text, LogLevel& level) {
   for (const LogLevel candidate : {LogLevel::debug, LogLevel::info, LogLevel::warn, LogLevel::error}) {
-    if (text == name(candidate)) {
+    if (text == log_level_name(candidate)) {
       level = candidate;
       return true;
     }

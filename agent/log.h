@@ -12,6 +12,8 @@ enum class LogLevel { debug, info, warn, error };
 
 // Parses "debug", "info", "warn" or "error"; false where it is none of them.
 bool parse_log_level(std::string_view text, LogLevel& level);
+// The word for it, as parse_log_level takes it.
+const char* log_level_name(LogLevel level);
 
 void set_log_level(LogLevel level);
 
