@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -12,9 +11,11 @@
 #include <filesystem>
 #include <fstream>
 #include <list>
+#include <optional>
 
 #include "agent/api/listener.h"
 #include "tests/api/harness.h"
+#include "tests/support/few_descriptors.h"
 
 namespace limpet::api {
 namespace {
@@ -207,21 +208,17 @@ TEST_F(ServerLimitsTest, ARushFarOverTheCapDoesNoHarm) {
 
 TEST_F(ServerLimitsTest, OutOfFileDescriptorsItPausesAndGoesOn) {
   start();
-  rlimit before{};
-  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
   std::list<Client> clients;
   clients.emplace_back(socket_path());
   EXPECT_EQ(clients.back().call("GET", "/healthz")->status, 200);
-  const int lowest_free = ::dup(0);
-  ::close(lowest_free);
-  // Room for one more: the caller's own end.
-  const rlimit tight{static_cast<rlim_t>(lowest_free) + 1, before.rlim_max};
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
-  Client late = connect();
-  late.send(request_text("GET", "/healthz"));
-  EXPECT_EQ(clients.front().call("GET", "/healthz")->status, 200);  // those who are there are served
-  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
-  EXPECT_EQ(late.receive()->status, 200);
+  std::optional<Client> late;
+  {
+    const limpet::test::FewDescriptors room(1);  // for the caller's own end
+    late.emplace(socket_path());
+    late->send(request_text("GET", "/healthz"));
+    EXPECT_EQ(clients.front().call("GET", "/healthz")->status, 200);  // those who are there are served
+  }
+  EXPECT_EQ(late->receive()->status, 200);
 }
 
 class ServerStopTest : public ServerTest {

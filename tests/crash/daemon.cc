@@ -73,11 +73,9 @@ bool Daemon::start(const Injection& injection) {
     const int log = ::open(log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND, 0600);
     ::dup2(log, STDOUT_FILENO);
     ::dup2(log, STDERR_FILENO);
-    ::close(log);
+    ::closefrom(STDERR_FILENO + 1);  // also what this process was born with: limits count them
     for (const auto& [resource, value] : injection.limits) {
-      rlimit limit{};
-      ::getrlimit(resource, &limit);
-      limit.rlim_cur = value;
+      const rlimit limit{value, value};  // the hard one too: limpetd raises its own as far as it may
       ::setrlimit(resource, &limit);
     }
     ::execvpe(argv[0], argv.data(), envp.data());
