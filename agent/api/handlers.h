@@ -51,6 +51,7 @@ void get_status(const Call& call);
 void get_queue(const Call& call);
 void get_healthz(const Call& call);
 void get_readyz(const Call& call);
+void get_openapi(const Call& call);
 
 // ---- handlers_reload.cc
 void post_reload(const Call& call);

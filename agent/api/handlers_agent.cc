@@ -4,6 +4,7 @@
 #include "agent/api/handlers.h"
 #include "agent/api/json_writer.h"
 #include "agent/api/names.h"
+#include "agent/api/openapi.h"
 
 namespace limpet::api {
 namespace {
@@ -171,6 +172,14 @@ void get_readyz(const Call& call) {
   json.key("degraded").boolean(status.session_state != core::SessionState::connected);
   json.key("message").string(status.session_message);
   json.end_object();
+  call.exchange->finish();
+}
+
+void get_openapi(const Call& call) {
+  if (const auto problem = query_refusal(call)) {
+    return refuse(*call.exchange, *problem);
+  }
+  call.exchange->response().body = openapi_document();
   call.exchange->finish();
 }
 

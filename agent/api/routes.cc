@@ -45,6 +45,7 @@ constexpr Route kRoutes[] = {
     {Method::get, 2, {"v1", "queue"}, get_queue},
     {Method::post, 2, {"v1", "leave"}, post_leave},
     {Method::post, 2, {"v1", "reload"}, post_reload},
+    {Method::get, 2, {"v1", "openapi.json"}, get_openapi},
     {Method::get, 1, {"healthz"}, get_healthz},
     {Method::get, 1, {"readyz"}, get_readyz},
 };
@@ -88,6 +89,19 @@ Problem no_route(const Target& target) {
 }
 
 }  // namespace
+
+std::vector<KnownRoute> known_routes() {
+  std::vector<KnownRoute> known;
+  for (const Route& route : kRoutes) {
+    const std::string_view methods = allowed_as(route.method);
+    KnownRoute& one = known.emplace_back(KnownRoute{methods.substr(0, methods.find(',')), ""});
+    for (std::size_t i = 0; i < route.depth; ++i) {
+      one.path += '/';
+      one.path += route.segments[i];
+    }
+  }
+  return known;
+}
 
 void Routes::handle(const Request& request, const std::shared_ptr<Exchange>& exchange) {
   if (auto problem = target_.parse(request.target)) {

@@ -30,6 +30,9 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "agent/api/http_message.h"
 #include "agent/api/json.h"
@@ -37,6 +40,14 @@
 #include "agent/api/target.h"
 
 namespace limpet::api {
+
+// What there is to call, for what has to agree with it: "GET", and the path with a star for what is named by the
+// caller.
+struct KnownRoute {
+  std::string_view method;
+  std::string path;
+};
+std::vector<KnownRoute> known_routes();
 
 class Routes {
  public:
