@@ -1,0 +1,22 @@
+// agent/api/openapi.json against the answers of the real agent, with ZooKeeper there and without it: answers.py.
+#include "tests/docs/fixture.h"
+
+namespace limpet::test {
+namespace {
+
+TEST_F(Docs, DescriptionHoldsForTheAnswersOfTheAgent) {
+  AgentProcess agent(ensemble().connect_string());
+  ASSERT_EQ(::mkdir(agent.registrations_dir().c_str(), 0700), 0);
+  ASSERT_TRUE(agent.start()) << agent.log();
+  ASSERT_TRUE(agent.wait_connected());
+  const std::string command = "/usr/bin/python3 -W ignore " LIMPET_SOURCE_DIR "/tests/docs/answers.py " +
+                              agent.socket() + " " LIMPET_SOURCE_DIR "/agent/api/openapi.json ";
+  const Outcome calm = run(command + "calm");
+  EXPECT_EQ(calm.status, 0) << calm.output;
+  ensemble().kill_all();
+  const Outcome outage = run(command + "outage");
+  EXPECT_EQ(outage.status, 0) << outage.output;
+}
+
+}  // namespace
+}  // namespace limpet::test
