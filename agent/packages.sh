@@ -5,7 +5,7 @@ LIMPET_BUILD_PACKAGES="g++ cmake ninja-build ccache libboost1.81-dev librocksdb-
   libfmt-dev libcli11-dev"
 LIMPET_ZOOKEEPER_PACKAGES="zookeeper default-jre-headless procps curl"
 LIMPET_TEST_PACKAGES="libgtest-dev strace libcurator-discovery-java libcurator-recipes-java
-  libbsh-java python3-kazoo python3-jsonschema"
+  libbsh-java python3-kazoo python3-jsonschema jq"
 LIMPET_FUZZ_PACKAGES="clang-14 libclang-rt-14-dev"  # by tests/fuzz/run.sh only
 
 install_packages() {

@@ -1,0 +1,21 @@
+// What people read: that it agrees with what machines read (pages.py), and that what it tells them to type works
+// (commands.py).
+#include "tests/docs/fixture.h"
+
+namespace limpet::test {
+namespace {
+
+TEST_F(Docs, PagesAgreeWithTheDescriptionAndQuoteWhatIsSaid) {
+  const Outcome outcome = run("/usr/bin/python3 " LIMPET_SOURCE_DIR "/tests/docs/pages.py " LIMPET_SOURCE_DIR);
+  EXPECT_EQ(outcome.status, 0) << outcome.output;
+}
+
+TEST_F(Docs, EveryDocumentedCommandWorks) {
+  const Outcome outcome = run("/usr/bin/python3 " LIMPET_SOURCE_DIR "/tests/docs/commands.py " LIMPET_SOURCE_DIR
+                              " " LIMPET_PATH " " LIMPETD_PATH " " +
+                              ensemble().connect_string());
+  EXPECT_EQ(outcome.status, 0) << outcome.output;
+}
+
+}  // namespace
+}  // namespace limpet::test
