@@ -6,6 +6,7 @@
 #include <fstream>
 #include <random>
 
+#include "agent/liveness/program.h"
 #include "agent/log.h"
 
 namespace limpet {
@@ -70,6 +71,7 @@ api::ServerOptions server_options(const Config& config) {
   options.socket_path = config.socket;
   options.max_connections = config.max_connections;
   options.max_connections_per_uid = config.max_connections_per_uid;
+  options.descriptors_below = liveness::first_own_descriptor();
   options.wants_groups = !config.policy.empty();
   options.limits.request.max_body_bytes = config.max_body_bytes;
   options.body.max_data_bytes = config.max_data_bytes;

@@ -54,6 +54,12 @@ int exit_code(limpet::Errc code) {
   return 1;
 }
 
+// A thread, memory or file descriptor that the system does not give. What was acknowledged is on disk.
+std::string no_more(const std::exception& error) {
+  return std::string("the system gives no more: ") + error.what() +
+         "; look at its limits of threads, memory and open files (systemd: TasksMax, MemoryMax, LimitNOFILE)";
+}
+
 std::string flag_of(std::string key) {
   for (char& c : key) {
     if (c == '_') {
@@ -133,8 +139,13 @@ int run(const limpet::Config& config, const limpet::ConfigSource& source) {
   });
   boost::asio::signal_set reloads(io, SIGHUP);
   reload_on_signal(reloads, agent);
-  io.run();
-  leave_now(1);
+  try {
+    io.run();
+  } catch (const std::exception& error) {
+    // To unwind would close what must stay as it is, above all the session.
+    fail(kFailed, no_more(error));
+  }
+  leave_now(kFailed);
 }
 
 }  // namespace
@@ -208,8 +219,6 @@ int main(int argc, char** argv) {
   try {
     return run(config, source);
   } catch (const std::exception& error) {
-    // A thread or memory that the system does not give. What was acknowledged is on disk.
-    return fail(kFailed, std::string("the system gives no more: ") + error.what() +
-                            "; look at its limits of threads and memory (systemd: TasksMax, MemoryMax)");
+    return fail(kFailed, no_more(error));
   }
 }

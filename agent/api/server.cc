@@ -82,7 +82,7 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
   void finish_stop();
   std::vector<std::shared_ptr<Connection>> all_connections() const;
 
-  std::optional<Problem> refusal(const core::Caller& caller);
+  std::optional<Problem> refusal(const core::Caller& caller, int fd);
   void turn_away(Connection::Socket socket, const core::Caller& caller, const Problem& problem);
   milliseconds sweep_interval() const;
 
@@ -170,7 +170,7 @@ void Server::Impl::add_connection(int fd) {
     return;
   }
   caller->connection = core::ConnectionId{++last_connection_};
-  if (const auto problem = refusal(*caller)) {
+  if (const auto problem = refusal(*caller, fd)) {
     return turn_away(std::move(socket), *caller, *problem);
   }
   auto connection =
@@ -180,7 +180,7 @@ void Server::Impl::add_connection(int fd) {
 }
 
 // Why this caller is not served; otherwise its connection is counted.
-std::optional<Problem> Server::Impl::refusal(const core::Caller& caller) {
+std::optional<Problem> Server::Impl::refusal(const core::Caller& caller, int fd) {
   Problem problem;
   if (caller.owner.uid == kOverflowUid && !caller.privileged) {
     problem.kind = ProblemKind::not_allowed;
@@ -189,6 +189,12 @@ std::optional<Problem> Server::Impl::refusal(const core::Caller& caller) {
     return problem;
   }
   problem.kind = ProblemKind::too_many_connections;
+  if (fd >= options_.descriptors_below) {
+    problem.detail =
+        "The agent has no file descriptor to spare for another connection; close some, try again later, or give it a "
+        "higher limit of open files (systemd: LimitNOFILE).";
+    return problem;
+  }
   switch (shares_.take(caller, 1)) {
     case Shares::Answer::taken:
       return std::nullopt;
@@ -205,9 +211,10 @@ std::optional<Problem> Server::Impl::refusal(const core::Caller& caller) {
   return problem;
 }
 
-// Tells the caller why, and waits a while for it to have read that. In a rush there is no time to wait.
+// Tells the caller why, and waits a while for it to have read that. In a rush, and without descriptors to spare, it
+// cannot wait.
 void Server::Impl::turn_away(Connection::Socket socket, const core::Caller& caller, const Problem& problem) {
-  if (refusals_.size() >= kMaxRefusals) {
+  if (refusals_.size() >= kMaxRefusals || socket.native_handle() >= options_.descriptors_below) {
     Response response;
     response.set_problem(problem);
     std::string text;

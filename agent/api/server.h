@@ -7,6 +7,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 
@@ -22,7 +23,9 @@ struct ServerOptions {
   int listen_fd = -1;            // where not -1: this listening socket instead of one at socket_path
   std::size_t max_connections = 1'024;
   std::size_t max_connections_per_uid = 256;  // of a user who is neither root nor the agent's own
-  bool wants_groups = false;                  // whether changes need Caller.groups
+  // A connection whose descriptor has this number or a higher one is turned away: those are the agent's own.
+  int descriptors_below = std::numeric_limits<int>::max();
+  bool wants_groups = false;  // whether changes need Caller.groups
   ConnectionLimits limits;
   BodyLimits body;
   std::chrono::milliseconds stop_grace{2'000};  // for answers in progress when the server stops

@@ -88,7 +88,8 @@ void NetworkRun::start() {
     lacks_ = "no address for its host name";
     off_thread_.look_up(target_.host, [self = shared_from_this()](const Result<OffThread::Addresses>& found) {
       if (!found.ok()) {
-        return self->fail(found.status().message());
+        return found.status().code() == Errc::full ? self->finish(Finding::nothing())
+                                                   : self->fail(found.status().message());
       }
       self->addresses_ = *found;
       self->lacks_ = "no connection";

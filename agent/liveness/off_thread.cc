@@ -1,8 +1,8 @@
 #include "agent/liveness/off_thread.h"
 
+#include <fcntl.h>
 #include <netdb.h>
 
-#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <cerrno>
@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "agent/liveness/unix_connect.h"
+#include "agent/liveness/want.h"
 
 namespace limpet::liveness {
 namespace {
@@ -26,7 +27,12 @@ Result<OffThread::Addresses> resolve(const std::string& name) {
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
   if (const int rc = ::getaddrinfo(name.c_str(), nullptr, &hints, &found); rc != 0) {
-    const std::string why = rc == EAI_SYSTEM ? std::generic_category().message(errno) : ::gai_strerror(rc);
+    const int error = errno;
+    const Descriptor free(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (!free && is_want(errno)) {  // which look-ups do not tell from a name server that does not answer
+      return Status(Errc::full, std::generic_category().message(errno));
+    }
+    const std::string why = rc == EAI_SYSTEM ? std::generic_category().message(error) : ::gai_strerror(rc);
     return Status(Errc::io, "cannot resolve " + name + ": " + why);
   }
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, &::freeaddrinfo);
@@ -45,22 +51,35 @@ Result<OffThread::Addresses> resolve(const std::string& name) {
   return addresses;
 }
 
+Status no_thread() {
+  return {Errc::full, "the system has no thread to give"};
+}
+
 }  // namespace
 
 OffThread::OffThread(boost::asio::io_context& io) : io_(io) {}
 
 OffThread::~OffThread() {
-  if (threads_ != nullptr) {
-    threads_->stop();
-    threads_->join();
+  work_.stop();
+  for (std::thread& thread : threads_) {
+    thread.join();
   }
 }
 
-boost::asio::thread_pool& OffThread::threads() {
-  if (threads_ == nullptr) {
-    threads_ = std::make_unique<boost::asio::thread_pool>(kThreads);
+// As many as the system gives; false where it gives none at all.
+bool OffThread::start_threads() {
+  while (threads_.size() < kThreads) {
+    try {
+      threads_.emplace_back([this] { work_.run(); });
+    } catch (const std::system_error&) {
+      break;
+    }
   }
-  return *threads_;
+  return !threads_.empty();
+}
+
+void OffThread::run(std::function<void()> work) {
+  boost::asio::post(work_, std::move(work));
 }
 
 void OffThread::look_up(const std::string& name, LookedUp done) {
@@ -69,15 +88,17 @@ void OffThread::look_up(const std::string& name, LookedUp done) {
   if (waiting.size() > 1) {
     return;
   }
-  boost::asio::post(
-      threads(), [this, name, alive = std::weak_ptr<char>(alive_), work = boost::asio::make_work_guard(io_)]() mutable {
-        auto found = resolve(name);
-        boost::asio::post(work.get_executor(), [this, name, alive, found = std::move(found)] {
-          if (!alive.expired()) {
-            looked_up(name, found);
-          }
-        });
-      });
+  const auto answer = [this, name, alive = std::weak_ptr<char>(alive_)](const Result<Addresses>& found) {
+    if (!alive.expired()) {
+      looked_up(name, found);
+    }
+  };
+  if (!start_threads()) {
+    return boost::asio::post(io_, [answer] { answer(no_thread()); });
+  }
+  run([name, answer, work = boost::asio::make_work_guard(io_)] {
+    boost::asio::post(work.get_executor(), [answer, found = resolve(name)] { answer(found); });
+  });
 }
 
 void OffThread::looked_up(const std::string& name, const Result<Addresses>& found) {
@@ -87,15 +108,20 @@ void OffThread::looked_up(const std::string& name, const Result<Addresses>& foun
   }
 }
 
+// `done` belongs to the core thread: it is moved from here to there and back, and never copied.
 void OffThread::connect_unix(std::uint32_t uid, const std::string& path, Connected done) {
-  boost::asio::post(threads(), [uid, path, done = std::move(done), alive = std::weak_ptr<char>(alive_),
-                                work = boost::asio::make_work_guard(io_)]() mutable {
-    auto socket = connect_unix_as(uid, path);
-    boost::asio::post(work.get_executor(), [alive, done = std::move(done), socket = std::move(socket)]() mutable {
-      if (!alive.expired()) {
-        done(std::move(socket));
-      }
-    });
+  auto answer = [alive = std::weak_ptr<char>(alive_), done = std::move(done)](Result<Descriptor>& socket) {
+    if (!alive.expired()) {
+      done(std::move(socket));
+    }
+  };
+  if (!start_threads()) {
+    return boost::asio::post(
+        io_, [answer = std::move(answer), none = Result<Descriptor>(no_thread())]() mutable { answer(none); });
+  }
+  run([uid, path, answer = std::move(answer), work = boost::asio::make_work_guard(io_)]() mutable {
+    boost::asio::post(work.get_executor(),
+                      [answer = std::move(answer), socket = connect_unix_as(uid, path)]() mutable { answer(socket); });
   });
 }
 

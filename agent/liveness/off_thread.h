@@ -6,13 +6,14 @@
 // io_context outlives it. Destruction waits for what is under way.
 #pragma once
 
+#include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>
-#include <boost/asio/thread_pool.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -32,20 +33,27 @@ class OffThread {
   OffThread(const OffThread&) = delete;
   OffThread& operator=(const OffThread&) = delete;
 
-  // The addresses of a name, at least one; an error is a few words for people.
+  // The addresses of a name, at least one; an error is a few words for people. Errc::full, here and below: the agent is
+  // short of something, and nothing is known.
   void look_up(const std::string& name, LookedUp done);
 
   // See connect_unix_as().
   void connect_unix(std::uint32_t uid, const std::string& path, Connected done);
 
  private:
-  boost::asio::thread_pool& threads();
+  bool start_threads();
+  // Precondition: start_threads().
+  void run(std::function<void()> work);
   void looked_up(const std::string& name, const Result<Addresses>& found);
 
   boost::asio::io_context& io_;
   std::unordered_map<std::string, std::vector<LookedUp>> asked_;
   std::shared_ptr<char> alive_ = std::make_shared<char>();  // of what is posted: it may come late
-  std::unique_ptr<boost::asio::thread_pool> threads_;
+
+  // Not a thread_pool: one that gets some of its threads and not all hangs in its constructor.
+  boost::asio::io_context work_;
+  boost::asio::executor_work_guard<boost::asio::io_context::executor_type> open_{work_.get_executor()};
+  std::vector<std::thread> threads_;
 };
 
 }  // namespace limpet::liveness

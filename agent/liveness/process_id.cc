@@ -129,11 +129,6 @@ std::string read_boot_id() {
   return id;
 }
 
-const std::string& boot_id() {
-  static const std::string id = read_boot_id();
-  return id;
-}
-
 Status refuse(std::string why) {
   return {Errc::invalid, std::move(why)};
 }
@@ -152,6 +147,11 @@ std::int64_t clock_ms(clockid_t clock) {
 }
 
 }  // namespace
+
+const std::string& boot_id() {
+  static const std::string id = read_boot_id();
+  return id;
+}
 
 Result<ProcessId> find_process(std::int32_t pid, std::uint32_t uid, bool privileged) {
   if (pid == 0) {

@@ -16,6 +16,11 @@ namespace limpet::liveness {
 // is short of file descriptors, else Errc::invalid.
 Result<ProcessId> find_process(std::int32_t pid, std::uint32_t uid, bool privileged);
 
+// Of the machine's present boot; empty where the kernel does not say. The first call reads it, which takes a
+// descriptor: the program makes it at its start, as everything bound to a process would pass for dead if it failed
+// later.
+const std::string& boot_id();
+
 // For how long the machine has been suspended since it was booted, in milliseconds.
 std::int64_t asleep_ms();
 

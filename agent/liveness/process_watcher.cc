@@ -8,10 +8,13 @@
 #include <chrono>
 #include <vector>
 
+#include "agent/liveness/program.h"
+
 namespace limpet::liveness {
 
 ProcessWatcher::Bounds ProcessWatcher::usual_bounds() {
   Bounds bounds;
+  bounds.numbers_below = first_own_descriptor();
   if (rlimit limit{}; ::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
     bounds.max_pidfds = static_cast<std::size_t>(limit.rlim_cur / 2);
   }
@@ -81,7 +84,8 @@ void ProcessWatcher::take_hold(Process& process) {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u64 = next_number_;
-  if (found.pidfd && ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, found.pidfd.get(), &event) == 0) {
+  if (found.pidfd && found.pidfd.get() < bounds_.numbers_below &&
+      ::epoll_ctl(epoll_.native_handle(), EPOLL_CTL_ADD, found.pidfd.get(), &event) == 0) {
     process.pidfd = std::move(found.pidfd);
     process.number = next_number_++;
     by_number_[process.number] = &process;

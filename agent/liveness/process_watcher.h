@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -34,7 +35,8 @@ class ProcessWatcher {
 
   struct Bounds {
     std::size_t max_pidfds = 0;
-    std::int64_t look_up_every_ms = 1000;  // those without a pidfd
+    std::int64_t look_up_every_ms = 1000;                 // those without a pidfd
+    int numbers_below = std::numeric_limits<int>::max();  // of pidfds
   };
   static Bounds usual_bounds();
 

@@ -5,6 +5,11 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <limits>
+
+#include "agent/liveness/process_id.h"
+
 namespace limpet::liveness {
 namespace {
 
@@ -17,6 +22,7 @@ std::uint64_t soft_limit() {
 
 void prepare_program() {
   descriptor_limit_of_children();
+  boot_id();
   if (rlimit limit{}; ::getrlimit(RLIMIT_NOFILE, &limit) == 0) {
     limit.rlim_cur = limit.rlim_max;
     ::setrlimit(RLIMIT_NOFILE, &limit);  // where that fails, the old limit holds, and is kept to
@@ -29,6 +35,11 @@ void prepare_program() {
   if (fd >= 0) {
     ::close(fd);
   }
+}
+
+int first_own_descriptor() {
+  const std::uint64_t limit = std::min<std::uint64_t>(soft_limit(), std::numeric_limits<int>::max());
+  return static_cast<int>(limit - limit / 4);
 }
 
 std::uint64_t descriptor_limit_of_children() {

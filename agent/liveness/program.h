@@ -13,4 +13,8 @@ void prepare_program();
 // How many files could be open before that: what the programs get that the agent starts, as many expect no more.
 std::uint64_t descriptor_limit_of_children();
 
+// The upper quarter of the descriptors is the agent's own, for its store, its servers and its checks: what others make
+// it open, as many as they like, must have a lower number than this. The kernel gives the lowest that is free.
+int first_own_descriptor();
+
 }  // namespace limpet::liveness

@@ -1,10 +1,11 @@
 #include "agent/zk/zk_handle.h"
 
+#include <sys/socket.h>
+#include <unistd.h>
 #include <zookeeper/zookeeper.h>
 
 #include <algorithm>
-#include <boost/asio/io_context.hpp>
-#include <boost/system/error_code.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <cassert>
 #include <cerrno>
 #include <chrono>
@@ -72,19 +73,25 @@ class LibraryAcl {
 // An address where nothing listens and nothing can: a port that is bound and not listened on. It differs by more than
 // its port from every server, because the library does not look at ports when it compares lists.
 struct Hole {
-  explicit Hole(boost::asio::io_context& io, unsigned char last_byte)
-      : socket(io), address(boost::asio::ip::address_v4({127, 255, 255, last_byte}), 1) {
-    boost::system::error_code error;
-    socket.open(tcp::v4(), error);
-    if (!error) {
-      socket.bind({address.address(), 0}, error);
-    }
-    if (!error) {
-      const auto bound = socket.local_endpoint(error);
-      address = error ? address : bound;
+  explicit Hole(unsigned char last_byte)
+      : socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
+        address(boost::asio::ip::address_v4({127, 255, 255, last_byte}), 0) {
+    auto length = static_cast<socklen_t>(address.size());
+    // Where there is no descriptor for it: port 1, where hardly anybody listens.
+    if (socket < 0 || ::bind(socket, address.data(), length) != 0 ||
+        ::getsockname(socket, address.data(), &length) != 0) {
+      address.port(1);
     }
   }
-  tcp::socket socket;
+  ~Hole() {
+    if (socket >= 0) {
+      ::close(socket);
+    }
+  }
+  Hole(const Hole&) = delete;
+  Hole& operator=(const Hole&) = delete;
+
+  const int socket;
   tcp::endpoint address;
 };
 
@@ -253,12 +260,11 @@ bool ZkHandle::detach() {
 bool ZkHandle::park(_zhandle* zh) {
   constexpr int kRounds = 200;
   constexpr std::chrono::milliseconds kRound{50};
-  boost::asio::io_context io;
   std::deque<Hole> holes;
   for (unsigned char last = 254; holes.size() < 2; --last) {
     const boost::asio::ip::address address = boost::asio::ip::address_v4({127, 255, 255, last});
     if (std::none_of(endpoints_.begin(), endpoints_.end(), [&](const auto& e) { return e.address() == address; })) {
-      holes.emplace_back(io, last);
+      holes.emplace_back(last);
     }
   }
   for (int round = 0; round < kRounds; ++round) {

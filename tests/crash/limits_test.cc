@@ -11,9 +11,11 @@
 #include <functional>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 #include "tests/crash/daemon.h"
 #include "tests/crash/history.h"
+#include "tests/crash/servers.h"
 #include "tests/crash/strace.h"
 #include "tests/support/real_ensemble.h"
 
@@ -150,19 +152,109 @@ TEST(Limits, TooManyClientsForItsFilesDoNotHarmTheStore) {
   compare(daemon, history);
 }
 
+std::ptrdiff_t open_files(const Daemon& daemon) {
+  const auto list = fs::directory_iterator("/proc/" + std::to_string(daemon.pid()) + "/fd");
+  return std::distance(begin(list), end(list));
+}
+
+// Whoever may connect must not be able to keep the agent from its servers.
+TEST(Limits, ClientsThatTakeAllTheyCanDoNotCostItTheSession) {
+  ASSERT_TRUE(servers().restore()) << servers().console();
+  Daemon daemon(servers().connect_string(), {"--root", "/few_files", "--session-timeout", "10s"});
+  Injection injection;
+  injection.limits = {{RLIMIT_NOFILE, 128}};
+  ASSERT_TRUE(daemon.start(injection)) << daemon.log();
+  UnixHttp http(daemon.socket());
+  const std::string target = "/v1/registrations/web/";
+  ASSERT_EQ(http.put(target + "before?wait=60s", "{}").status, 200);
+  const auto before = http.get("/v1/status").json()["zookeeper"];
+  Crowd crowd(daemon.socket(), 300);
+  std::ptrdiff_t files = 0;
+  ASSERT_TRUE(poll_until([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    return std::exchange(files, open_files(daemon)) == files && files > 64;
+  })) << files;
+  for (int i = 0; i < servers().size(); ++i) {
+    if (before["server"] == servers().address(i)) {
+      servers().kill(i);
+    }
+  }
+  EXPECT_TRUE(poll_until(
+      [&] {
+        const HttpAnswer answer = http.get("/v1/status");
+        const auto now = answer.status == 200 ? answer.json()["zookeeper"] : nlohmann::json();
+        return now.is_object() && now["state"] == "connected" && now["server"] != before["server"];
+      },
+      std::chrono::seconds(20)))
+      << daemon.ended() << daemon.exit_code() << files << " files; " << daemon.log();
+  const auto after = http.get("/v1/status").json();
+  ASSERT_TRUE(after.is_object()) << daemon.log();
+  EXPECT_EQ(after["zookeeper"]["session"], before["session"]);
+  EXPECT_EQ(http.put(target + "after?wait=60s", "{}").status, 200);
+  // Who comes now is told why.
+  EXPECT_TRUE(poll_until([&] {
+    const HttpAnswer late = UnixHttp(daemon.socket()).get("/v1/status");  // none where it hangs up while that is sent
+    return late.status == 503 && late.json().value("code", "") == "too_many_connections";
+  }));
+  crowd.leave();
+  EXPECT_TRUE(poll_until([&] { return daemon.status().is_object(); }));
+  EXPECT_FALSE(daemon.ended());
+  servers().restore();
+}
+
+// Not one can be opened, for whatever reason: what is there is served, nobody is taken for dead, and the session is
+// taken up again when there are some.
+TEST(Limits, WithoutAnyFileToOpenItLivesOnAndComesBack) {
+  ASSERT_TRUE(servers().restore()) << servers().console();
+  Daemon daemon(servers().connect_string(), {"--root", "/no_files", "--session-timeout", "10s"});
+  ASSERT_TRUE(daemon.start()) << daemon.log();
+  UnixHttp http(daemon.socket());
+  const std::string target = "/v1/registrations/web/";
+  const std::string bound = R"({"bind":"process","pid":)" + std::to_string(::getpid()) + "}";
+  ASSERT_EQ(http.put(target + "before?wait=60s", bound).status, 200);
+  const auto before = http.get("/v1/status").json()["zookeeper"];
+  rlimit limit{};
+  ASSERT_EQ(::prlimit(daemon.pid(), RLIMIT_NOFILE, nullptr, &limit), 0);
+  const rlimit none{0, limit.rlim_max};
+  ASSERT_EQ(::prlimit(daemon.pid(), RLIMIT_NOFILE, &none, nullptr), 0);
+  for (int i = 0; i < servers().size(); ++i) {
+    if (before["server"] == servers().address(i)) {
+      servers().kill(i);
+    }
+  }
+  const auto until = Clock::now() + std::chrono::seconds(4);
+  for (int i = 0; Clock::now() < until; ++i) {
+    ASSERT_EQ(http.get("/healthz").status, 200) << daemon.log();
+    EXPECT_EQ(http.put(target + std::to_string(i), "{}").status, 202);
+    EXPECT_EQ(http.put(target + "bound", bound).status, 422);
+    EXPECT_EQ(http.get(target + "before").status, 200);
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  }
+  ASSERT_EQ(::prlimit(daemon.pid(), RLIMIT_NOFILE, &limit, nullptr), 0);
+  ASSERT_EQ(http.put(target + "after?wait=60s", bound).status, 200) << daemon.log();
+  EXPECT_EQ(http.get("/v1/status").json()["zookeeper"]["session"], before["session"]);
+  EXPECT_EQ(http.get(target + "before").json().value("state", ""), "registered");
+  servers().restore();
+}
+
 // Row B41: the system has no more threads to give. Either it serves, or it says why and ends with 1; it never aborts.
 TEST(Limits, NoMoreThreadsIsSaid) {
   if (const std::string why = why_no_strace(); !why.empty()) {
     GTEST_SKIP() << why;
   }
   int refused = 0;
-  for (int k = 1; k <= 7; ++k) {
+  for (int k = 1; k <= 9; ++k) {
     Daemon daemon;
     if (daemon.start(inject(daemon, "clone3", "error=EAGAIN:when=" + std::to_string(k) + "+"))) {
       History history(daemon.socket(), "web", 10);
       EXPECT_EQ(history.put("i-0"), History::Outcome::acknowledged);
-      std::this_thread::sleep_for(std::chrono::milliseconds(300));
-      EXPECT_FALSE(daemon.ended()) << daemon.log();
+      // Names are looked up by threads, some or all of which it does not get.
+      const std::string check = R"({"checks":[{"type":"tcp","address":"nowhere.invalid:80","interval":"1s"}]})";
+      UnixHttp http(daemon.socket());
+      EXPECT_EQ(http.put("/v1/registrations/web/checked", check).status, 202);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1'200));  // the check has run once
+      EXPECT_EQ(http.get("/healthz").status, 200) << daemon.log();
+      EXPECT_FALSE(daemon.ended());
     } else {
       ++refused;
       EXPECT_EQ(daemon.exit_code(), 1) << daemon.log();
