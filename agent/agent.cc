@@ -88,6 +88,7 @@ void Agent::stop(std::function<void()> stopped) {
     liveness_.stop();
     feed(core::Stopping{});
     // Joins the commit thread: what was accepted meanwhile is on disk when this returns.
+    commit();
     commit_.reset();
     stopped();
   });
@@ -127,22 +128,50 @@ void Agent::carry_out(core::Actions& actions) {
 }
 
 void Agent::carry_out(core::Action& action) {
-  std::visit(
-      Overloaded{
-          [&](core::Persist& persist) { commit_->submit(persist.ticket, std::move(persist.batch), persist.sync); },
-          [&](core::ReopenStore& reopen) { reopen_store(reopen.delay_ms); },
-          [&](core::Reply& answer) { reply(std::move(answer)); },
-          [&](core::ZkStart& start) { zookeeper_.start(start); },
-          [&](core::ZkStop& stop) { zookeeper_.stop(stop); },
-          [&](core::ZkSend& send) { zookeeper_.send(std::move(send)); },
-          [&](core::SetTimer& timer) { set_timer(timer.at_steady_ms); },
-          [&](core::Note& note) { log(level_of(note.level), note.what, note.detail); },
-          [&](core::Changed&) { something_changed_ = true; },
-          [&](core::Watch& watch) { liveness_.watch(watch); },
-          [&](core::Unwatch& unwatch) { liveness_.unwatch(unwatch); },
-          [&](core::Recorded& recorded) { tell(recorded.entry); },
-      },
-      action);
+  std::visit(Overloaded{
+                 [&](core::Persist& persist) { gather(std::move(persist)); },
+                 [&](core::ReopenStore& reopen) { reopen_store(reopen.delay_ms); },
+                 [&](core::Reply& answer) { reply(std::move(answer)); },
+                 [&](core::ZkStart& start) { zookeeper_.start(start); },
+                 [&](core::ZkStop& stop) { zookeeper_.stop(stop); },
+                 [&](core::ZkSend& send) { zookeeper_.send(std::move(send)); },
+                 [&](core::SetTimer& timer) { set_timer(timer.at_steady_ms); },
+                 [&](core::Note& note) { log(level_of(note.level), note.what, note.detail); },
+                 [&](core::Changed&) { something_changed_ = true; },
+                 [&](core::Watch& watch) { liveness_.watch(watch); },
+                 [&](core::Unwatch& unwatch) { liveness_.unwatch(unwatch); },
+                 [&](core::Recorded& recorded) { tell(recorded.entry); },
+             },
+             action);
+}
+
+// One append and one fsync for everybody who asks at the same time: what the sockets hold is read first, as long as
+// each pass of the event loop brings more. A caller who is alone loses two empty passes by that, some microseconds.
+void Agent::gather(core::Persist persist) {
+  gathered_.push_back({persist.ticket, std::move(persist.batch), persist.sync});
+  if (gathered_.size() == 1) {
+    boost::asio::post(io_, [this] { hand_over_when_quiet(0); });
+  }
+}
+
+void Agent::hand_over_when_quiet(std::size_t before) {
+  constexpr std::size_t kEnough = 256;
+  const std::size_t now = gathered_.size();
+  if (commit_ == nullptr || now == 0) {
+    return;
+  }
+  if (now == before || now >= kEnough) {
+    return commit_->submit(gathered_);
+  }
+  boost::asio::post(io_, [this, now] { hand_over_when_quiet(now); });
+}
+
+// For everything else that is done in its turn: after what was gathered.
+GroupCommit& Agent::commit() {
+  if (!gathered_.empty()) {
+    commit_->submit(gathered_);
+  }
+  return *commit_;
 }
 
 void Agent::reply(core::Reply reply) {
@@ -173,7 +202,7 @@ void Agent::reopen_store(std::int64_t delay_ms) {
     if (error || commit_ == nullptr) {
       return;
     }
-    commit_->reopen([this](Result<StoredState> loaded) {
+    commit().reopen([this](Result<StoredState> loaded) {
       boost::asio::post(io_, [this, loaded = std::move(loaded)]() mutable {
         if (loaded.ok()) {
           const bool low = store_->low_on_space();
@@ -197,7 +226,7 @@ void Agent::watch_space() {
     if (error || commit_ == nullptr) {
       return;
     }
-    commit_->check_space([this](bool low) {
+    commit().check_space([this](bool low) {
       boost::asio::post(io_, [this, low] {
         feed(core::SpaceChanged{low});
         if (low) {
@@ -265,7 +294,7 @@ void Agent::history(HistoryQuery query, HistoryDone done) {
   if (commit_ == nullptr) {
     return;  // stopped: nobody is answered any more
   }
-  commit_->history(std::move(query), [this, done = std::move(done)](Result<HistoryPage> page) mutable {
+  commit().history(std::move(query), [this, done = std::move(done)](Result<HistoryPage> page) mutable {
     boost::asio::post(io_, [done = std::move(done), page = std::move(page)]() mutable { done(std::move(page)); });
   });
 }

@@ -72,6 +72,9 @@ class Agent : public api::Service {
   void carry_out(core::Action& action);
   void reply(core::Reply reply);
   void tell(const HistoryEntry& entry);
+  void gather(core::Persist persist);
+  void hand_over_when_quiet(std::size_t before);
+  GroupCommit& commit();
   void reopen_store(std::int64_t delay_ms);
   void watch_space();
   void set_timer(std::int64_t at_steady_ms);
@@ -97,6 +100,7 @@ class Agent : public api::Service {
   liveness::Liveness liveness_;
   std::unique_ptr<api::Server> server_;
   std::unique_ptr<GroupCommit> commit_;
+  std::vector<GroupCommit::Submission> gathered_;  // decided on, and not yet with the commit thread
   boost::asio::steady_timer tick_;
   boost::asio::steady_timer reopen_timer_;
   boost::asio::steady_timer space_timer_;  // runs while the store is low on space

@@ -101,7 +101,7 @@ void Agent::in_background(std::function<void()> work, std::function<void()> then
   if (commit_ == nullptr) {
     return;  // stopped
   }
-  commit_->execute([this, work = std::move(work), then = std::move(then)]() mutable {
+  commit().execute([this, work = std::move(work), then = std::move(then)]() mutable {
     work();
     boost::asio::post(io_, std::move(then));
   });

@@ -96,6 +96,21 @@ void GroupCommit::submit(std::uint64_t ticket, Batch batch, bool sync) {
   enqueue(Item{ticket, std::move(batch), sync, nullptr});
 }
 
+void GroupCommit::submit(std::vector<Submission>& batches) {
+  bool wake = false;
+  {
+    const std::lock_guard lock(mutex_);
+    for (Submission& one : batches) {
+      queue_.push_back(Item{one.ticket, std::move(one.batch), one.sync, nullptr});
+    }
+    wake = std::exchange(idle_, false);
+  }
+  if (wake) {
+    wake_.notify_one();
+  }
+  batches.clear();
+}
+
 void GroupCommit::reopen(Reopened done) {
   enqueue(Item{0, {}, false, [this, done = std::move(done)] { do_reopen(done); }});
 }

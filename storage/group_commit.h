@@ -43,6 +43,15 @@ class GroupCommit {
   // the outcome of the failed batch is unknown, so nothing may be built on it.
   void submit(std::uint64_t ticket, Batch batch, bool sync);
 
+  // A batch as submit() takes it. Several are handed over at once, with one wakeup, and become one append where the
+  // commit thread is idle. Empties `batches`.
+  struct Submission {
+    std::uint64_t ticket = 0;
+    Batch batch;
+    bool sync = false;
+  };
+  void submit(std::vector<Submission>& batches);
+
   // Reopens the store on the commit thread, in its turn after what was submitted before, and loads it; `done` gets
   // what is stored, or why it failed (then ask again later). What is submitted after this call is appended if the
   // reopen succeeded: who has to see the loaded state first submits nothing until then. Core thread only.

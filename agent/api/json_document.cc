@@ -113,6 +113,13 @@ struct JsonDocument::Builder {
 
 std::optional<JsonDocument> JsonDocument::parse(std::string_view bytes, std::string& error) {
   assert(bytes.size() <= 0x7fffffff);
+  if (std::optional<JsonDocument> document = JsonDocument(); document->scan(bytes)) {
+    return document;
+  }
+  return parse_by_library(bytes, error);
+}
+
+std::optional<JsonDocument> JsonDocument::parse_by_library(std::string_view bytes, std::string& error) {
   if (bytes.starts_with("\xEF\xBB\xBF")) {
     error = "starts with a byte order mark; JSON is sent as UTF-8 without one";
     return std::nullopt;

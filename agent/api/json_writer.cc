@@ -2,6 +2,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstring>
 
 #include "agent/api/base64.h"
 
@@ -79,10 +80,32 @@ std::size_t utf8_sequence(const char* begin, const char* end) {
   return overlong || surrogate || too_high ? 0 : length;
 }
 
+std::size_t plain_prefix(std::string_view text) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101;
+  constexpr std::uint64_t kHighs = kOnes * 0x80;
+  // Eight at a time: the high bit of each byte that is not plain is set, and perhaps of some above it.
+  const auto without = [](std::uint64_t word, std::uint64_t byte) { return (word ^ (kOnes * byte)) - kOnes; };
+  std::size_t size = 0;
+  for (std::uint64_t word = 0; size + sizeof word <= text.size(); size += sizeof word) {
+    std::memcpy(&word, text.data() + size, sizeof word);
+    if (((word | without(word, '"') | without(word, '\\') | (word - kOnes * 0x20)) & kHighs) != 0) {
+      break;
+    }
+  }
+  while (size != text.size() && is_plain(static_cast<unsigned char>(text[size]))) {
+    ++size;
+  }
+  return size;
+}
+
 bool is_utf8(std::string_view text) {
   const char* at = text.data();
   const char* const end = at + text.size();
   while (at != end) {
+    at += plain_prefix(std::string_view(at, static_cast<std::size_t>(end - at)));
+    if (at == end) {
+      break;
+    }
     const std::size_t length = utf8_sequence(at, end);
     if (length == 0) {
       return false;
@@ -99,12 +122,9 @@ void JsonWriter::string(std::string_view text) {
   const char* at = text.data();
   const char* const end = at + text.size();
   while (at != end) {
-    const char* run = at;
-    while (run != end && is_plain(static_cast<unsigned char>(*run))) {
-      ++run;
-    }
+    const std::size_t run = plain_prefix(std::string_view(at, static_cast<std::size_t>(end - at)));
     out_.append(at, run);
-    at = run;
+    at += run;
     if (at == end) {
       break;
     }

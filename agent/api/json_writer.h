@@ -20,6 +20,10 @@ std::size_t utf8_sequence(const char* begin, const char* end);
 
 bool is_utf8(std::string_view text);
 
+// Length of what `text` begins with that stands for itself in a JSON string: ASCII without control characters, quotes
+// and backslashes.
+std::size_t plain_prefix(std::string_view text);
+
 class JsonWriter {
  public:
   explicit JsonWriter(std::string& out) : out_(out) {}

@@ -73,6 +73,7 @@ void Registry::reset(const StoredState& stored) {
 
 void Registry::rebuild_indexes() {
   drafted_.clear();
+  drafts_.clear();
   paths_.clear();
   removal_at_.clear();
   removals_by_id_.clear();
@@ -199,8 +200,9 @@ std::optional<Problem> Registry::check_policy(const std::string& service, const 
   return std::nullopt;
 }
 
-std::optional<Problem> Registry::check_path(const Draft& draft, const std::string& path,
-                                            const RegistrationId& id) const {
+// `in_place`: the registration has this path already, so nobody else is there, above or below.
+std::optional<Problem> Registry::check_path(const Draft& draft, const std::string& path, const RegistrationId& id,
+                                            bool in_place) const {
   const bool allowed =
       lies_under(path, options_.root) || std::any_of(options_.paths.begin(), options_.paths.end(),
                                                      [&](const std::string& place) { return lies_under(path, place); });
@@ -210,6 +212,9 @@ std::optional<Problem> Registry::check_path(const Draft& draft, const std::strin
                        ") nor under one of the configured `paths`; choose another path, or have the agent's "
                        "administrator add its place to `paths`.",
                    "/path", 0};
+  }
+  if (in_place) {
+    return std::nullopt;
   }
   const auto taken = [&](const RegistrationId& by, const std::string& where) {
     return Problem{ProblemCode::path_taken,
@@ -302,7 +307,8 @@ std::optional<Problem> Registry::plan_register(Draft& draft, const RegisterReque
     draft.plan.answers.push_back({request.id, old->seq, false});
     return std::nullopt;
   }
-  if (auto problem = check_path(draft, path, request.id)) {
+  const bool in_place = old != nullptr && old->path == path;
+  if (auto problem = check_path(draft, path, request.id, in_place)) {
     return problem;
   }
   const Seq seq{draft.next.value + 1};
@@ -327,7 +333,9 @@ std::optional<Problem> Registry::plan_register(Draft& draft, const RegisterReque
     draft.path_bytes += static_cast<std::int64_t>(path.size()) - static_cast<std::int64_t>(old->path.size());
     add_removal(draft, *old, seq, wall_ms, caller.owner);
   }
-  draft.paths[path] = request.id;
+  if (!in_place) {
+    draft.paths[path] = request.id;
+  }
   draft.plan.batch.changes.push_back(PutRegistration{registration});
   draft.registrations[request.id] = std::move(registration);
   draft.plan.answers.push_back({request.id, seq, true});
@@ -368,6 +376,7 @@ std::optional<Problem> Registry::plan_deregister(Draft& draft, const DeregisterR
 void Registry::adopt(Draft& draft) {
   for (auto& [id, registration] : draft.registrations) {
     drafted_[id] = Drafted{std::move(registration), draft.next};
+    drafts_.emplace_back(draft.next, id);
   }
   for (auto& [path, id] : draft.paths) {
     if (id) {
@@ -425,7 +434,12 @@ void Registry::committed(const Change& change) {
 }
 
 void Registry::committed_through(Seq through) {
-  std::erase_if(drafted_, [&](const auto& entry) { return entry.second.seq <= through; });
+  for (; !drafts_.empty() && drafts_.front().first <= through; drafts_.pop_front()) {
+    const auto it = drafted_.find(drafts_.front().second);
+    if (it != drafted_.end() && it->second.seq <= through) {
+      drafted_.erase(it);
+    }
+  }
 }
 
 void Registry::removal_done(Seq seq) {

@@ -6,11 +6,13 @@
 // Owned by Core; no clock, no I/O.
 #pragma once
 
+#include <deque>
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -91,7 +93,8 @@ class Registry {
   std::optional<Problem> plan_deregister(Draft& draft, const DeregisterRequest& request, const Caller& caller,
                                          WallMs wall_ms) const;
   std::optional<Problem> check_policy(const std::string& service, const std::string& path, const Caller& caller) const;
-  std::optional<Problem> check_path(const Draft& draft, const std::string& path, const RegistrationId& id) const;
+  std::optional<Problem> check_path(const Draft& draft, const std::string& path, const RegistrationId& id,
+                                    bool in_place) const;
   std::optional<Problem> check_bounds(const Draft& draft, bool adds_path, const Caller& caller,
                                       std::uint64_t open_operations) const;
   void add_removal(Draft& draft, const Registration& of, Seq seq, WallMs wall_ms, Owner who) const;
@@ -112,6 +115,7 @@ class Registry {
 
   // Drafted: durable and what is on its way.
   std::unordered_map<RegistrationId, Drafted> drafted_;  // only what differs from live_
+  std::deque<std::pair<Seq, RegistrationId>> drafts_;    // whose entries there are, by seq; some perhaps overwritten
   std::map<std::string, RegistrationId> paths_;
   std::unordered_map<std::string, Seq> removal_at_;
   std::uint64_t count_ = 0;

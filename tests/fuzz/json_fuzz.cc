@@ -48,6 +48,24 @@ void check_accepted(const core::RegisterRequest& request) {
   require(JsonDocument::parse(shown, error).has_value(), "a registration is shown as JSON");
 }
 
+// The short way and the library's must not differ in anything.
+void check_both_ways(std::string_view body) {
+  std::string error;
+  std::string library_error;
+  const auto document = JsonDocument::parse(body, error);
+  const auto expected = JsonDocument::parse_by_library(body, library_error);
+  require(document.has_value() == expected.has_value() && error == library_error, "both ways take the same");
+  if (document) {
+    std::string text;
+    std::string expected_text;
+    JsonWriter writer(text);
+    JsonWriter expected_writer(expected_text);
+    document->root().write(writer);
+    expected->root().write(expected_writer);
+    require(text == expected_text && document->root().kind() == expected->root().kind(), "both ways read the same");
+  }
+}
+
 void check_registration(std::string_view body) {
   const auto parsed = parse_registration(kId, body);
   if (const auto* problem = std::get_if<Problem>(&parsed)) {
@@ -97,6 +115,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   using namespace limpet::api;
   const std::string_view body = limpet::fuzz::text_of(data, size);
   check_document(body);
+  check_both_ways(body);
   check_registration(body);
   check_batch(body);
   if (const auto problem = parse_empty(body)) {
