@@ -1,6 +1,7 @@
 #include "storage/frame.h"
 
 #include <cassert>
+#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -49,6 +50,25 @@ std::uint32_t crc_of_stride(const unsigned char* bytes, std::uint32_t crc) {
   return result;
 }
 
+#if defined(__x86_64__)
+// The processor has an instruction for this very polynomial (SSE 4.2, of 2008): a tenth of what the tables take.
+__attribute__((target("sse4.2"))) std::uint32_t crc32c_by_processor(std::string_view bytes, std::uint32_t crc) {
+  std::uint64_t wide = crc;
+  const char* next = bytes.data();
+  std::size_t left = bytes.size();
+  for (; left >= kStride; left -= kStride, next += kStride) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, next, sizeof word);
+    wide = __builtin_ia32_crc32di(wide, word);
+  }
+  crc = static_cast<std::uint32_t>(wide);
+  for (; left > 0; --left, ++next) {
+    crc = __builtin_ia32_crc32qi(crc, static_cast<unsigned char>(*next));
+  }
+  return crc;
+}
+#endif
+
 // The checksum does not cover itself, but all else: also version and kind.
 std::uint32_t checksum(std::string_view value) {
   return crc32c(value.substr(kHeaderSize), crc32c(value.substr(0, 2)));
@@ -58,6 +78,16 @@ std::uint32_t checksum(std::string_view value) {
 
 std::uint32_t crc32c(std::string_view bytes, std::uint32_t crc) {
   crc = ~crc;
+#if defined(__x86_64__)
+  static const bool by_processor = __builtin_cpu_supports("sse4.2") != 0;
+  if (by_processor) {
+    return ~crc32c_by_processor(bytes, crc);
+  }
+#endif
+  return ~crc32c_by_tables(bytes, crc);
+}
+
+std::uint32_t crc32c_by_tables(std::string_view bytes, std::uint32_t crc) {
   const auto* next = reinterpret_cast<const unsigned char*>(bytes.data());
   std::size_t left = bytes.size();
   for (; left >= kStride; left -= kStride, next += kStride) {
@@ -66,7 +96,7 @@ std::uint32_t crc32c(std::string_view bytes, std::uint32_t crc) {
   for (; left > 0; --left, ++next) {
     crc = (crc >> 8) ^ kTables[0][(crc ^ *next) & 0xff];
   }
-  return ~crc;
+  return crc;
 }
 
 std::uint64_t read_big_endian(std::string_view bytes) {

@@ -40,6 +40,10 @@ inline constexpr std::uint8_t kIgnorable = 0x80;  // bit of a tag that an older 
 // CRC-32C (Castagnoli) of `bytes`, continuing from `crc`: crc32c(b, crc32c(a)) == crc32c(a + b).
 std::uint32_t crc32c(std::string_view bytes, std::uint32_t crc = 0);
 
+// What it does where the processor has no instruction for it; without the first and the last step, which turn all bits
+// round: crc32c(b, c) == ~crc32c_by_tables(b, ~c). For crc32c(), and for tests, which compare the two.
+std::uint32_t crc32c_by_tables(std::string_view bytes, std::uint32_t crc);
+
 // Appends `value` to `out`, big-endian, in sizeof(T) bytes.
 template <typename T>
 void append_big_endian(std::string& out, T value) {

@@ -1,6 +1,5 @@
 #include "agent/api/json_writer.h"
 
-#include <array>
 #include <chrono>
 #include <cstring>
 
@@ -45,13 +44,11 @@ void append_escape(std::string& out, unsigned char byte) {
   }
 }
 
-// Decimal with leading zeros.
-void append_padded(std::string& out, unsigned value, std::size_t width) {
-  std::array<char, 10> digits;
+// Decimal with leading zeros; of a larger number the last digits.
+void put_padded(char* to, unsigned value, std::size_t width) {
   for (std::size_t i = width; i-- > 0; value /= 10) {
-    digits[i] = static_cast<char>('0' + value % 10);
+    to[i] = static_cast<char>('0' + value % 10);
   }
-  out.append(digits.data(), width);
 }
 
 }  // namespace
@@ -157,24 +154,16 @@ void JsonWriter::time(WallMs at) {
   const sys_time<milliseconds> instant{milliseconds(at)};
   const auto day = floor<days>(instant);
   const year_month_day date{day};
-  const hh_mm_ss clock{instant - day};
-  separate();
-  need_comma_ = true;
-  out_ += '"';
-  append_padded(out_, static_cast<unsigned>(static_cast<int>(date.year())), 4);
-  out_ += '-';
-  append_padded(out_, static_cast<unsigned>(date.month()), 2);
-  out_ += '-';
-  append_padded(out_, static_cast<unsigned>(date.day()), 2);
-  out_ += 'T';
-  append_padded(out_, static_cast<unsigned>(clock.hours().count()), 2);
-  out_ += ':';
-  append_padded(out_, static_cast<unsigned>(clock.minutes().count()), 2);
-  out_ += ':';
-  append_padded(out_, static_cast<unsigned>(clock.seconds().count()), 2);
-  out_ += '.';
-  append_padded(out_, static_cast<unsigned>(clock.subseconds().count()), 3);
-  out_ += "Z\"";
+  const auto of_day = static_cast<unsigned>((instant - day).count());
+  char text[] = "\"0000-00-00T00:00:00.000Z\"";
+  put_padded(text + 1, static_cast<unsigned>(static_cast<int>(date.year())), 4);
+  put_padded(text + 6, static_cast<unsigned>(date.month()), 2);
+  put_padded(text + 9, static_cast<unsigned>(date.day()), 2);
+  put_padded(text + 12, of_day / 3'600'000, 2);
+  put_padded(text + 15, of_day / 60'000 % 60, 2);
+  put_padded(text + 18, of_day / 1'000 % 60, 2);
+  put_padded(text + 21, of_day % 1'000, 3);
+  literal(std::string_view(text, sizeof text - 1));
 }
 
 void JsonWriter::base64(std::string_view bytes) {

@@ -5,6 +5,7 @@
 // A writer lives on the stack for one text; the string it appends to must outlive it. Any thread.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
 #include <concepts>
 #include <string>
@@ -35,10 +36,17 @@ class JsonWriter {
 
   // The value of the key is what is written next. `name` is written as it is: it must need no escaping.
   JsonWriter& key(std::string_view name) {
-    separate();
-    out_ += '"';
-    out_ += name;
-    out_ += "\":";
+    const std::size_t size = out_.size();
+    out_.resize(size + name.size() + 4);
+    char* at = out_.data() + size;
+    if (need_comma_) {
+      *at++ = ',';
+    }
+    *at++ = '"';
+    at = std::copy(name.begin(), name.end(), at);
+    *at++ = '"';
+    *at++ = ':';
+    out_.resize(static_cast<std::size_t>(at - out_.data()));
     need_comma_ = false;
     return *this;
   }

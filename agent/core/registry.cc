@@ -60,10 +60,11 @@ Registry::Registry(const Options& options, const StoredState& stored) : options_
 
 void Registry::reset(const StoredState& stored) {
   last_seq_ = std::max(last_seq_, stored.last_seq);
+  live_index_.clear();
   live_.clear();
   removals_.clear();
   for (const Registration& registration : stored.registrations) {
-    live_.emplace(registration.id, registration);
+    live_index_.insert(&live_.emplace(registration.id, registration).first->second);
   }
   for (const Removal& removal : stored.removals) {
     removals_.emplace(removal.seq, removal);
@@ -422,9 +423,17 @@ std::vector<ChangeRequest> Registry::everything_deregistered() const {
 
 void Registry::committed(const Change& change) {
   if (const auto* put = std::get_if<PutRegistration>(&change)) {
-    live_[put->registration.id] = put->registration;
+    const RegistrationId& id = put->registration.id;
+    if (const auto it = live_index_.find(id); it != live_index_.end()) {
+      **it = put->registration;
+    } else {
+      live_index_.insert(&live_.emplace(id, put->registration).first->second);
+    }
   } else if (const auto* erase = std::get_if<EraseRegistration>(&change)) {
-    live_.erase(erase->id);
+    if (const auto it = live_index_.find(erase->id); it != live_index_.end()) {
+      live_index_.erase(it);
+      live_.erase(erase->id);
+    }
   } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
     removals_[removal->removal.seq] = removal->removal;
     removals_by_id_[removal->removal.id].insert(removal->removal.seq);
@@ -460,8 +469,8 @@ void Registry::removal_done(Seq seq) {
 }
 
 const Registration* Registry::find(const RegistrationId& id) const {
-  const auto it = live_.find(id);
-  return it == live_.end() ? nullptr : &it->second;
+  const auto it = live_index_.find(id);
+  return it == live_index_.end() ? nullptr : *it;
 }
 
 const std::set<Seq>* Registry::removals_of(const RegistrationId& id) const {

@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -83,6 +84,15 @@ class Registry {
     Seq next;
     Plan plan;
   };
+  // Hash and equality of registrations by their id.
+  struct ById {
+    using is_transparent = void;
+    std::size_t operator()(const RegistrationId& id) const { return std::hash<RegistrationId>()(id); }
+    std::size_t operator()(const Registration* registration) const { return (*this)(registration->id); }
+    bool operator()(const Registration* a, const Registration* b) const { return a == b; }
+    bool operator()(const RegistrationId& id, const Registration* b) const { return id == b->id; }
+    bool operator()(const Registration* a, const RegistrationId& id) const { return a->id == id; }
+  };
   struct Drafted {
     std::optional<Registration> registration;
     Seq seq;
@@ -110,6 +120,7 @@ class Registry {
 
   // Durable.
   std::map<RegistrationId, Registration> live_;
+  std::unordered_set<Registration*, ById, ById> live_index_;  // what find() asks, some times for each change
   std::map<Seq, Removal> removals_;
   std::map<RegistrationId, std::set<Seq>> removals_by_id_;
 
