@@ -32,6 +32,7 @@ constexpr int kSignalBase = 128;
 
 struct RunOptions {
   RegisterOptions registration;
+  WaitTime look_every;
   std::vector<std::string> command;
 };
 
@@ -105,12 +106,127 @@ int report_no_command(Context& context, const std::string& name, int error_numbe
   ::abort();
 }
 
-// Waits for the end of `child` and passes on to it what is sent to us; `signals` are blocked. The wait status.
-int supervise(pid_t child, const sigset_t& signals) {
+// What the child registered, as long as it lasts: looks now and then whether it still stands, so that nobody believes a
+// command to be registered whose place another has taken; and ends it.
+class Standing {
+ public:
+  // `report`: where the child writes the registration's owner, once it is accepted. Kept open by the caller.
+  Standing(const Context& context, const Name& name, int report)
+      : console_(context.console), socket_(context.client.socket_path()), name_(name), report_(report) {}
+
+  // Says so, once, where the registration has gone. Blocks for a second at most.
+  void look();
+  // Deregisters it, unless it has gone, or has been taken over. That it fails is worth a remark only: the agent drops
+  // it by itself.
+  void end();
+
+ private:
+  // The owner of what was accepted; null where nothing was, or not yet.
+  const Json& owner();
+  // Why what the agent answered is not this run's registration; empty where it is.
+  std::string lost(const Answer& answer);
+  void remark(const std::string& text) const { console_.note(fmt::format("limpet: {}\n", text)); }
+
+  Console& console_;
+  const std::string socket_;
+  const Name& name_;
+  const int report_;
+  std::string reported_;
+  Json owner_;
+  bool said_ = false;  // that it has gone
+};
+
+const Json& Standing::owner() {
+  std::array<char, 4096> chunk{};
+  for (ssize_t count = 0; (count = ::read(report_, chunk.data(), chunk.size())) > 0;) {
+    reported_.append(chunk.data(), static_cast<std::size_t>(count));
+  }
+  if (owner_.is_null() && !reported_.empty()) {
+    owner_ = parse(reported_);
+  }
+  return owner_;
+}
+
+std::string Standing::lost(const Answer& answer) {
+  const Json body = parse(answer.body);
+  if (answer.status == 404 || (answer.ok() && text(body, "state") == "removing")) {
+    return fmt::format("{} is no longer registered; see: limpet history --service {} --instance {}", name_.str(),
+                       name_.service, name_.instance);
+  }
+  const std::string bind = text(body, "bind");
+  // What the command has registered anew, bound to nothing, is its own.
+  const bool bound = !bind.empty() && bind != "none";
+  if (answer.ok() && bound && at(body, "owner") != owner()) {
+    return fmt::format("{} was registered anew by process {}, and is that one's now", name_.str(),
+                       number(at(body, "owner"), "pid"));
+  }
+  return {};
+}
+
+void Standing::look() {
+  constexpr std::chrono::seconds kPatience{1};  // signals wait for it
+  if (said_ || owner().is_null()) {
+    return;
+  }
+  Request request;
+  request.target = name_.target();
+  const auto reply = Client(socket_, "", kPatience).call(request);
+  const auto* answer = std::get_if<Answer>(&reply);
+  const std::string why = answer == nullptr ? std::string{} : lost(*answer);
+  if (!why.empty()) {
+    said_ = true;
+    remark(printable(why) + ". The command goes on.");
+  }
+}
+
+void Standing::end() {
+  constexpr std::chrono::seconds kPatience{5};
+  if (owner().is_null()) {
+    return;
+  }
+  const Client client(socket_, "", kPatience);
+  const auto failed = [&](const std::string& why) {
+    remark(fmt::format("{} is not deregistered yet: {}\nThe agent does so by itself: its process has ended.",
+                       printable(name_.str()), printable(why.substr(0, why.find('\n')))));
+  };
+  Request request;
+  request.target = name_.target();
+  for (const Method method : {Method::get, Method::del}) {
+    request.method = method;
+    const auto reply = client.call(request);
+    if (const auto* unreachable = std::get_if<Unreachable>(&reply)) {
+      return failed(unreachable->why);
+    }
+    const auto& answer = std::get<Answer>(reply);
+    if (answer.status == 404) {
+      return;
+    }
+    if (method == Method::get) {
+      if (const std::string why = lost(answer); !why.empty()) {
+        if (!said_ && text(parse(answer.body), "state") != "removing") {
+          remark(printable(why) + ".");
+        }
+        return;
+      }
+    } else if (!answer.ok()) {
+      const std::string detail = text(parse(answer.body), "detail");
+      failed(detail.empty() ? fmt::format("the agent answered {}", answer.status) : detail);
+    }
+  }
+}
+
+// Waits for the end of `child`, passes on to it what is sent to us, and looks at the registration every so often;
+// `signals` are blocked. The wait status.
+int supervise(pid_t child, const sigset_t& signals, std::chrono::milliseconds look_every, Standing& standing) {
+  using std::chrono::duration_cast;
+  const auto seconds = duration_cast<std::chrono::seconds>(look_every);
+  const timespec pause{seconds.count(), duration_cast<std::chrono::nanoseconds>(look_every - seconds).count()};
   for (;;) {
     siginfo_t info{};
-    const int signal = ::sigwaitinfo(&signals, &info);
-    if (signal == SIGCHLD) {
+    const int signal = ::sigtimedwait(&signals, &info, &pause);
+    if (signal < 0 && errno == EAGAIN) {
+      standing.look();
+    } else if (signal == SIGCHLD) {
       // All that ended: as the first process of a container we are the parent of orphans, too.
       int status = 0;
       for (pid_t ended = 0; (ended = ::waitpid(-1, &status, WNOHANG)) > 0;) {
@@ -119,8 +235,9 @@ int supervise(pid_t child, const sigset_t& signals) {
         }
       }
     } else if (signal > 0) {
-      // What the terminal sends (Ctrl-C) it sends to the command as well, which is in the same process group.
-      if (info.si_code <= 0) {
+      // What the terminal sends (Ctrl-C) it sends to the command as well, which is in the same process group. A pipe
+      // that broke under our own words is nobody else's.
+      if (info.si_code <= 0 && info.si_pid != ::getpid()) {
         ::kill(child, signal);
       }
       if (signal == SIGTSTP) {
@@ -128,51 +245,6 @@ int supervise(pid_t child, const sigset_t& signals) {
       }
     }
   }
-}
-
-// Deregisters what `owner` registered, unless it has gone, or has been taken over by another process meanwhile. That
-// it fails is worth a remark only: the agent drops it by itself.
-void deregister(const Context& context, const Name& name, const Json& owner) {
-  constexpr std::chrono::seconds kPatience{5};
-  const Client client(context.client.socket_path(), "", kPatience);
-  const auto remark = [&](const std::string& why) {
-    context.console.note(
-        fmt::format("limpet: {} is not deregistered yet: {}\nThe agent does so by itself: its process has ended.\n",
-                    printable(name.str()), printable(why.substr(0, why.find('\n')))));
-  };
-  Request request;
-  request.target = name.target();
-  for (const Method method : {Method::get, Method::del}) {
-    request.method = method;
-    const auto reply = client.call(request);
-    if (const auto* unreachable = std::get_if<Unreachable>(&reply)) {
-      return remark(unreachable->why);
-    }
-    const auto& answer = std::get<Answer>(reply);
-    const Json body = parse(answer.body);
-    if (answer.status == 404) {
-      return;
-    }
-    if (method == Method::get) {
-      const std::string bind = text(body, "bind");
-      const bool bound = !bind.empty() && bind != "none";
-      if (text(body, "state") == "removing" || (bound && at(body, "owner") != owner)) {
-        return;
-      }
-    } else if (!answer.ok()) {
-      const std::string detail = text(body, "detail");
-      remark(detail.empty() ? fmt::format("the agent answered {}", answer.status) : detail);
-    }
-  }
-}
-
-std::string read_all(int fd) {
-  std::string content;
-  std::array<char, 4096> chunk{};
-  for (ssize_t count = 0; (count = ::read(fd, chunk.data(), chunk.size())) > 0;) {
-    content.append(chunk.data(), static_cast<std::size_t>(count));
-  }
-  return content;
 }
 
 Exit run_run(Context& context, const RunOptions& options) {
@@ -183,7 +255,7 @@ Exit run_run(Context& context, const RunOptions& options) {
   sigset_t signals;
   sigset_t former_mask;
   ::sigfillset(&signals);
-  for (const int ours : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGPIPE, SIGTTIN, SIGTTOU}) {
+  for (const int ours : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS, SIGTTIN, SIGTTOU}) {
     ::sigdelset(&signals, ours);
   }
   std::signal(SIGCHLD, SIG_DFL);  // ignored, it would let nobody wait
@@ -197,12 +269,11 @@ Exit run_run(Context& context, const RunOptions& options) {
     become_command(context, options, parent, report[1], former_mask);
   }
   ::close(report[1]);
-  const int status = supervise(child, signals);
-  const std::string accepted = read_all(report[0]);
+  ::fcntl(report[0], F_SETFL, O_NONBLOCK);
+  Standing standing(context, options.registration.name, report[0]);
+  const int status = supervise(child, signals, options.look_every.duration(), standing);
+  standing.end();
   ::close(report[0]);
-  if (!accepted.empty()) {
-    deregister(context, options.registration.name, parse(accepted));
-  }
   return static_cast<Exit>(WIFSIGNALED(status) ? kSignalBase + WTERMSIG(status) : WEXITSTATUS(status));
 }
 
@@ -213,6 +284,9 @@ void add_run_command(CLI::App& app, Run& run, const std::vector<std::string>& co
   auto options = std::make_shared<RunOptions>();
   options->registration.bind_to_sender = true;
   add_register_options(*verb, options->registration);
+  options->look_every.typed = "1m";
+  add_wait(*verb, "--look-every", options->look_every,
+           "how often to look whether the registration still stands (1m where not given)");
   verb->add_option("COMMAND", options->command, "the command and its words, after --")
       ->option_text(" ")
       ->allow_extra_args(false);
@@ -221,7 +295,9 @@ void add_run_command(CLI::App& app, Run& run, const std::vector<std::string>& co
       "passed on to the command. Kill `limpet run`, and the command is killed; a restart of limpetd, or of\n"
       "ZooKeeper, does not touch it. With --wait the command starts once it is in ZooKeeper. With --ttl the command\n"
       "sends the heartbeats; LIMPET_SERVICE, LIMPET_INSTANCE and LIMPET_SOCKET in its environment name what it "
-      "needs.\n\n"
+      "needs.\n"
+      "Registered anew by another process, such as a second `limpet run` of the same name, it is that one's, and goes\n"
+      "with it; this one says so on standard error within --look-every, and the command goes on.\n\n"
       "Exit status: the command's, 128+N where signal N ended it, 127 where there is no such command, 126 where it\n"
       "cannot be executed; 1 and 3 where it could not be registered, and was not run.\n\n"
       "Examples:\n"

@@ -102,11 +102,13 @@ TEST_F(Run, SignalThatEndsTheCommand) {
 
 TEST_F(Run, SignalsArePassedOn) {
   script();
-  const pid_t pid = start("trap 'echo hup >" + file("hup") + "' HUP; trap 'exit 5' TERM; touch " + file("ready") +
-                          "; while :; do sleep 0.02; done");
+  const pid_t pid = start("trap 'echo hup >" + file("hup") + "' HUP; trap 'echo pipe >" + file("pipe") +
+                          "' PIPE; trap 'exit 5' TERM; touch " + file("ready") + "; while :; do sleep 0.02; done");
   ASSERT_TRUE(eventually([&] { return std::filesystem::exists(file("ready")); }));
   ::kill(pid, SIGHUP);
   EXPECT_TRUE(eventually([&] { return std::filesystem::exists(file("hup")); }));
+  ::kill(pid, SIGPIPE);
+  EXPECT_TRUE(eventually([&] { return std::filesystem::exists(file("pipe")); }));
   ::kill(pid, SIGTERM);
   EXPECT_EQ(wait_exit(pid), 5);
   EXPECT_EQ(asked(2), "DELETE /v1/registrations/web/i-1");
@@ -186,14 +188,30 @@ TEST_F(Run, CommandThatCannotBeExecutedIsDeregistered) {
 TEST_F(Run, WhatIsGoneOrTakenOverIsLeftAlone) {
   server.answer(202, owned_by(1));
   server.answer(200, owned_by(2));
-  EXPECT_EQ(shell("exit 3").exit, 3);
+  Outcome outcome = shell("exit 3");
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_EQ(outcome.err, "limpet: web/i-1 was registered anew by process 2, and is that one's now.\n");
   EXPECT_EQ(server.seen().size(), 2u);
   server.answer(202, owned_by(1));
   server.answer(404, R"({"code":"not_found"})");
-  const Outcome outcome = shell("exit 3");
+  outcome = shell("exit 3");
   EXPECT_EQ(outcome.exit, 3);
   EXPECT_EQ(outcome.err, "");
   EXPECT_EQ(server.seen().size(), 4u);
+}
+
+TEST_F(Run, SaysThatItsPlaceWasTakenWhileTheCommandRuns) {
+  server.answer(202, owned_by(1));
+  server.answer(200, owned_by(1));
+  server.cut();  // an agent that is away says nothing about it
+  server.answer(200, owned_by(2));
+  server.answer(200, owned_by(2));
+  const Outcome outcome = run({"run", "web", "i-1", "--look-every", "50ms", "--", "sh", "-c",
+                               "while ! [ -s /proc/$$/fd/2 ]; do sleep 0.02; done; exit 3"});
+  EXPECT_EQ(outcome.exit, 3);
+  EXPECT_EQ(outcome.err,
+            "limpet: web/i-1 was registered anew by process 2, and is that one's now. The command goes on.\n");
+  EXPECT_EQ(server.seen().size(), 5u) << "it is said once, and what is another's is left alone";
 }
 
 TEST_F(Run, WhatTheCommandRegisteredAnewGoesToo) {
