@@ -74,7 +74,12 @@ Status make_directory(const std::string& path) {
   if (mkdir(path.c_str(), 0700) == 0) {
     return sync_directory(parent_of(path));
   }
-  return errno == EEXIST ? Status() : system_error("cannot make the state directory " + path, errno);
+  if (errno == EEXIST) {
+    return {};
+  }
+  const Status failed = system_error("cannot make the state directory " + path, errno);
+  return Status(failed.code(), failed.message() + "; name another, or make it: it must belong to uid " +
+                                   std::to_string(geteuid()) + " and be closed to others (mode 0700)");
 }
 
 Status write_all(int fd, std::string_view text) {

@@ -44,6 +44,14 @@ TEST(RocksStore, FreshStoreIsEmptyAndPrivate) {
   }
 }
 
+TEST(RocksStore, DirectoryThatCannotBeMadeIsSaidWithWhatToDo) {
+  TempDir temp;
+  const Status status = RocksStore::open(temp.path("missing/state")).status();
+  EXPECT_EQ(status.code(), Errc::io);
+  EXPECT_NE(status.message().find("missing/state"), std::string::npos) << status.message();
+  EXPECT_NE(status.message().find("name another, or make it"), std::string::npos) << status.message();
+}
+
 TEST(RocksStore, EveryChangeSurvives) {
   TempDir temp;
   const std::string dir = temp.path("state");
