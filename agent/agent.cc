@@ -60,8 +60,10 @@ Agent::Agent(boost::asio::io_context& io, const Config& config, ConfigSource sou
 
 Agent::~Agent() = default;
 
-Status Agent::start() {
-  server_ = std::make_unique<api::Server>(io_, *this, server_options(config_));
+Status Agent::start(int listen_fd) {
+  api::ServerOptions options = server_options(config_);
+  options.listen_fd = listen_fd;
+  server_ = std::make_unique<api::Server>(io_, *this, std::move(options));
   if (Status status = server_->start(); !status.ok()) {
     return status;
   }
@@ -115,8 +117,13 @@ void Agent::feed(core::Event event) {
     carry_out(actions);
   }
   stepping_ = false;
-  if (std::exchange(something_changed_, false) && !waiters_.empty()) {
-    check_waiters();
+  if (std::exchange(something_changed_, false)) {
+    if (!waiters_.empty()) {
+      check_waiters();
+    }
+    if (changed_) {
+      changed_();
+    }
   }
 }
 

@@ -32,8 +32,12 @@ class Agent : public api::Service {
         StoredState stored);
   ~Agent() override;
 
-  // Binds the socket and starts to look for ZooKeeper. An error is one sentence for a human.
-  Status start();
+  // Binds the socket, or takes over the listening one that it is given, and starts to look for ZooKeeper. An error is
+  // one sentence for a human.
+  Status start(int listen_fd = -1);
+
+  // `changed` is called, from the event loop, after each change of what status() tells; often. Before start().
+  void when_changed(std::function<void()> changed) { changed_ = std::move(changed); }
 
   // Stops without leaving: refuses new changes, answers what is in progress, makes everything durable, and keeps the
   // ZooKeeper session. Calls `stopped` when all that is done, on the core thread, within a few seconds.
@@ -90,6 +94,7 @@ class Agent : public api::Service {
   boost::asio::io_context& io_;
   const WallMs started_at_;
   const ConfigSource config_source_;
+  std::function<void()> changed_;
 
   // Core thread only.
   Config config_;

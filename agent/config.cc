@@ -238,11 +238,15 @@ Status set_config_key(Config& config, const std::string& key, const std::string&
     names.push_back(known.name);
   }
   if (key.find("tls") != std::string::npos || key.find("ssl") != std::string::npos) {
+    // What Debian's library does not have was not built, and could not be tested.
+    const char* const why = LIMPET_ZOOKEEPER_HAS_TLS
+                                ? "limpetd does not speak TLS, although the ZooKeeper client library here could"
+                                : "the ZooKeeper client library that limpetd is built with has no TLS (Debian's is "
+                                  "made without)";
     return Status(Errc::invalid,
-                  fmt::format("{}: unknown key \"{}\": the ZooKeeper client library that limpetd is built with has no "
-                              "TLS (Debian's is made without); put a TLS tunnel, such as stunnel, before the servers, "
-                              "and name its end in zookeeper",
-                              where, key));
+                  fmt::format("{}: unknown key \"{}\": {}; put a TLS tunnel, such as stunnel, before the "
+                              "servers, and name its end in zookeeper",
+                              where, key, why));
   }
   const std::string nearest = nearest_name(key, names);
   return Status(Errc::invalid,

@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -41,6 +42,20 @@ int journal_priority(LogLevel level) {
   return 6;
 }
 
+// Whether stderr leads to the journal itself, and not to a file or a pipe that somebody put in between. systemd.exec(5)
+// on JOURNAL_STREAM.
+bool stderr_is_journal() {
+  const char* const stream = std::getenv("JOURNAL_STREAM");
+  struct stat found {};
+  return stream != nullptr && ::fstat(STDERR_FILENO, &found) == 0 &&
+         fmt::format("{}:{}", found.st_dev, found.st_ino) == stream;
+}
+
+bool journal() {
+  static const bool is = stderr_is_journal();
+  return is;
+}
+
 void append_escaped(std::string& out, std::string_view text, bool quotes) {
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
@@ -58,9 +73,8 @@ void append_escaped(std::string& out, std::string_view text, bool quotes) {
 }
 
 void write_line(LogLevel level, std::string_view event, std::string_view detail) {
-  static const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
   std::string line;
-  if (journal) {
+  if (journal()) {
     fmt::format_to(std::back_inserter(line), "<{}>", journal_priority(level));
   } else {
     const auto now = std::chrono::time_point_cast<std::chrono::milliseconds>(std::chrono::system_clock::now());
@@ -128,6 +142,17 @@ void log(LogLevel level, std::string_view event, std::string_view detail) {
   }
   ++rate.written;
   write_line(level, event, detail);
+}
+
+void complain(std::string_view program, std::string_view why) {
+  std::string line;
+  if (journal()) {
+    fmt::format_to(std::back_inserter(line), "<{}>", journal_priority(LogLevel::error));
+  }
+  fmt::format_to(std::back_inserter(line), "{}: ", program);
+  append_escaped(line, why, false);
+  line += '\n';
+  [[maybe_unused]] const auto ignored = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
 std::string quoted(std::string_view text) {

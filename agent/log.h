@@ -1,6 +1,6 @@
-// The agent's log: one event per line on stderr, `level=… event=… key=value …`, with a time stamp unless journald adds
-// its own. Control characters are escaped, so that no value can forge a line. An event that repeats within a minute is
-// counted instead of written, beyond a small number. Any thread.
+// The agent's log: one event per line on stderr, `level=… event=… key=value …`, with a time stamp; where stderr is the
+// journal, with its level in front instead. Control characters are escaped, so that no value can forge a line. An event
+// that repeats within a minute is counted instead of written, beyond a small number. Any thread.
 #pragma once
 
 #include <string>
@@ -19,6 +19,9 @@ void set_log_level(LogLevel level);
 
 // `event` is a stable word; `detail` is ready-made key=value text, or empty. Never pass a secret.
 void log(LogLevel level, std::string_view event, std::string_view detail = {});
+
+// The last words of a program that cannot go on: one line on stderr, "<program>: <why>".
+void complain(std::string_view program, std::string_view why);
 
 // `text` between double quotes, with quotes, backslashes and control characters escaped: a value of key=value.
 std::string quoted(std::string_view text);

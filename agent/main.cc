@@ -8,6 +8,7 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <cstdio>
 #include <cstdlib>
@@ -21,6 +22,7 @@
 #include "agent/liveness/check_child.h"
 #include "agent/liveness/program.h"
 #include "agent/log.h"
+#include "agent/service_manager.h"
 #include "storage/rocks_store.h"
 
 namespace {
@@ -32,7 +34,8 @@ constexpr int kUsage = 2;
 constexpr unsigned kStopSeconds = 4;
 
 int fail(int code, const std::string& why) {
-  std::fprintf(stderr, "limpetd: %s\n", why.c_str());
+  limpet::complain("limpetd", why);
+  limpet::tell_manager("STATUS=" + why);
   return code;
 }
 
@@ -92,17 +95,54 @@ Status load_config(const std::string& file, bool file_named, const std::map<std:
 }
 
 // Waits for the next SIGHUP, and reloads; the agent logs what it came to.
-void reload_on_signal(boost::asio::signal_set& signals, limpet::Agent& agent) {
+void reload_on_signal(boost::asio::signal_set& signals, limpet::Agent& agent, limpet::ServiceManager& manager) {
   signals.async_wait([&](boost::system::error_code error, int) {
     if (error) {
       return;
     }
-    agent.reload([](const limpet::Agent::ReloadResult&) {});
-    reload_on_signal(signals, agent);
+    manager.reloading();
+    agent.reload([&](const limpet::Agent::ReloadResult&) { manager.reloaded(); });
+    reload_on_signal(signals, agent, manager);
   });
 }
 
-int run(const limpet::Config& config, const limpet::ConfigSource& source) {
+void stop_on_signal(boost::asio::signal_set& signals, limpet::Agent& agent, limpet::ServiceManager& manager) {
+  signals.async_wait([&](boost::system::error_code error, int signal) {
+    if (error) {
+      return;
+    }
+    limpet::log(limpet::LogLevel::info, "stopping",
+                std::string("signal=") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") +
+                    " meaning=\"the session is kept; registrations stay in ZooKeeper for its time-out\"");
+    manager.stopping();
+    // A disk that hangs must not hang the stop: whoever still waits for it then has no answer, which promises nothing.
+    ::signal(SIGALRM, [](int) { ::_exit(0); });
+    ::alarm(kStopSeconds);
+    agent.stop([] {
+      limpet::log(limpet::LogLevel::info, "stopped");
+      leave_now(0);
+    });
+  });
+}
+
+// The socket that the service manager listens on for us, in place of the one that is configured.
+Status take_socket(const limpet::Config& config, int& listen_fd) {
+  const auto inherited = limpet::inherited_socket();
+  if (!inherited.ok()) {
+    return inherited.status();
+  }
+  if (*inherited) {
+    listen_fd = (*inherited)->fd;
+    if (const std::string& path = (*inherited)->path; path != config.socket) {
+      limpet::log(limpet::LogLevel::warn, "socket_is_the_service_managers",
+                  "socket=" + limpet::quoted(path) + " configured=" + limpet::quoted(config.socket) +
+                      " meaning=\"limpet.socket says where the socket is: change ListenStream= there, too\"");
+    }
+  }
+  return Status();
+}
+
+int run(const limpet::Config& config, const limpet::ConfigSource& source, int listen_fd) {
   auto opened = limpet::RocksStore::open(config.data_dir, {config.history_size_bytes, config.history_age_ms / 1'000});
   if (!opened.ok()) {
     return fail(exit_code(opened.status().code()), opened.status().message());
@@ -114,31 +154,20 @@ int run(const limpet::Config& config, const limpet::ConfigSource& source) {
   const std::size_t held = stored->registrations.size();
   boost::asio::io_context io(1);
   limpet::Agent agent(io, config, source, std::move(*opened), std::move(*stored));
-  if (Status status = agent.start(); !status.ok()) {
-    std::fprintf(stderr, "limpetd: %s\n", status.message().c_str());
-    leave_now(exit_code(status.code()));
+  limpet::ServiceManager manager(io, [&] { return agent.core().status(agent.now()); });
+  agent.when_changed([&] { manager.changed(); });
+  if (Status status = agent.start(listen_fd); !status.ok()) {
+    leave_now(fail(exit_code(status.code()), status.message()));
   }
   limpet::log(limpet::LogLevel::info, "started",
               "version=" LIMPET_VERSION " socket=" + config.socket + " data_dir=" + config.data_dir +
                   " zookeeper=" + config.zookeeper + " registrations=" + std::to_string(held));
-  boost::asio::signal_set signals(io, SIGTERM, SIGINT);
-  signals.async_wait([&](boost::system::error_code error, int signal) {
-    if (error) {
-      return;
-    }
-    limpet::log(limpet::LogLevel::info, "stopping",
-                std::string("signal=") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") +
-                    " meaning=\"the session is kept; registrations stay in ZooKeeper for its time-out\"");
-    // A disk that hangs must not hang the stop: whoever still waits for it then has no answer, which promises nothing.
-    ::signal(SIGALRM, [](int) { ::_exit(0); });
-    ::alarm(kStopSeconds);
-    agent.stop([] {
-      limpet::log(limpet::LogLevel::info, "stopped");
-      leave_now(0);
-    });
-  });
+  boost::asio::signal_set stops(io, SIGTERM, SIGINT);
+  stop_on_signal(stops, agent, manager);
   boost::asio::signal_set reloads(io, SIGHUP);
-  reload_on_signal(reloads, agent);
+  reload_on_signal(reloads, agent, manager);
+  // From the loop, which takes callers from here on.
+  boost::asio::post(io, [&] { manager.serving(); });
   try {
     io.run();
   } catch (const std::exception& error) {
@@ -216,9 +245,19 @@ int main(int argc, char** argv) {
     return 0;
   }
   limpet::set_log_level(config.log_level);
+  int listen_fd = -1;
+  if (Status status = take_socket(config, listen_fd); !status.ok()) {
+    return fail(kUsage, status.message());
+  }
   try {
-    return run(config, source);
+    return run(config, source, listen_fd);
   } catch (const std::exception& error) {
+<<<<<<< HEAD
     return fail(kFailed, no_more(error));
+=======
+    // A thread or memory that the system does not give. What was acknowledged is on disk.
+    return fail(kFailed, std::string("the system gives no more: ") + error.what() +
+                             "; look at its limits of threads and memory (systemd: TasksMax, MemoryMax)");
+>>>>>>> cd3f3e2 (A Debian package with systemd units: cpack makes it; limpetd tells the service manager when it serves, how it is, and that it lives)
   }
 }

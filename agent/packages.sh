@@ -3,6 +3,7 @@
 
 LIMPET_BUILD_PACKAGES="g++ cmake ninja-build ccache libboost1.81-dev librocksdb-dev libzookeeper-mt-dev nlohmann-json3-dev
   libfmt-dev libcli11-dev"
+LIMPET_PACKAGE_PACKAGES="dpkg-dev file"  # by cpack only
 LIMPET_ZOOKEEPER_PACKAGES="zookeeper default-jre-headless procps curl"
 LIMPET_TEST_PACKAGES="libgtest-dev strace libcurator-discovery-java libcurator-recipes-java
   libbsh-java python3-kazoo python3-jsonschema jq"

@@ -16,7 +16,7 @@ fi
 build="${LIMPET_BUILD_DIR:-$here/build${sanitize:+-$sanitize}}"
 
 # shellcheck disable=SC2086
-install_packages $LIMPET_BUILD_PACKAGES $LIMPET_ZOOKEEPER_PACKAGES $LIMPET_TEST_PACKAGES
+install_packages $LIMPET_BUILD_PACKAGES $LIMPET_PACKAGE_PACKAGES $LIMPET_ZOOKEEPER_PACKAGES $LIMPET_TEST_PACKAGES
 cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLIMPET_SANITIZE="$sanitize"
 cmake --build "$build" -j "${LIMPET_JOBS:-3}"
 cd "$build"

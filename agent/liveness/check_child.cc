@@ -1,5 +1,6 @@
 #include "agent/liveness/check_child.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <grp.h>
 #include <signal.h>
@@ -41,6 +42,17 @@ Number number(const char* text) {
   return value;
 }
 
+// A host that runs out of memory may spare the agent (systemd: OOMScoreAdjust), but not the commands of others.
+void be_no_dearer_than_others() {
+  if (const int fd = ::open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC); fd >= 0) {
+    char sign = 0;
+    if (::pread(fd, &sign, 1, 0) == 1 && sign == '-') {
+      [[maybe_unused]] const auto ignored = ::pwrite(fd, "0", 1, 0);
+    }
+    ::close(fd);
+  }
+}
+
 bool become(const Identity& identity) {
   // Left by a service manager that started the agent with some of root's rights.
   ::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
@@ -72,6 +84,7 @@ int run_check_child(int, char** argv) {
     ::setrlimit(RLIMIT_NOFILE, &limit);
   }
   ::umask(022);
+  be_no_dearer_than_others();
   if (::chdir("/") != 0) {
     return fail(kCannotSetUp, "cannot go to /");
   }

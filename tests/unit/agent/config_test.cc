@@ -114,7 +114,7 @@ TEST_F(ConfigTest, AnUnknownKeyIsRefusedWithTheNearestName) {
 }
 
 TEST_F(ConfigTest, WhoeverAsksForTlsHearsThatThereIsNone) {
-  EXPECT_TRUE(holds(said_of(R"({"zookeeper_tls": "ca.pem"})"), "has no TLS"));
+  EXPECT_TRUE(holds(said_of(R"({"zookeeper_tls": "ca.pem"})"), "TLS tunnel"));
 }
 
 TEST_F(ConfigTest, WhatIsWrongWithAFileIsSaidWithItsPlace) {
