@@ -252,12 +252,6 @@ int main(int argc, char** argv) {
   try {
     return run(config, source, listen_fd);
   } catch (const std::exception& error) {
-<<<<<<< HEAD
     return fail(kFailed, no_more(error));
-=======
-    // A thread or memory that the system does not give. What was acknowledged is on disk.
-    return fail(kFailed, std::string("the system gives no more: ") + error.what() +
-                             "; look at its limits of threads and memory (systemd: TasksMax, MemoryMax)");
->>>>>>> cd3f3e2 (A Debian package with systemd units: cpack makes it; limpetd tells the service manager when it serves, how it is, and that it lives)
   }
 }
