@@ -6,7 +6,8 @@ LIMPET_BUILD_PACKAGES="g++ cmake ninja-build ccache libboost1.81-dev librocksdb-
 LIMPET_PACKAGE_PACKAGES="dpkg-dev file"  # by cpack only
 LIMPET_ZOOKEEPER_PACKAGES="zookeeper default-jre-headless procps curl"
 LIMPET_TEST_PACKAGES="libgtest-dev strace libcurator-discovery-java libcurator-recipes-java
-  libbsh-java python3-kazoo python3-jsonschema jq"
+  libbsh-java python3-kazoo python3-jsonschema jq redis-server libbenchmark-dev"
+LIMPET_BENCH_PACKAGES="valgrind"  # by bench/run.sh, with those of the tests
 LIMPET_FUZZ_PACKAGES="clang-14 libclang-rt-14-dev"  # by tests/fuzz/run.sh only
 
 install_packages() {
