@@ -130,7 +130,10 @@ def wait_for(condition, what):
 
 
 def check_document():
-    """The description itself: whole, and with nothing in it that leads nowhere."""
+    """The description itself: of this version, whole, and with nothing in it that leads nowhere."""
+    version = call("GET", "/v1/status")[1]["version"]
+    if document["info"]["version"] != version:
+        faults.append(f"it describes version {document['info']['version']}, the agent is {version}")
     for name, schema in document["components"]["schemas"].items():
         jsonschema.Draft202012Validator.check_schema(schema)
         if name not in json.dumps(document["paths"]) + json.dumps(document["components"]):
