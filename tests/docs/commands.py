@@ -53,6 +53,7 @@ class Sandbox:
         self.place("bin/limpetd", f'#!/bin/sh\nexec {LIMPETD} "$@"\n', 0o755)
         self.place("bin/curl", '#!/bin/sh\ncase " $* " in *" -sf "*) exec /usr/bin/curl "$@" ;; esac\n'
                    'exec /usr/bin/curl --fail-with-body "$@"\n', 0o755)
+        self.place("bin/sudo", '#!/bin/sh\nexec "$@"\n', 0o755)
         for program in ("java", "python3"):  # the reader's own programs, which live until they are ended
             self.place(f"bin/{program}", "#!/bin/sh\nexec sleep 1000\n", 0o755)
         self.place("etc/zookeeper", "limpet:secret\n", 0o600)
@@ -143,7 +144,7 @@ def script_of(block):
         if re.search(r"#\s*until Ctrl-C\s*$", line):
             line = "until_interrupted " + re.sub(r"\s*#\s*until Ctrl-C\s*$", "", line)
         for command, statuses in ANSWERS.items():
-            if re.match(rf"{command}( |$)", line) and "|" not in line:
+            if re.match(rf"(sudo )?{command}( |$)", line) and "|" not in line:
                 line = f"answers '{' '.join(map(str, statuses))}' {line}"
         lines.append(line)
     return PRELUDE + "\n".join(lines) + "\n"
