@@ -452,6 +452,19 @@ void ZkProxy::deny_session() {
   impl_->call([](Impl& impl) { impl.deny_ = true; });
 }
 
+int ZkProxy::inject(const std::string& bytes) {
+  return impl_->call([&](Impl& impl) {
+    int welcomed = 0;
+    for (const auto& link : impl.links_) {
+      if (link->welcomed && !link->raw) {
+        ++welcomed;
+        link->send(link->down, bytes);
+      }
+    }
+    return welcomed;
+  });
+}
+
 ZkProxy::Counts ZkProxy::counts() const {
   return impl_->call([](Impl& impl) { return impl.counts_; });
 }

@@ -75,6 +75,9 @@ class ZkProxy {
   // Tells the next client that wants to go on with a session that it has expired, which it has not.
   void deny_session();
 
+  // Sends these bytes to every client that has been welcomed, between two frames of its server's. How many that were.
+  int inject(const std::string& bytes);
+
   Counts counts() const;
 
  private:
