@@ -45,6 +45,7 @@ bool AgentProcess::start() {
     words.insert(words.end(), {"--zookeeper", zookeeper});
   }
   words.insert(words.end(), arguments_.begin(), arguments_.end());
+  words.insert(words.begin(), wrapper.begin(), wrapper.end());
   std::vector<char*> variables;
   for (std::string& variable : environment) {
     variables.push_back(variable.data());
@@ -68,7 +69,7 @@ bool AgentProcess::start() {
       argv.push_back(word.data());
     }
     argv.push_back(nullptr);
-    ::execve(argv[0], argv.data(), variables.data());
+    ::execvpe(argv[0], argv.data(), variables.data());
     ::_exit(127);
   }
   UnixHttp http(socket_);

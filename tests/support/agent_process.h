@@ -40,7 +40,10 @@ class AgentProcess {
   std::string registrations_dir() const { return directory_ + "/registrations.d"; }
   std::string log() const;
   std::string zookeeper;
-  std::vector<std::string> environment;  // "NAME=value", added from the next start on
+  // From the next start on: "NAME=value", added; and what goes before limpetd's own words, such as another program that
+  // starts it and is then what pid() tells.
+  std::vector<std::string> environment;
+  std::vector<std::string> wrapper;
 
   // User and system time of the process so far.
   std::chrono::milliseconds cpu_time() const;
