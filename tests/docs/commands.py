@@ -296,7 +296,7 @@ def check_page(page):
             elif kind.split(" ")[0] in ("", "bash", "shell", "console"):
                 faults.append(f"{place}: ```{kind} is not a kind of block that is looked at; text is, for what is not run")
         prose = re.sub(r"^```.*?^```$", "", text, flags=re.M | re.S)
-        for span in re.findall(r"`(limpetd? [^`]*)`", prose):
+        for span in re.findall(r"`((?:sudo )?limpetd? [^`]*)`", prose):
             look_at(f"{page.name}, `{span}`", span, programs_too=False)
     finally:
         sandbox.remove()
