@@ -68,7 +68,7 @@ Exit run_queue(Context& context, std::int64_t limit) {
                Cell(state, colour_of_state(state)), age_of(item, "accepted_at", context.now_ms), reason_of(item)});
   }
   if (table.empty()) {
-    context.console.note("nothing waits: every change is in ZooKeeper\n");
+    context.console.note("nothing waits: every change has reached ZooKeeper\n");
     return exit;
   }
   context.console.out(table.render(context.terminal));

@@ -178,7 +178,7 @@ TEST_F(Cli, QueuePagesGoOnAfterASeq) {
 
 TEST_F(Cli, QueueOfNothing) {
   server.answer(200, R"({"operations":[],"next":null})");
-  EXPECT_EQ(run({"queue"}).err, "nothing waits: every change is in ZooKeeper\n");
+  EXPECT_EQ(run({"queue"}).err, "nothing waits: every change has reached ZooKeeper\n");
 }
 
 TEST_F(Cli, ShowSaysAllAndWhatToDo) {

@@ -72,7 +72,8 @@ def check_api_page():
 
 
 def check_quotes():
-    """Each `…` in the first column of the tables of symptoms stands in the programs, but for what they put in."""
+    """What the programs are quoted with, they say, but for what they put in: each `…` in the first column of the table of
+    symptoms, and the status that the README shows."""
     said = ""
     for file in sorted([*top.glob("agent/**/*.cc"), *top.glob("storage/*.cc")]):
         said += re.sub(r'"\s*\n\s*"', "", file.read_text(encoding="utf-8")) + "\n"
@@ -84,6 +85,9 @@ def check_quotes():
                 found += 1
                 if piece not in said:
                     faults.append(f"OPERATIONS.md quotes what nobody says: {piece}")
+    shown = re.search(r"^## Look at an outage$.*?^```text\n(.*?)^```$", read("README.md"), flags=re.M | re.S)
+    if " ".join(shown.group(1).split()) not in said:
+        faults.append("README.md shows a status that is not said so")
     if found < 20:
         faults.append(f"OPERATIONS.md: only {found} quotes are found")
 
