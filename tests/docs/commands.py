@@ -7,7 +7,8 @@ order of the page, with an agent, a state and a place in ZooKeeper for each page
                         that has to go on for a second and is interrupted then. `curl` fails where the agent refuses.
   ```sh stopped         the same with the agent stopped
   ```sh install         only looked at: bash takes it, its programs are known, and what it says to limpet and limpetd
-                        are options and commands that they have. This holds for what stands in `…` as well.
+                        are options and commands that they have. This holds for what stands in `…` as well, and for
+                        the examples of `limpet COMMAND --help`.
   ```json config        limpetd --check-config says that it is good
   ```json registration  as a file of registrations.d it is taken
   ```json               is JSON
@@ -234,6 +235,17 @@ def look_at_install(place, block):
     look_at(place, block, programs_too=True)
 
 
+def look_at_examples():
+    """What the helps, and so the man pages, give as examples."""
+    for verb in [(), *((one,) for one in sorted(verbs()))]:
+        text = help_of("limpet", *verb)
+        examples = re.search(r"^Examples?:\n((?:  .*\n)+)", text, flags=re.M)
+        if examples:
+            look_at(f"limpet {' '.join(verb)} --help", examples.group(1), programs_too=False)
+        elif verb:
+            faults.append(f"limpet {verb[0]} --help has no example")
+
+
 # ---- Pages
 
 def blocks_of(text):
@@ -306,6 +318,7 @@ def check_page(page):
 count = 0
 for one in [SOURCE / "README.md", *sorted(SOURCE.glob("agent/docs/*.md"))]:
     count += check_page(one)
+look_at_examples()
 for fault in faults:
     print(fault)
 print(f"{count} blocks of commands, {len(faults)} faults")
