@@ -103,7 +103,7 @@ TEST_F(Heartbeats, D6_OneAtTheVeryEndCountsOrComesTooLate) {
   }
   for (int i = 0; i < kRounds; ++i) {
     const std::string instance = std::to_string(i);
-    std::this_thread::sleep_until(made[static_cast<std::size_t>(i)] + milliseconds(kTtlMs - 30 + 10 * i));
+    std::this_thread::sleep_until(made[static_cast<std::size_t>(i)] + milliseconds(kTtlMs - 40 + 20 * i));
     const std::int64_t before = wall_ms();
     const auto answer = http.post(beat(instance), "");
     ASSERT_TRUE(answer.status == 200 || answer.status == 404) << answer.status << answer.body;
