@@ -1,4 +1,5 @@
-// agent/api/openapi.json against the answers of the real agent, with ZooKeeper there and without it: answers.py.
+// agent/api/openapi.json against the answers of the real agent, with ZooKeeper there and without it (answers.py), and
+// these against what was promised (contract.py).
 #include "tests/docs/fixture.h"
 
 namespace limpet::test {
@@ -16,6 +17,13 @@ TEST_F(Docs, DescriptionHoldsForTheAnswersOfTheAgent) {
   ensemble().kill_all();
   const Outcome outage = run(command + "outage");
   EXPECT_EQ(outage.status, 0) << outage.output;
+}
+
+TEST_F(Docs, WhatIsPromisedHoldsNameByName) {
+  const Outcome outcome =
+      run("/usr/bin/python3 -W ignore " LIMPET_SOURCE_DIR "/tests/docs/contract.py " LIMPET_PATH " " LIMPETD_PATH " " +
+          ensemble().connect_string());
+  EXPECT_EQ(outcome.status, 0) << outcome.output;
 }
 
 }  // namespace
