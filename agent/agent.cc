@@ -48,6 +48,7 @@ Agent::Agent(boost::asio::io_context& io, const Config& config, ConfigSource sou
       config_source_(std::move(source)),
       config_(config),
       store_(std::move(store)),
+      mailbox_(io),
       core_(core_options(config), std::move(stored)),
       zookeeper_(io, zookeeper_options(config), [this](core::Event event) { feed(std::move(event)); }),
       liveness_(io, [this](core::Event event) { feed(std::move(event)); }),
@@ -68,7 +69,7 @@ Status Agent::start(int listen_fd) {
     return status;
   }
   commit_ = std::make_unique<GroupCommit>(*store_, [this](std::uint64_t through, Status status) {
-    boost::asio::post(io_, [this, through, status = std::move(status)]() mutable {
+    mailbox_.leave([this, through, status = std::move(status)]() mutable {
       feed(core::Persisted{through, std::move(status)});
     });
   });
@@ -210,15 +211,15 @@ void Agent::reopen_store(std::int64_t delay_ms) {
       return;
     }
     commit().reopen([this](Result<StoredState> loaded) {
-      boost::asio::post(io_, [this, loaded = std::move(loaded)]() mutable {
-        if (loaded.ok()) {
+      mailbox_.leave([this, loaded = std::make_shared<Result<StoredState>>(std::move(loaded))] {
+        if (loaded->ok()) {
           const bool low = store_->low_on_space();
-          feed(core::StoreReopened{Status(), std::move(*loaded), low});
+          feed(core::StoreReopened{Status(), std::move(**loaded), low});
           if (low) {
             watch_space();
           }
         } else {
-          feed(core::StoreReopened{loaded.status(), {}});
+          feed(core::StoreReopened{loaded->status(), {}});
         }
       });
     });
@@ -234,7 +235,7 @@ void Agent::watch_space() {
       return;
     }
     commit().check_space([this](bool low) {
-      boost::asio::post(io_, [this, low] {
+      mailbox_.leave([this, low] {
         feed(core::SpaceChanged{low});
         if (low) {
           watch_space();
@@ -302,7 +303,7 @@ void Agent::history(HistoryQuery query, HistoryDone done) {
     return;  // stopped: nobody is answered any more
   }
   commit().history(std::move(query), [this, done = std::move(done)](Result<HistoryPage> page) mutable {
-    boost::asio::post(io_, [done = std::move(done), page = std::move(page)]() mutable { done(std::move(page)); });
+    mailbox_.leave([done = std::move(done), page = std::move(page)]() mutable { done(std::move(page)); });
   });
 }
 

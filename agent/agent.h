@@ -17,6 +17,7 @@
 #include "agent/config.h"
 #include "agent/core/core.h"
 #include "agent/liveness/liveness.h"
+#include "agent/mailbox.h"
 #include "agent/registrations_dir.h"
 #include "agent/zk/zk_client.h"
 #include "storage/group_commit.h"
@@ -100,6 +101,7 @@ class Agent : public api::Service {
   Config config_;
   // GroupCommit is declared after the store that it uses, so that it is joined first.
   std::unique_ptr<RocksStore> store_;
+  Mailbox mailbox_;  // of the commit thread, which is joined before this goes
   core::Core core_;
   zk::ZkClient zookeeper_;
   liveness::Liveness liveness_;

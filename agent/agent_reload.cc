@@ -103,7 +103,7 @@ void Agent::in_background(std::function<void()> work, std::function<void()> then
   }
   commit().execute([this, work = std::move(work), then = std::move(then)]() mutable {
     work();
-    boost::asio::post(io_, std::move(then));
+    mailbox_.leave(std::move(then));
   });
 }
 
