@@ -154,21 +154,26 @@ void Agent::carry_out(core::Action& action) {
 }
 
 // One append and one fsync for everybody who asks at the same time: what the sockets hold is read first, as long as
-// each pass of the event loop brings more. A caller who is alone loses two empty passes by that, some microseconds.
+// each pass of the event loop brings more, but not for longer than an append takes, because disk and processor work
+// side by side. A caller who is alone loses two empty passes by that, some microseconds.
 void Agent::gather(core::Persist persist) {
+  constexpr std::chrono::microseconds kOneRequest(10);
+  constexpr std::int64_t kAtLeast = 16;
   gathered_.push_back({persist.ticket, std::move(persist.batch), persist.sync});
+  if (std::cmp_greater_equal(gathered_.size(), std::max(kAtLeast, commit_->append_time() / kOneRequest))) {
+    return commit_->submit(gathered_);
+  }
   if (gathered_.size() == 1) {
     boost::asio::post(io_, [this] { hand_over_when_quiet(0); });
   }
 }
 
 void Agent::hand_over_when_quiet(std::size_t before) {
-  constexpr std::size_t kEnough = 256;
   const std::size_t now = gathered_.size();
   if (commit_ == nullptr || now == 0) {
     return;
   }
-  if (now == before || now >= kEnough) {
+  if (now == before) {
     return commit_->submit(gathered_);
   }
   boost::asio::post(io_, [this, now] { hand_over_when_quiet(now); });

@@ -191,10 +191,21 @@ std::size_t GroupCommit::append_from(std::vector<Item>& items, std::size_t first
     sync = sync || items[next].sync;
   }
   if (failed_.ok()) {
+    const auto before = std::chrono::steady_clock::now();
     failed_ = store_.append(merged, sync);
+    if (sync) {
+      note_append_time(std::chrono::steady_clock::now() - before);
+    }
   }
   completion_(items[next - 1].ticket, failed_);
   return next;
+}
+
+void GroupCommit::note_append_time(std::chrono::steady_clock::duration took) {
+  constexpr std::int64_t kWeight = 8;
+  const std::int64_t now_us = std::chrono::duration_cast<std::chrono::microseconds>(took).count();
+  const std::int64_t before_us = append_us_.load(std::memory_order_relaxed);
+  append_us_.store(before_us == 0 ? now_us : before_us + (now_us - before_us) / kWeight, std::memory_order_relaxed);
 }
 
 void GroupCommit::do_reopen(const Reopened& done) {

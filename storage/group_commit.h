@@ -6,6 +6,8 @@
 // own; they must not throw, and must not destroy the GroupCommit.
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -36,6 +38,11 @@ class GroupCommit {
   ~GroupCommit();
   GroupCommit(const GroupCommit&) = delete;
   GroupCommit& operator=(const GroupCommit&) = delete;
+
+  // What a synced append takes, smoothed over the last few; 0 before the first. Any thread.
+  std::chrono::microseconds append_time() const {
+    return std::chrono::microseconds(append_us_.load(std::memory_order_relaxed));
+  }
 
   // Hands `batch` over to be appended after all earlier ones; never blocks for the disk. Tickets must ascend. `sync`:
   // the completion is given only when it is on stable storage. Core thread only.
@@ -83,6 +90,7 @@ class GroupCommit {
   void run();
   void process(std::vector<Item>& items);
   std::size_t append_from(std::vector<Item>& items, std::size_t first);
+  void note_append_time(std::chrono::steady_clock::duration took);
   void do_reopen(const Reopened& done);
 
   // Constant after construction.
@@ -95,6 +103,9 @@ class GroupCommit {
   std::vector<Item> queue_;
   bool idle_ = false;  // the commit thread waits: only then is a wakeup worth its system call
   bool stop_ = false;
+
+  // Shared, by itself.
+  std::atomic<std::int64_t> append_us_ = 0;
 
   // Commit thread only.
   Status failed_;  // of the append that failed; ok while appends are possible
