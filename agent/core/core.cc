@@ -105,7 +105,7 @@ void Core::Impl::on(Submit event, Now now, Actions& actions) {
 void Core::Impl::on(Leave event, Now now, Actions& actions) {
   if (!event.caller.privileged) {
     actions.push_back(Reply{event.token, Problem{ProblemCode::not_owner,
-                                                 "only root and the agent's own user may deregister all that this "
+                                                 "Only root and the agent's own user may deregister all that this "
                                                  "host holds.",
                                                  "", 0}});
     return;
@@ -293,7 +293,7 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
       } else {
         const bool full = event.status.code() == Errc::full;
         later.push_back(Reply{token, Problem{full ? ProblemCode::storage_full : ProblemCode::storage_failed,
-                                             "the change could not be kept on disk: " + event.status.message() +
+                                             "The change could not be kept on disk: " + event.status.message() +
                                                  ". Whether it stands is known when the disk works again; sending the "
                                                  "same change again is safe.",
                                              "", 0}});

@@ -9,7 +9,7 @@ namespace limpet::core {
 namespace {
 
 Problem no_registration(const RegistrationId& id) {
-  return {ProblemCode::not_found, "there is no registration " + id.str() + " on this host.", "", 0};
+  return {ProblemCode::not_found, "There is no registration " + id.str() + " on this host.", "", 0};
 }
 
 // What the registry does on the agent's own account.
@@ -254,7 +254,7 @@ void Core::Impl::on(SetMaintenance event, Now now, Actions& actions) {
     }
   } else if (!event.caller.privileged) {
     return refuse({ProblemCode::not_allowed,
-                   "only root and the agent's own user may put the whole host into maintenance.", "", 0});
+                   "Only root and the agent's own user may put the whole host into maintenance.", "", 0});
   }
   const Hold* stands = holds_.planned(event.id);
   const bool changes = event.reason ? stands == nullptr || stands->message != *event.reason : stands != nullptr;

@@ -19,13 +19,13 @@ std::optional<Problem> Core::Impl::storage_refusal(bool frees_room) const {
   if (!storage_healthy_) {
     const bool full = storage_status_.code() == Errc::full;
     return Problem{full ? ProblemCode::storage_full : ProblemCode::storage_failed,
-                   "nothing can be kept on disk now: " + storage_status_.message() +
+                   "Nothing can be kept on disk now: " + storage_status_.message() +
                        ". Nothing of this change was accepted; try again.",
                    "", 0};
   }
   if (low_on_space_ && !frees_room) {
     return Problem{ProblemCode::storage_full,
-                   "the disk that holds the state is full; only deregistrations are accepted until there is room "
+                   "The disk that holds the state is full; only deregistrations are accepted until there is room "
                    "again. Nothing of this change was accepted; try again.",
                    "", 0};
   }

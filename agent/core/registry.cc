@@ -178,7 +178,7 @@ std::optional<Problem> Registry::check_policy(const std::string& service, const 
                                               const Caller& caller) const {
   const auto refuse = [&](const std::string& what, const char* pointer) {
     return Problem{ProblemCode::not_allowed,
-                   "the policy of this agent does not let uid " + std::to_string(caller.owner.uid) +
+                   "The policy of this agent does not let uid " + std::to_string(caller.owner.uid) +
                        " register the service " + what + "; ask its administrator.",
                    pointer, 0};
   };
@@ -209,7 +209,7 @@ std::optional<Problem> Registry::check_path(const Draft& draft, const std::strin
                                                      [&](const std::string& place) { return lies_under(path, place); });
   if (!allowed) {
     return Problem{ProblemCode::not_allowed,
-                   "the znode path " + path + " lies neither under root (" + options_.root +
+                   "The znode path " + path + " lies neither under root (" + options_.root +
                        ") nor under one of the configured `paths`; choose another path, or have the agent's "
                        "administrator add its place to `paths`.",
                    "/path", 0};
@@ -219,9 +219,9 @@ std::optional<Problem> Registry::check_path(const Draft& draft, const std::strin
   }
   const auto taken = [&](const RegistrationId& by, const std::string& where) {
     return Problem{ProblemCode::path_taken,
-                   where == path ? "the znode path " + path + " is held by the registration " + by.str() +
+                   where == path ? "The znode path " + path + " is held by the registration " + by.str() +
                                        " of this agent; deregister that first, or choose another path."
-                                 : "the znode path " + path + " and that of the registration " + by.str() + " (" +
+                                 : "The znode path " + path + " and that of the registration " + by.str() + " (" +
                                        where + ") lie one under the other, and an ephemeral znode has no children.",
                    "/path", 0};
   };
@@ -254,7 +254,7 @@ std::optional<Problem> Registry::check_bounds(const Draft& draft, bool adds_path
   const auto bytes = static_cast<std::int64_t>(path_bytes_) + draft.path_bytes;
   if (adds_path && draft.count > 0 && count > limits.max_registrations) {
     return Problem{ProblemCode::quota,
-                   "this agent holds " + std::to_string(count_) + " registrations, and its limit is " +
+                   "This agent holds " + std::to_string(count_) + " registrations, and its limit is " +
                        std::to_string(limits.max_registrations) + "; deregister some first.",
                    "", 0};
   }
@@ -272,14 +272,14 @@ std::optional<Problem> Registry::check_bounds(const Draft& draft, bool adds_path
   }
   if (adds_path && draft.path_bytes > 0 && bytes > limits.max_path_bytes) {
     return Problem{ProblemCode::quota,
-                   "the znode paths of this agent would add up to " + std::to_string(bytes) +
+                   "The znode paths of this agent would add up to " + std::to_string(bytes) +
                        " bytes, and ZooKeeper must name them all in one packet to end the session, so the limit is " +
                        std::to_string(limits.max_path_bytes) + "; deregister some, or use shorter paths.",
                    "", 0};
   }
   if (draft.operations > 0 && open_operations + static_cast<std::uint64_t>(draft.operations) > limits.max_operations) {
     return Problem{ProblemCode::queue_full,
-                   "the queue holds " + std::to_string(open_operations) + " changes that wait for ZooKeeper, and its " +
+                   "The queue holds " + std::to_string(open_operations) + " changes that wait for ZooKeeper, and its " +
                        "limit is " + std::to_string(limits.max_operations) +
                        "; nothing more is accepted until ZooKeeper is back.",
                    "", 0};
@@ -356,7 +356,7 @@ std::optional<Problem> Registry::plan_deregister(Draft& draft, const DeregisterR
       draft.plan.answers.push_back({request.id, removal.seq, false});
       return std::nullopt;
     }
-    return Problem{ProblemCode::not_found, "there is no registration " + request.id.str() + " on this host.", "", 0};
+    return Problem{ProblemCode::not_found, "There is no registration " + request.id.str() + " on this host.", "", 0};
   }
   if (!may_change(caller, old->owner)) {
     return not_owner(request.id, old->owner, caller);
