@@ -61,6 +61,12 @@ std::string upper(std::string text) {
 
 const std::regex kParameter(R"(\{[a-z]+\})");
 
+TEST(OpenApi, IsBuiltInAsItStandsInTheFile) {
+  std::stringstream content;
+  content << std::ifstream(LIMPET_SOURCE_DIR "/agent/api/openapi.json").rdbuf();
+  EXPECT_EQ(openapi_document(), content.str());
+}
+
 TEST(OpenApi, NamesTheRoutesThatThereAre) {
   Names described;
   for (const auto& [path, methods] : description()["paths"].items()) {
