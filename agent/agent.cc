@@ -74,6 +74,7 @@ Status Agent::start(int listen_fd) {
     });
   });
   feed(core::Started{});
+  free_bytes_ = free_bytes(config_.data_dir);
   if (store_->low_on_space()) {
     feed(core::SpaceChanged{true});
     watch_space();
@@ -142,7 +143,10 @@ void Agent::carry_out(core::Action& action) {
                  [&](core::Reply& answer) { reply(std::move(answer)); },
                  [&](core::ZkStart& start) { zookeeper_.start(start); },
                  [&](core::ZkStop& stop) { zookeeper_.stop(stop); },
-                 [&](core::ZkSend& send) { zookeeper_.send(std::move(send)); },
+                 [&](core::ZkSend& send) {
+                   ++counters_.zookeeper_requests;
+                   zookeeper_.send(std::move(send));
+                 },
                  [&](core::SetTimer& timer) { set_timer(timer.at_steady_ms); },
                  [&](core::Note& note) { log(level_of(note.level), note.what, note.detail); },
                  [&](core::Changed&) { something_changed_ = true; },
@@ -200,6 +204,7 @@ void Agent::reply(core::Reply reply) {
 }
 
 void Agent::tell(const HistoryEntry& entry) {
+  ++counters_.happened.at(static_cast<std::size_t>(entry.what));
   // One that is told may stop listening, itself or others.
   for (auto it = listeners_.begin(); it != listeners_.end();) {
     const std::uint64_t key = it->first;
@@ -283,6 +288,7 @@ void Agent::leave(core::Caller caller, ChangeDone done) {
 }
 
 void Agent::heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) {
+  ++counters_.heartbeats;
   ask(core::Heartbeat{expect_reply(std::move(done)), std::move(caller), std::move(id)});
 }
 

@@ -16,8 +16,10 @@
 #include "agent/api/service.h"
 #include "agent/config.h"
 #include "agent/core/core.h"
+#include "agent/forbidden_log.h"
 #include "agent/liveness/liveness.h"
 #include "agent/mailbox.h"
+#include "agent/metrics.h"
 #include "agent/registrations_dir.h"
 #include "agent/zk/zk_client.h"
 #include "storage/group_commit.h"
@@ -59,6 +61,9 @@ class Agent : public api::Service {
                     WaitDone done) override;
   // Logs what it came to, too. (agent_reload.cc)
   void reload(ReloadDone done) override;
+  // (agent_metrics.cc)
+  void forbidden(const core::Caller& caller, std::string_view code, const std::string& target) override;
+  void append_metrics(std::string& out) override;
   const core::Core& core() const override { return core_; }
   core::Now now() const override;
   api::ProcessInfo process_info() const override;
@@ -89,6 +94,7 @@ class Agent : public api::Service {
   api::ReloadReport apply(const Config& config);
   void apply_zookeeper(const Config& config, const std::vector<std::string>& keys);
   void apply_registration_files(RegistrationsDir::Done done);
+  void look_for_free_bytes();
   void in_background(std::function<void()> work, std::function<void()> then);
 
   // Constant after construction.
@@ -118,6 +124,10 @@ class Agent : public api::Service {
   std::uint64_t next_waiter_ = 1;
   std::map<std::uint64_t, HistoryListener> listeners_;
   std::uint64_t next_listener_ = 1;
+  DriverCounters counters_;
+  ForbiddenLog forbidden_log_;
+  std::optional<std::uint64_t> free_bytes_;  // of the disk of the state, when last looked for
+  bool looking_for_free_bytes_ = false;
   std::deque<core::Event> backlog_;  // arrived while a step was under way
   bool stepping_ = false;
   bool from_service_ = false;  // replies must not come from within the caller's own call

@@ -16,8 +16,7 @@ namespace limpet {
 namespace {
 
 // What the parts of the agent are made with and keep as long as they live.
-constexpr std::array<std::string_view, 9> kForARestart = {"session_timeout",  "root",        "paths",
-                                                          "replay_rate",      "data_dir",    "socket",
+constexpr std::array<std::string_view, 7> kForARestart = {"session_timeout",  "root",        "data_dir",    "socket",
                                                           "connection_grace", "history_age", "history_size"};
 
 bool applies_at_once(const std::string& key, const Config& before, const Config& now) {
@@ -61,7 +60,7 @@ api::ReloadReport Agent::apply(const Config& config) {
   }
   set_log_level(config_.log_level);
   apply_zookeeper(config_, report.applied);
-  feed(core::Reconfigured{core_limits(config_)});
+  feed(core::Reconfigured{core_limits(config_), config_.paths, config_.replay_rate});
   server_->set_limits(server_options(config_));
   log(LogLevel::info, "reloaded",
       fmt::format("applied={} needs_restart={}", quoted(fmt::format("{}", fmt::join(report.applied, ","))),

@@ -73,6 +73,7 @@ class RocksStore::Impl {
   Result<HistoryPage> history(const HistoryQuery& query);
   Reserve& reserve() { return reserve_; }
   const std::string& path() const { return path_; }
+  const Histogram& sync_times() const { return sync_times_; }
 
  private:
   Status create();
@@ -87,6 +88,7 @@ class RocksStore::Impl {
   StateDir dir_;            // its lock outlives the database
   const std::string path_;  // for any thread
   Reserve reserve_;
+  Histogram sync_times_;
 
   // Commit thread only.
   std::unique_ptr<rocksdb::DB> db_;  // null while closed
@@ -246,7 +248,11 @@ Status RocksStore::Impl::append(const Batch& batch, bool sync) {
   options.sync = sync;
   rocksdb::Status status = sink.status;
   if (status.ok()) {
+    const auto began = std::chrono::steady_clock::now();
     status = db_->Write(options, &sink.batch);
+    if (sync) {
+      sync_times_.observe(std::chrono::steady_clock::now() - began);
+    }
   }
   if (status.ok()) {
     failed_ = Status();
@@ -347,6 +353,10 @@ Result<HistoryPage> RocksStore::history(const HistoryQuery& query) {
 
 std::uint64_t RocksStore::bytes_on_disk() const {
   return StateDir::bytes_on_disk(impl_->path());
+}
+
+const Histogram& RocksStore::sync_times() const {
+  return impl_->sync_times();
 }
 
 }  // namespace limpet

@@ -1,9 +1,9 @@
 // The durable store on RocksDB; its .cc files (rocks_*.cc) alone know RocksDB. storage/FORMAT.md gives the files.
 //
 // Owned by the agent. Opened on the main thread before there is any other, then used by the commit thread alone
-// (through GroupCommit), but for bytes_on_disk() and low_on_space(). It is safe to kill the process at any time. The
-// directory is locked for as long as the store lives, and never touched before that lock is held: a second agent
-// changes nothing.
+// (through GroupCommit), but for bytes_on_disk(), low_on_space() and sync_times(). It is safe to kill the process at
+// any time. The directory is locked for as long as the store lives, and never touched before that lock is held: a
+// second agent changes nothing.
 //
 // Before the database is opened for writing it is opened read-only, and every record is read and checked (see
 // Ledger). So damage is found while nothing has been written, and what is refused stays as it was found.
@@ -14,6 +14,7 @@
 #include <string>
 
 #include "storage/error.h"
+#include "storage/histogram.h"
 #include "storage/store.h"
 
 namespace limpet {
@@ -54,6 +55,9 @@ class RocksStore : public Store {
   void regain_space() override;
   Result<HistoryPage> history(const HistoryQuery& query) override;
   std::uint64_t bytes_on_disk() const override;
+
+  // How long appends with sync took. Any thread.
+  const Histogram& sync_times() const;
 
  private:
   class Impl;

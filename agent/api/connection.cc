@@ -56,6 +56,7 @@ void Connection::finish() {
 // Puts response_ behind what is still to be sent.
 void Connection::append_answer(bool close) {
   last_answer_ = last_answer_ || close;
+  count_answer();
   const Persistence persistence = close               ? Persistence::close
                                   : request_.http_1_0 ? Persistence::keep_alive
                                                       : Persistence::implied;
@@ -139,6 +140,7 @@ void Connection::handle_one() {
   }
   deadline_kind_ = Deadline::none;
   busy_ = true;
+  ++host_.counters.requests;
   response_.reset();
   complete_caller();
   routes_.handle(request_, std::static_pointer_cast<Exchange>(shared_from_this()));

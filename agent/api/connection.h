@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/api/counters.h"
 #include "agent/api/http_message.h"
 #include "agent/api/request_reader.h"
 #include "agent/api/routes.h"
@@ -44,8 +45,18 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
     virtual WallMs wall_ms() = 0;
     // Whether it matters which groups a caller belongs to.
     virtual bool wants_groups() const = 0;
+    // The caller is told that it has no right to what it asked for.
+    virtual void forbidden(const Request& request, ProblemKind kind) = 0;
+
+    void count_problem(const Request& request, ProblemKind kind) {
+      ++counters.problems[static_cast<std::size_t>(kind)];
+      if (problem_facts(kind).status == 403) {
+        forbidden(request, kind);
+      }
+    }
 
     ResponseHead head;
+    Counters counters;
     Shares bodies{{}};             // bytes of requests that are still arriving, over all connections
     std::size_t output_bytes = 0;  // of answers that their callers do not take, over all connections
   };
@@ -86,6 +97,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   void settle();
   void report_gone();
   void count_output();
+  void count_answer();
   void append_answer(bool close);
   void answer_and_close(const Problem& problem);
   void begin_linger();
@@ -119,6 +131,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
 
   Deadline deadline_kind_ = Deadline::none;
   Clock::time_point deadline_;
+  Clock::time_point arrived_;  // a change that is with the routes
 
   bool pumping_ = false;       // pump() is on the stack
   bool busy_ = false;          // a request is with the routes, unanswered

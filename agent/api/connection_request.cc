@@ -1,4 +1,4 @@
-// Connection: who asks, and what the body of a request takes while it arrives.
+// Connection: who asks, what the body of a request takes while it arrives, and what is counted of it.
 #include <utility>
 
 #include "agent/api/connection.h"
@@ -11,11 +11,23 @@ void Connection::complete_caller() {
   if (request_.method == Method::get || request_.method == Method::head) {
     return;
   }
+  arrived_ = Clock::now();
   if (!std::exchange(identified_, true)) {
     read_program(request_.caller);
   }
   if (host_.wants_groups() && request_.caller.groups.empty()) {
     read_peer_groups(socket_.native_handle(), request_.caller);
+  }
+}
+
+void Connection::count_answer() {
+  if (response_.problem) {
+    return host_.count_problem(request_, *response_.problem);
+  }
+  // All that a change's query may say is `wait`.
+  const bool change = request_.method != Method::get && request_.method != Method::head;
+  if (change && request_.target.find('?') == std::string::npos) {
+    host_.counters.acknowledgements.observe(Clock::now() - arrived_);
   }
 }
 

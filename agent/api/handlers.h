@@ -52,6 +52,7 @@ void get_queue(const Call& call);
 void get_healthz(const Call& call);
 void get_readyz(const Call& call);
 void get_openapi(const Call& call);
+void get_metrics(const Call& call);
 
 // ---- handlers_reload.cc
 void post_reload(const Call& call);

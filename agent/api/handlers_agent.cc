@@ -183,4 +183,14 @@ void get_openapi(const Call& call) {
   call.exchange->finish();
 }
 
+void get_metrics(const Call& call) {
+  if (const auto problem = query_refusal(call)) {
+    return refuse(*call.exchange, *problem);
+  }
+  Response& response = call.exchange->response();
+  response.content_type = "text/plain; version=0.0.4; charset=utf-8";
+  call.service.append_metrics(response.body);
+  call.exchange->finish();
+}
+
 }  // namespace limpet::api

@@ -74,17 +74,19 @@ void Response::reset() {
   content_type = "application/json";
   allow.clear();
   retry_after_s = 0;
+  problem.reset();
   body.clear();
 }
 
-void Response::set_problem(const Problem& problem) {
-  const ProblemFacts& facts = problem_facts(problem.kind);
+void Response::set_problem(const Problem& told) {
+  const ProblemFacts& facts = problem_facts(told.kind);
   reset();
+  problem = told.kind;
   status = facts.status;
   content_type = "application/problem+json";
   retry_after_s = facts.retry_after_s;
-  allow = problem.allow;
-  render_problem(body, problem);
+  allow = told.allow;
+  render_problem(body, told);
 }
 
 void ResponseHead::append(std::string& out, const Response& response, Persistence persistence, WallMs now,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -31,12 +32,13 @@ struct Response {
   std::string_view content_type = "application/json";  // static text
   std::string allow;                                   // of a 405
   int retry_after_s = 0;                               // 0: no such header
+  std::optional<ProblemKind> problem;                  // which it tells of, if it does
   std::string body;
 
   // Back to an empty 200; keeps the body's capacity.
   void reset();
   // Makes it the answer that says so.
-  void set_problem(const Problem& problem);
+  void set_problem(const Problem& told);
 };
 
 // An answer without a known end, sent piece by piece as its reader takes it.

@@ -60,7 +60,7 @@ const ProblemFacts& problem_facts(ProblemKind kind) {
       {"storage_full", "The disk is full", 507, true, 10},
       {"queue_full", "The queue is full", 507, true, 10},
   };
-  static_assert(std::size(kFacts) == static_cast<std::size_t>(ProblemKind::queue_full) + 1);
+  static_assert(std::size(kFacts) == kProblemKinds);
   return kFacts[static_cast<std::size_t>(kind)];
 }
 

@@ -36,6 +36,8 @@ enum class ProblemKind {
   queue_full,
 };
 
+inline constexpr std::size_t kProblemKinds = static_cast<std::size_t>(ProblemKind::queue_full) + 1;
+
 struct ProblemFacts {
   std::string_view code;
   std::string_view title;

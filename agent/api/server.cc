@@ -66,6 +66,9 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
 
  private:
   // Connection::Host
+  void forbidden(const Request& request, ProblemKind kind) override {
+    service_.forbidden(request.caller, problem_facts(kind).code, request.target);
+  }
   void caller_gone(Connection& connection) override;
   void closed(Connection& connection) override;
   void watch_deadlines() override;
@@ -176,6 +179,7 @@ void Server::Impl::add_connection(int fd) {
   auto connection =
       std::make_shared<Connection>(std::move(socket), std::move(*caller), routes_, options_.limits, *this);
   connections_.emplace(connection.get(), connection);
+  ++counters.connections;
   connection->start();
 }
 
@@ -214,7 +218,11 @@ std::optional<Problem> Server::Impl::refusal(const core::Caller& caller, int fd)
 // Tells the caller why, and waits a while for it to have read that. In a rush, and without descriptors to spare, it
 // cannot wait.
 void Server::Impl::turn_away(Connection::Socket socket, const core::Caller& caller, const Problem& problem) {
+  ++counters.connections_refused;
   if (refusals_.size() >= kMaxRefusals || socket.native_handle() >= options_.descriptors_below) {
+    Request nothing;
+    nothing.caller = caller;
+    count_problem(nothing, problem.kind);
     Response response;
     response.set_problem(problem);
     std::string text;
@@ -361,6 +369,10 @@ void Server::set_limits(const ServerOptions& options) {
 
 std::size_t Server::connections() const {
   return impl_->connections();
+}
+
+const Counters& Server::counters() const {
+  return impl_->counters;
 }
 
 }  // namespace limpet::api

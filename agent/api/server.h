@@ -53,6 +53,7 @@ class Server {
 
   // Those within the limit, now.
   std::size_t connections() const;
+  const Counters& counters() const;
 
  private:
   class Impl;

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -72,6 +73,13 @@ class Service {
   using ReloadResult = std::variant<ReloadReport, core::Problem>;
   using ReloadDone = std::function<void(ReloadResult)>;
   virtual void reload(ReloadDone done) = 0;
+
+  // A caller was told `code`: it has no right to what it asked for. `target`: of the request; empty where the
+  // connection itself was refused.
+  virtual void forbidden(const core::Caller& caller, std::string_view code, const std::string& target) = 0;
+
+  // Appends what is counted and measured, in the text format of Prometheus.
+  virtual void append_metrics(std::string& out) = 0;
 
   // For reads. Valid until the next return to the event loop.
   virtual const core::Core& core() const = 0;

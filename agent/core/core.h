@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "agent/core/event.h"
+#include "agent/core/figures.h"
 
 namespace limpet::core {
 
@@ -43,6 +44,8 @@ class Core {
   // What is not yet in ZooKeeper, by seq, those after `after` (exclusive), at most `limit`.
   std::vector<QueuedOperation> queue(Seq after, std::size_t limit, bool& more) const;
   StatusView status(Now now) const;
+  // Goes through all live registrations.
+  Figures figures(Now now) const;
 
   // True when everything accepted up to `seq` for this registration is settled in ZooKeeper: it is registered there
   // with that or a newer content, or it is gone.

@@ -322,6 +322,9 @@ void Core::Impl::holds_reread(const std::vector<Hold>& stored, Now now, Replay::
 
 void Core::Impl::on(Reconfigured event, Now, Actions&) {
   options_.limits = std::move(event.limits);
+  options_.paths = std::move(event.paths);
+  options_.replay_rate = event.replay_rate;
+  replay_.set_rate(event.replay_rate);
 }
 
 }  // namespace limpet::core

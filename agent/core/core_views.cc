@@ -195,6 +195,21 @@ StatusView Core::status(Now now) const {
   return status;
 }
 
+Figures Core::figures(Now now) const {
+  Figures figures;
+  figures.replay = impl_->replay_.figures();
+  figures.session = impl_->session_.figures(now);
+  for (const auto& [id, registration] : impl_->registry_.live()) {
+    const Lifetime& lifetime = registration.lifetime;
+    figures.lifetimes.process += lifetime.bind == Bind::process ? 1 : 0;
+    figures.lifetimes.connection += lifetime.bind == Bind::connection ? 1 : 0;
+    figures.lifetimes.ttl += lifetime.ttl_ms > 0 ? 1 : 0;
+    figures.lifetimes.checks += lifetime.checks.empty() ? 0 : 1;
+    figures.lifetimes.expires += lifetime.expires_ms > 0 ? 1 : 0;
+  }
+  return figures;
+}
+
 bool Core::settled(const RegistrationId& id, Seq seq) const {
   const Registration* registration = impl_->registry_.find(id);
   const auto* removals = impl_->registry_.removals_of(id);

@@ -71,9 +71,11 @@ struct HealthChanged {
   std::string message;  // the check's last words
 };
 
-// Limits and policy were configured anew.
+// Limits, policy, places and pace were configured anew. What is accepted already stays.
 struct Reconfigured {
   Limits limits;
+  std::vector<std::string> paths = {};  // as in Options
+  std::uint32_t replay_rate = 0;
 };
 
 // Every Persist action up to and with `ticket` was carried out with this result.

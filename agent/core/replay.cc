@@ -276,6 +276,13 @@ void Replay::lost(Now now, Effects& effects) {
 
 // ---- For the API
 
+ReplayFigures Replay::figures() const {
+  ReplayFigures figures = figures_;
+  figures.in_flight = reads_and_writes_flying_;
+  figures.window = window_.limit();
+  return figures;
+}
+
 const std::string& Replay::path_of(const Node& node) {
   return node.path;
 }

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "agent/core/event.h"
+#include "agent/core/figures.h"
 #include "agent/core/registry.h"
 #include "agent/core/session.h"
 #include "agent/core/window.h"
@@ -59,6 +60,8 @@ class Replay {
 
   void replied(OpId op, const ZkReply& reply, Now now, Effects& effects);
   void watch_fired(const std::string& path);
+  // From now on so many writes a second at most; 0: as many as there are.
+  void set_rate(std::uint32_t rate) { window_.set_rate(rate); }
   // Sends what may be sent now.
   void pump(Now now, Actions& actions);
   // When pump() wants to be called next though nothing happens.
@@ -75,6 +78,7 @@ class Replay {
   bool doubtful(const std::string& path) const;
   const Reason* set_aside_reason(const std::string& path) const;
   std::optional<Outcome> znode(const std::string& path) const;
+  ReplayFigures figures() const;
   std::uint64_t depth() const { return open_.size(); }
   std::uint64_t bytes() const { return open_bytes_; }
   std::uint64_t count(Phase phase) const { return counts_[static_cast<std::size_t>(phase)]; }
@@ -174,6 +178,7 @@ class Replay {
 
   std::uint64_t open_bytes_ = 0;
   std::uint64_t counts_[kPhaseCount] = {};
+  ReplayFigures figures_;  // what is counted of it
 };
 
 }  // namespace limpet::core

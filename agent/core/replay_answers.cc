@@ -103,6 +103,7 @@ void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string mes
   take_out(node);
   const bool again = node.phase == phase && node.attempts > 0 && node.reason.code == code;
   ++node.attempts;
+  ++figures_.refused[static_cast<std::size_t>(code)];
   node.reason.code = code;
   node.reason.message = std::move(message);
   node.reason.attempts = node.attempts;
@@ -310,6 +311,9 @@ void Replay::read_replied(Node& node, const Flight& flight, const ZkReply& reply
 void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects) {
   switch (reply.code) {
     case ZkCode::ok:
+      ++(flight.verb == ZkVerb::remove ? figures_.removed
+         : flight.verb == ZkVerb::set  ? figures_.set
+                                       : figures_.created);
       if (flight.verb == ZkVerb::remove) {
         node.remote = Remote::absent;
         node.content = Seq{};

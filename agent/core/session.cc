@@ -64,6 +64,8 @@ SessionMachine::SessionMachine(const Options& options, std::optional<Session> st
 
 void SessionMachine::enter(SessionState state, Now now) {
   if (state != state_) {
+    figures_ = figures(now);
+    ++figures_.entered[static_cast<std::size_t>(state)];
     state_ = state;
     since_ = now;
   }
@@ -330,6 +332,12 @@ void SessionMachine::show(StatusView& view) const {
   view.session_message = usable() ? "" : situation();
   view.reattached = reattached_;
   view.sessions = sessions_;
+}
+
+SessionFigures SessionMachine::figures(Now now) const {
+  SessionFigures figures = figures_;
+  figures.spent_ms[static_cast<std::size_t>(state_)] += now.steady_ms - since_.steady_ms;
+  return figures;
 }
 
 }  // namespace limpet::core

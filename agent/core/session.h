@@ -12,6 +12,7 @@
 #include <string>
 
 #include "agent/core/event.h"
+#include "agent/core/figures.h"
 
 namespace limpet::core {
 
@@ -59,6 +60,7 @@ class SessionMachine {
   std::optional<std::int64_t> deadline() const;
 
   void show(StatusView& view) const;
+  SessionFigures figures(Now now) const;
   // Why something that waits for the session waits.
   Reason reason() const;
 
@@ -85,6 +87,7 @@ class SessionMachine {
   std::uint64_t sessions_ = 0;
   SessionState state_ = SessionState::connecting;
   Now since_;
+  SessionFigures figures_;  // without the time in the present state
   std::string server_;
   bool no_quorum_ = false;
   std::string trouble_;

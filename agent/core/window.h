@@ -22,7 +22,13 @@ class Window {
   // `max` requests in flight at most; `rate` writes a second at most, 0: as many as there are.
   Window(std::uint32_t max, std::uint32_t rate) : max_(max), rate_(rate) {}
 
-  bool room(std::uint32_t in_flight) const { return in_flight < (careful() ? 1 : limit_); }
+  void set_rate(std::uint32_t rate) {
+    rate_ = rate;
+    next_share_ms_.reset();
+  }
+
+  std::uint32_t limit() const { return careful() ? 1 : limit_; }
+  bool room(std::uint32_t in_flight) const { return in_flight < limit(); }
 
   // Takes a write from this second's share; false: none is left, come again at next_share_ms().
   bool take_share(std::int64_t steady_ms);
@@ -50,7 +56,7 @@ class Window {
   static constexpr std::uint32_t kLossesAloneToConvict = 3;
 
   const std::uint32_t max_;
-  const std::uint32_t rate_;
+  std::uint32_t rate_;
   std::uint32_t limit_ = kFirst < max_ ? kFirst : max_;
   std::uint32_t answers_since_cut_ = 0;
   std::unordered_map<std::string, std::uint32_t> losses_;  // in a row, while a write to it was in flight

@@ -52,6 +52,16 @@ void CheckSchedule::stop() {
   watched_.clear();
 }
 
+CheckSchedule::Tally CheckSchedule::tally() const {
+  Tally tally;
+  for (const auto& [id, watched] : watched_) {
+    const std::size_t failing = watched->health.failing();
+    tally.failing += failing;
+    tally.passing += watched->health.checks() - failing;
+  }
+  return tally;
+}
+
 void CheckSchedule::watch(const RegistrationId& id, std::uint32_t uid, const std::vector<Check>& checks, bool failing) {
   if (const auto found = watched_.find(id); found != watched_.end() && found->second->uid != uid) {
     unwatch(id);

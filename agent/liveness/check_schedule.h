@@ -51,6 +51,12 @@ class CheckSchedule {
   void stop();
 
   std::size_t running() const { return deadlines_.size(); }
+  struct Tally {
+    std::size_t passing = 0;
+    std::size_t failing = 0;
+  };
+  // Goes through all that is watched.
+  Tally tally() const;
 
  private:
   struct Watched;

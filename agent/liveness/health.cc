@@ -45,6 +45,11 @@ void Health::take(std::size_t index, Finding finding) {
   }
 }
 
+std::size_t Health::failing() const {
+  return static_cast<std::size_t>(
+      std::count_if(checks_.begin(), checks_.end(), [](const State& state) { return state.failing; }));
+}
+
 std::optional<Health::Report> Health::report(std::int64_t now_ms) {
   const bool failing = std::any_of(checks_.begin(), checks_.end(), [](const State& state) { return state.failing; });
   if (!failing) {

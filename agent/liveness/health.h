@@ -43,6 +43,9 @@ class Health {
   // A run of check `index` ended.
   void take(std::size_t index, Finding finding);
 
+  std::size_t checks() const { return checks_.size(); }
+  std::size_t failing() const;
+
   // What is to be told now, if anything; it counts as told.
   std::optional<Report> report(std::int64_t now_ms);
 

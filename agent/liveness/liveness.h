@@ -27,6 +27,10 @@ class Liveness {
   void watch(const core::Watch& watch);
   void unwatch(const core::Unwatch& unwatch);
 
+  // The checks as they stand.
+  CheckSchedule::Tally checks() const { return checks_.tally(); }
+  ProcessWatcher::Use processes() const { return processes_.use(); }
+
   // Nothing is told after this, and the commands of checks are killed. Does not block.
   void stop();
 

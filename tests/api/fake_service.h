@@ -64,12 +64,20 @@ class FakeService final : public Service {
   void history(HistoryQuery query, HistoryDone done) override;
   std::uint64_t listen(HistoryListener listener) override;
   void stop_listening(std::uint64_t listener) override { listeners_.erase(listener); }
+  void forbidden(const core::Caller& caller, std::string_view code, const std::string& target) override {
+    forbidden_.push_back(std::to_string(caller.owner.uid) + " " + std::string(code) + " " + target);
+  }
+  void append_metrics(std::string& out) override { out += "limpet_up 1\n"; }
   const core::Core& core() const override { return core_; }
   core::Now now() const override { return {1'000, 1'700'000'000'123}; }
   ProcessInfo process_info() const override { return {"0.1.0", 42, 1'700'000'000'000, 40'960}; }
   bool accepting() const override { return accepting_; }
 
+  // "uid code target" of each call that was forbidden.
+  const std::vector<std::string>& forbidden_calls() const { return forbidden_; }
+
  private:
+  std::vector<std::string> forbidden_;
   std::uint64_t process_start_ticks_ = 17;
   struct Wait {
     Wait(std::vector<std::pair<RegistrationId, Seq>> for_what, boost::asio::steady_timer until, WaitDone then)

@@ -182,6 +182,28 @@ TEST_F(Callers, WhoHasNoNumberIsRefusedEverything) {
   EXPECT_EQ(call("GET", kTarget).status, 404);
 }
 
+TEST_F(Callers, WhoIsRefusedIsInTheLogOnceAMinute) {
+  only_as_root();
+  start();
+  EXPECT_EQ(call_as(kSomebody, "PUT", kTarget, "{}").status, 202);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(call_as(kAnother, "DELETE", kTarget).status, 403);
+    EXPECT_EQ(call_as(65'534, "GET", "/v1/status").status, 403);
+  }
+  const std::string log = agent_->log();
+  const auto count = [&](const std::string& words) {
+    int found = 0;
+    for (std::size_t at = log.find(words); at != std::string::npos; at = log.find(words, at + 1)) {
+      ++found;
+    }
+    return found;
+  };
+  EXPECT_EQ(count("event=caller_refused"), 2) << log;
+  EXPECT_EQ(count("event=caller_refused uid=4712 "), 1) << log;
+  EXPECT_EQ(count("code=not_owner target=\"/v1/registrations/web/i-1\""), 1) << log;
+  EXPECT_EQ(count("event=caller_refused uid=65534 "), 1) << log;
+}
+
 TEST_F(Callers, RegistrationsAreBoundedForOneUserAndForAll) {
   only_as_root();
   start({"--max-registrations", "5", "--max-registrations-per-uid", "2"});

@@ -94,7 +94,7 @@ def call(method, target, body=None, headers=None, expect=None):
     if media not in described["content"]:
         faults.append(f"{what}: Content-Type {media} is not described")
         return answer.status, None
-    shown = json.loads(content)
+    shown = json.loads(content) if "json" in media else content.decode()
     error = fault_of(described["content"][media]["schema"], shown)
     if error:
         faults.append(f"{what}: {error}; in {content[:600]!r}")
@@ -271,7 +271,7 @@ def calls():
     for query in ("", "?limit=2", "?service=web&instance=i-1", "?before=3", "?before_event=4"):
         call("GET", "/v1/history" + query, expect=200)
     call("GET", "/v1/events?since=999999999", expect=410)
-    for target in ("/v1/queue?limit=1&after=0", "/v1/openapi.json", "/healthz", "/readyz"):
+    for target in ("/v1/queue?limit=1&after=0", "/v1/openapi.json", "/metrics", "/healthz", "/readyz"):
         call("GET", target, expect=200)
     call("POST", "/v1/reload", expect=200)
     call("GET", "/v1/registrations/no/such", expect=404)
