@@ -60,6 +60,30 @@ TEST_F(Reload, AppliesWhatItCanAndSaysWhatNeedsARestart) {
   EXPECT_EQ(reload(http)["needs_restart"], json{"session_timeout"});
 }
 
+TEST_F(Reload, OpensPlacesAndSetsThePace) {
+  AgentProcess agent(ensemble().connect_string(), flags());
+  // One a second: those that wait would take minutes.
+  configure(agent, {{"replay_rate", 1}});
+  ASSERT_TRUE(agent.start()) << agent.log();
+  ASSERT_TRUE(agent.wait_connected());
+  UnixHttp http(agent.socket());
+  const auto elsewhere = json{{"data", "x"}, {"path", root() + "-elsewhere/i"}}.dump();
+  EXPECT_EQ(http.put(target("other", "i"), elsewhere).status, 403);
+  for (int i = 0; i < 200; ++i) {
+    ASSERT_EQ(http.put(target("web", "i-" + std::to_string(i)), body("x")).status, 202);
+  }
+  configure(agent, {{"paths", {root() + "-elsewhere"}}});
+  EXPECT_EQ(reload(http)["applied"], (json{"paths", "replay_rate"}));
+  EXPECT_EQ(http.put(target("other", "i") + "?wait=60s", elsewhere).status, 200);
+  EXPECT_TRUE(agent.wait_settled());
+  // What stands in a place that is closed again stays.
+  configure(agent, json::object());
+  EXPECT_EQ(reload(http)["applied"], json{"paths"});
+  EXPECT_EQ(http.get(target("other", "i")).json()["state"], "registered");
+  EXPECT_EQ(http.put(target("other", "j"), json{{"path", root() + "-elsewhere/j"}}.dump()).status, 403);
+  EXPECT_EQ(http.del(target("other", "i") + "?wait=60s").status, 200);
+}
+
 TEST_F(Reload, AWrongFileChangesNothingAndIsAnsweredWithItsFault) {
   AgentProcess agent(ensemble().connect_string(), flags());
   configure(agent, {{"max_registrations", 5}});
