@@ -8,6 +8,7 @@
 
 #include "agent/liveness/program.h"
 #include "agent/log.h"
+#include "storage/fnv1a.h"
 
 namespace limpet {
 
@@ -18,16 +19,12 @@ std::uint64_t host_seed() {
 }
 
 // A stamp of this machine, and of the chroot that its paths lie in: a session that was made for others is not taken up
-// again. It gives nothing away, as machine-id(5) asks. FNV-1a, http://www.isthe.com/chongo/tech/comp/fnv/.
+// again. It gives nothing away, as machine-id(5) asks.
 std::string host_stamp(const Config& config) {
   std::ifstream stream("/etc/machine-id");
   std::string id;
   std::getline(stream, id);
-  std::uint64_t hash = 14695981039346656037u;
-  for (const char c : "limpet:" + id + zk::chroot_of(config.zookeeper)) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211u;
-  }
-  return fmt::format("{:016x}", hash);
+  return fmt::format("{:016x}", Fnv1a("limpet:" + id + zk::chroot_of(config.zookeeper)).value());
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cassert>
 #include <limits>
 
+#include "agent/api/names.h"
 #include "agent/config_policy.h"
 #include "agent/config_values.h"
 #include "agent/zk/hosts.h"
@@ -18,6 +19,10 @@ namespace {
 using Wrong = std::optional<std::string>;
 
 // ---- Keys of a kind
+
+std::string duration_text(std::int64_t ms) {
+  return api::duration_text(std::chrono::milliseconds(ms));
+}
 
 template <typename Member>
 ConfigKey count_key(const char* name, Member Config::*member, std::uint64_t least, std::uint64_t most,
@@ -63,12 +68,12 @@ ConfigKey duration_key(const char* name, std::int64_t Config::*member, std::int6
           help,
           ConfigKey::Kind::text,
           [=](Config& config, const std::string& text) -> Wrong {
-            const auto ms = parse_duration_ms(text);
-            if (!ms || *ms < least_ms || *ms > most_ms) {
+            const auto duration = api::parse_duration(text, std::chrono::milliseconds(most_ms));
+            if (!duration || duration->count() < least_ms) {
               return fmt::format("a duration from {} to {} is needed, such as \"10s\" (units: ms s m h), not \"{}\"",
                                  duration_text(least_ms), duration_text(most_ms), text);
             }
-            config.*member = *ms;
+            config.*member = duration->count();
             return std::nullopt;
           },
           [=](const Config& config) { return duration_text(config.*member); }};
@@ -111,6 +116,9 @@ Wrong set_root(Config& config, const std::string& text) {
 Wrong set_paths(Config& config, const std::string& text) {
   auto paths = split_list(text);
   for (const std::string& path : paths) {
+    if (path.empty()) {
+      return "there is an empty entry in \"" + text + "\": a comma too many";
+    }
     if (!is_znode_path(path)) {
       return "znode paths such as /dubbo,/nerve are needed, not \"" + path + "\"";
     }

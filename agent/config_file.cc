@@ -71,10 +71,11 @@ std::optional<std::string> value_text(const ConfigKey& key, const json& value) {
   }
   std::string text;
   for (const auto& element : value) {
-    if (!element.is_string() || element.get<std::string>().find(',') != std::string::npos) {
+    const std::string part = element.is_string() ? element.get<std::string>() : "";
+    if (part.empty() || part.find(',') != std::string::npos) {
       return std::nullopt;
     }
-    text += (text.empty() ? "" : ",") + element.get<std::string>();
+    text += (text.empty() ? "" : ",") + part;
   }
   return text;
 }
@@ -84,7 +85,7 @@ const char* expected(ConfigKey::Kind kind) {
     case ConfigKey::Kind::text:
       return "a string is needed";
     case ConfigKey::Kind::list:
-      return "a list of strings is needed";
+      return "a list of strings is needed, none of them empty or with a comma in it";
     case ConfigKey::Kind::number:
       return "a whole number is needed";
     case ConfigKey::Kind::size:

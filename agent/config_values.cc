@@ -4,22 +4,21 @@
 #include <array>
 #include <charconv>
 #include <limits>
-#include <utility>
+
+#include "agent/api/names.h"
 
 namespace limpet {
 
 namespace {
 
-template <typename Number>
 struct Unit {
   std::string_view name;
-  Number factor;
+  std::uint64_t factor;
 };
 
 // The larger first, so that the shortest form is found first.
-constexpr std::array<Unit<std::int64_t>, 4> kDurations = {{{"h", 3'600'000}, {"m", 60'000}, {"s", 1'000}, {"ms", 1}}};
-constexpr std::array<Unit<std::uint64_t>, 3> kBinarySizes = {{{"GiB", 1ULL << 30}, {"MiB", 1ULL << 20}, {"KiB", 1024}}};
-constexpr std::array<Unit<std::uint64_t>, 6> kOtherSizes = {
+constexpr std::array<Unit, 3> kBinarySizes = {{{"GiB", 1ULL << 30}, {"MiB", 1ULL << 20}, {"KiB", 1024}}};
+constexpr std::array<Unit, 6> kOtherSizes = {
     {{"GB", 1'000'000'000}, {"MB", 1'000'000}, {"kB", 1'000}, {"KB", 1'000}, {"B", 1}, {"", 1}}};
 
 // The number at the start of `text`; what follows it stays in `text`.
@@ -33,48 +32,13 @@ std::optional<std::uint64_t> take_number(std::string_view& text) {
   return number;
 }
 
-template <typename Number, std::size_t n>
-std::optional<Number> factor_of(const std::array<Unit<Number>, n>& units, std::string_view name) {
+template <std::size_t n>
+std::optional<std::uint64_t> factor_of(const std::array<Unit, n>& units, std::string_view name) {
   const auto unit = std::find_if(units.begin(), units.end(), [name](const auto& u) { return u.name == name; });
   return unit == units.end() ? std::nullopt : std::optional(unit->factor);
 }
 
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) {
-    row[j] = j;
-  }
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t next = std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)});
-      diagonal = std::exchange(row[j], next);
-    }
-  }
-  return row[b.size()];
-}
-
 }  // namespace
-
-std::optional<std::int64_t> parse_duration_ms(std::string_view text) {
-  constexpr std::uint64_t kMost = 1'000'000'000;
-  const auto number = take_number(text);
-  const auto factor = factor_of(kDurations, text);
-  if (!number || *number > kMost || !factor) {
-    return std::nullopt;
-  }
-  return static_cast<std::int64_t>(*number) * *factor;
-}
-
-std::string duration_text(std::int64_t ms) {
-  if (ms == 0) {
-    return "0s";
-  }
-  const auto unit =
-      std::find_if(kDurations.begin(), kDurations.end(), [ms](const auto& u) { return ms % u.factor == 0; });
-  return std::to_string(ms / unit->factor) + std::string(unit->name);
-}
 
 std::optional<std::uint64_t> parse_size(std::string_view text) {
   const auto number = take_number(text);
@@ -104,12 +68,13 @@ std::optional<std::uint64_t> parse_count(std::string_view text) {
 
 std::vector<std::string> split_list(std::string_view text) {
   std::vector<std::string> parts;
-  for (std::size_t from = 0; from <= text.size();) {
-    const std::size_t end = std::min(text.find(',', from), text.size());
-    if (end > from) {
-      parts.emplace_back(text.substr(from, end - from));
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    parts.emplace_back(text.substr(0, comma));
+    if (comma == text.size() - 1) {
+      parts.emplace_back();
     }
-    from = end + 1;
+    text.remove_prefix(comma == std::string_view::npos ? text.size() : comma + 1);
   }
   return parts;
 }
@@ -132,7 +97,7 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
   std::string best;
   std::size_t least = kAlike + 1;
   for (const std::string& candidate : known) {
-    if (const std::size_t far = distance(candidate, name); far < least) {
+    if (const std::size_t far = api::edit_distance(candidate, name); far < least) {
       least = far;
       best = candidate;
     }

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <utility>
 
+#include "storage/fnv1a.h"
 #include "storage/frame.h"
 #include "storage/overloaded.h"
 
@@ -47,20 +48,12 @@ std::string removal_key(Seq seq) {
 // FNV-1a over the key, the frame's header and the length. The header holds the CRC of the rest, and a record whose
 // CRC does not match is refused before it is accounted for; so a large value need not be hashed twice.
 std::uint64_t fingerprint(std::string_view key, std::string_view value) {
-  constexpr std::uint64_t kBasis = 14695981039346656037u;
-  constexpr std::uint64_t kPrime = 1099511628211u;
-  std::uint64_t hash = kBasis;
-  const auto mix = [&hash](std::uint64_t byte) { hash = (hash ^ byte) * kPrime; };
-  for (const char c : key) {
-    mix(static_cast<unsigned char>(c));
-  }
-  for (const char c : value.substr(0, frame::kHeaderSize)) {
-    mix(static_cast<unsigned char>(c));
-  }
+  Fnv1a hash(key);
+  hash.add(value.substr(0, frame::kHeaderSize));
   for (int shift = 0; shift < 32; shift += 8) {
-    mix((value.size() >> shift) & 0xff);
+    hash.add(static_cast<std::uint8_t>(value.size() >> shift));
   }
-  return hash;
+  return hash.value();
 }
 
 // Names come from other programs: what is not printable must not reach a terminal or a log line.

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "agent/api/json_writer.h"
+#include "storage/fnv1a.h"
 
 namespace limpet::api {
 namespace {
@@ -156,10 +157,7 @@ void write_nerve(JsonWriter& json, const Endpoint& endpoint) {
 // In the shape of ZooKeeper's own numbers: ten digits within 31 bits, which is what readers have room for. FNV-1a of
 // the id, folded. It must never change: the znode of a registration would move.
 std::string ten_digits(const RegistrationId& id) {
-  std::uint64_t hash = 14'695'981'039'346'656'037U;
-  for (const char c : id.str()) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 1'099'511'628'211U;
-  }
+  const std::uint64_t hash = Fnv1a(id.str()).value();
   std::array<char, 11> digits{};
   std::snprintf(digits.data(), digits.size(), "%010u", static_cast<unsigned>((hash ^ (hash >> 32)) & 0x7FFF'FFFF));
   return digits.data();

@@ -105,7 +105,7 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text, s
 
 std::string duration_text(std::chrono::milliseconds duration) {
   const auto ms = static_cast<std::uint64_t>(duration.count());
-  const DurationUnit* largest = &kDurationUnits[0];
+  const DurationUnit* largest = &kDurationUnits[ms == 0 ? 1 : 0];
   for (const DurationUnit& unit : kDurationUnits) {
     largest = ms != 0 && ms % unit.ms == 0 ? &unit : largest;
   }

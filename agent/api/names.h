@@ -24,10 +24,13 @@ std::optional<std::string> name_error(std::string_view name);
 // of a name, but of any length: Dubbo's are whole URLs.
 std::optional<std::string> path_error(std::string_view path);
 
+// The longest that anything is said to last anywhere: ten years.
+inline constexpr std::chrono::milliseconds kLongestDuration = std::chrono::hours(87'600);
 // "250ms", "10s", "5m", "24h": digits and one unit. nullopt where it is anything else or longer than `max`.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text,
                                                         std::chrono::milliseconds max = std::chrono::hours(24));
-// The same the other way round, in the largest unit that gives a whole number. Precondition: not negative.
+// The same the other way round, in the largest unit that gives a whole number; nothing is "0s". Precondition: not
+// negative.
 std::string duration_text(std::chrono::milliseconds duration);
 
 // Decimal digits only, within [min, max].

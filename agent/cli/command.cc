@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "agent/api/names.h"
 #include "agent/cli/text.h"
-#include "agent/cli/times.h"
 
 namespace limpet::cli {
 
@@ -39,7 +39,7 @@ void add_name(CLI::App& verb, Name& name, bool required) {
 }
 
 std::chrono::milliseconds WaitTime::duration() const {
-  return std::chrono::milliseconds(parse_duration_ms(typed).value_or(0));
+  return api::parse_duration(typed, api::kLongestDuration).value_or(std::chrono::milliseconds(0));
 }
 
 std::string WaitTime::query() const {
@@ -47,8 +47,9 @@ std::string WaitTime::query() const {
 }
 
 std::string check_duration(const std::string& value) {
-  return parse_duration_ms(value) ? std::string{}
-                                  : fmt::format("'{}' is no duration; write 500ms, 10s, 5m or 24h", value);
+  return api::parse_duration(value, api::kLongestDuration)
+             ? std::string{}
+             : fmt::format("'{}' is no duration; write 500ms, 10s, 5m or 24h", value);
 }
 
 CLI::Option* add_wait(CLI::App& verb, const std::string& names, WaitTime& wait, const std::string& description) {

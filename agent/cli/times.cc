@@ -27,29 +27,6 @@ std::optional<std::int64_t> parse_digits(std::string_view text) {
 
 }  // namespace
 
-std::optional<std::int64_t> parse_duration_ms(std::string_view text) {
-  constexpr std::size_t kMaxDigits = 12;  // times an hour still fits
-  const std::size_t unit_at = text.find_first_not_of("0123456789");
-  if (unit_at == std::string_view::npos || unit_at == 0 || unit_at > kMaxDigits) {
-    return std::nullopt;
-  }
-  const std::int64_t value = parse_digits(text.substr(0, unit_at)).value_or(0);
-  const std::string_view unit = text.substr(unit_at);
-  if (unit == "ms") {
-    return value;
-  }
-  if (unit == "s") {
-    return value * kSecond;
-  }
-  if (unit == "m") {
-    return value * kMinute;
-  }
-  if (unit == "h") {
-    return value * kHour;
-  }
-  return std::nullopt;
-}
-
 std::optional<std::int64_t> parse_time_ms(std::string_view text) {
   constexpr std::string_view kShape = "0000-00-00T00:00:00";
   if (text.size() < kShape.size() + 1 || text.back() != 'Z') {

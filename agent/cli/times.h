@@ -1,4 +1,4 @@
-// Durations and times as the API writes them, and as people read them. Pure; any thread. Milliseconds throughout.
+// Times as the API writes them, and durations as people read them. Pure; any thread. Milliseconds throughout.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +7,6 @@
 #include <string_view>
 
 namespace limpet::cli {
-
-// "250ms", "10s", "5m", "24h": digits and one unit, as in the API; anything else is nothing.
-std::optional<std::int64_t> parse_duration_ms(std::string_view text);
 
 // RFC 3339 in UTC ("2024-01-31T23:59:59.123Z") to milliseconds since 1970; anything else is nothing.
 std::optional<std::int64_t> parse_time_ms(std::string_view text);

@@ -61,6 +61,15 @@ TEST(Names, Durations) {
   }
 }
 
+TEST(Names, DurationsMayHaveOtherBoundsAndAreWrittenAsTheyAreRead) {
+  EXPECT_EQ(parse_duration("168h", kLongestDuration), milliseconds(604'800'000));
+  EXPECT_EQ(parse_duration("87600h", kLongestDuration), kLongestDuration);
+  EXPECT_EQ(parse_duration("315360000001ms", kLongestDuration), std::nullopt);
+  for (const char* text : {"250ms", "10s", "5m", "24h", "0s", "90s"}) {
+    EXPECT_EQ(duration_text(*parse_duration(text)), text);
+  }
+}
+
 TEST(Names, NearestWordIsASlipAway) {
   constexpr std::string_view kKnown[] = {"data", "address", "port", "metadata"};
   EXPECT_EQ(nearest_word("adress", kKnown), "address");

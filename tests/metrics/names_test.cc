@@ -111,7 +111,7 @@ void MetricsNames::expect_known(const std::string& expression) {
 TEST_F(MetricsNames, AreThoseOfTheDocument) {
   const Exposition exposition(scrape());
   ASSERT_TRUE(exposition.errors().empty()) << exposition.errors().front();
-  const std::regex row(R"(^\| `([a-z0-9_]+)` \| ([a-z]+) \| ([^|]*) \| .+ \|$)");
+  const std::regex row(R"(^\| `([a-z0-9_]+)` \| ([a-z]+) \|([^|]*)\| .+ \|$)");
   const std::regex word("`([^`]+)`");
   std::istringstream lines(content(kTop + "/agent/docs/METRICS.md"));
   std::map<std::string, Words> above;

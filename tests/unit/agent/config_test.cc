@@ -128,6 +128,10 @@ TEST_F(ConfigTest, WhatIsWrongWithAFileIsSaidWithItsPlace) {
   EXPECT_TRUE(holds(said_of(R"({"max_registrations": 4294967297})"), "a whole number from 1 to 1000000"));
   EXPECT_TRUE(holds(said_of(R"({"session_timeout": 10})"), "session_timeout: a string is needed"));
   EXPECT_TRUE(holds(said_of(R"({"paths": ["/a", 1]})"), "paths: a list of strings is needed"));
+  EXPECT_TRUE(holds(said_of(R"({"paths": ["/a", ""]})"), "none of them empty"));
+  for (const std::string text : {"/a,,/b", "/a,", ",/a", ","}) {
+    EXPECT_TRUE(holds(said_of_key("paths", text), "there is an empty entry in \"" + text + "\""));
+  }
   EXPECT_TRUE(holds(said_of(R"({"policy": "everybody"})"), "policy: a list of rules is needed"));
   EXPECT_TRUE(holds(read_config_file("/no/such/file", true, config_).message(), "No such file"));
   EXPECT_TRUE(read_config_file("/no/such/file", false, config_).ok());
