@@ -80,7 +80,8 @@ class Agent:
         answer = connection.getresponse()
         text = answer.read()
         connection.close()
-        return answer.status, json.loads(text) if text else None, answer.headers
+        is_json = (answer.headers["Content-Type"] or "").endswith("json")
+        return answer.status, json.loads(text) if is_json else text.decode(), answer.headers
 
     def refused(self, status, code, method, target, body=None, headers=None):
         """An error as it was promised, whole."""
@@ -171,6 +172,8 @@ def others(agent):
     agent.refused(410, "too_old", "GET", "/v1/events?since=99999999")
     check(set(agent.call("POST", "/v1/reload")[1]) >= {"applied", "needs_restart"}, "reload")
     check(agent.call("GET", "/v1/openapi.json")[1]["openapi"].startswith("3.1"), "openapi")
+    status, text, headers = agent.call("GET", "/metrics")
+    check(status == 200 and headers["Content-Type"].startswith("text/plain") and "\nlimpet_" in text, "metrics")
     check(agent.call("GET", "/healthz")[0] == 200, "healthz")
     check(agent.call("GET", "/readyz")[1]["degraded"] is False, "readyz")
     check(agent.call("POST", "/v1/leave")[0] == 202, "leave")
