@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154,SC2164
 # A Debian tree of its own for the package's test, sourced by package.sh: the host's files with a layer of memory over
 # them, in namespaces of its own, so that nothing that is installed there reaches the host. LIMPET_PACKAGE_TREE names
 # another tree for its ground, such as one that mmdebstrap made.

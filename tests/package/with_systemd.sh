@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154,SC2164
 # The part of package.sh that runs under systemd as PID 1; sourced by it.
 command -v java >/dev/null && [ -e /usr/share/java/zookeeper.jar ] || skip "no ZooKeeper: package zookeeper"
 /usr/bin/python3 -c 'import kazoo' 2>/dev/null || skip "no eyes of our own: package python3-kazoo"
@@ -75,7 +76,7 @@ in_tree mkdir "$drop_ins"
 in_tree sh -c "printf '[Service]\nWatchdogSec=3s\n' >$drop_ins/test.conf; systemctl daemon-reload"
 in_tree systemctl restart limpet
 pid="$(main_pid)"
-in_tree kill -STOP "$pid"
+in_tree sh -c "kill -STOP $pid"
 await other_pid "$pid"
 in_tree sh -c "rm $drop_ins/test.conf; systemctl daemon-reload"
 in_tree systemctl restart limpet
