@@ -51,6 +51,8 @@ tree_become() {
   fi
   mount -t tmpfs tmpfs "$root/sys/fs/cgroup"
   mount -t cgroup2 cgroup2 "$root/sys/fs/cgroup"
+  # Services get their credentials by mounts that spread within the tree, as on a machine.
+  mount --make-rshared "$root"
   exec env -i container=limpet-test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     setpriv --pdeathsig KILL --bounding-set -sys_time,-sys_module,-net_admin,-sys_rawio,-syslog \
     chroot . /lib/systemd/systemd --system --unit=basic.target --log-target=console --show-status=0

@@ -109,6 +109,17 @@ in_tree systemctl restart limpet
 says "limpet" in_tree stat -c %U /var/lib/limpet
 says "$before" znode i-1
 
+step "a credential that only root may read, handed over by systemd"
+in_tree sh -c 'umask 077; echo limpet:secret >/etc/limpet/zookeeper'
+in_tree sh -c "printf '[Service]\nLoadCredential=zookeeper:/etc/limpet/zookeeper\n' >$drop_ins/credential.conf"
+in_tree sed -i 's|"zookeeper_credentials": ""|"zookeeper_credentials": "/run/credentials/limpet.service/zookeeper"|' \
+  /etc/limpet/limpet.json
+in_tree systemctl daemon-reload
+in_tree systemctl restart limpet || fail "it does not start with a credential"
+in_tree systemctl reload limpet || fail "a reload does not see the credential"
+await in_tree sh -c 'systemctl show -P StatusText limpet.service | grep ^connected'
+says "$before" znode i-1
+
 step "removed, and purged"
 in_tree dpkg --remove limpet >"$work/log" 2>&1 || fail "dpkg: $(cat "$work/log")"
 in_tree systemctl is-active --quiet limpet.service && fail "a removal leaves it running"
@@ -116,7 +127,8 @@ in_tree test ! -e /run/limpet/limpet.sock || fail "a removal leaves the socket"
 in_tree test -e /etc/limpet/limpet.json || fail "a removal takes the configuration"
 in_tree test -e /var/lib/limpet/FORMAT || fail "a removal takes the state"
 in_tree dpkg --purge limpet >"$work/log" 2>&1 || fail "dpkg: $(cat "$work/log")"
-for path in /var/lib/limpet /run/limpet /etc/limpet; do
+for path in /var/lib/limpet /run/limpet; do
   in_tree test ! -e "$path" || fail "a purge leaves $path: $(in_tree ls -la "$path")"
 done
+says zookeeper in_tree ls /etc/limpet
 says "masked 0" in_tree sh -c 'echo "masked $(systemctl list-unit-files --state=masked | grep -c limpet)"'
