@@ -5,6 +5,7 @@
 # Ends with 77 where something that it needs is not to be had; it says what.
 set -euo pipefail
 exec </dev/null
+export LC_ALL=C.UTF-8
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 top="$here/../.."
 build="$(cd "$1" && pwd)"
@@ -68,7 +69,7 @@ depends="$(dpkg-deb --field "$work/packages/1.deb" Depends)"
 for library in libc6 librocksdb libzookeeper-mt2 adduser; do
   [[ "$depends" == *"$library"* ]] || fail "it does not depend on $library: $depends"
 done
-dpkg-deb --contents "$work/packages/1.deb" | awk '$6 !~ "/$" { print $1, $2, $6 }' | sort -k3 >"$work/contents"
+dpkg-deb --contents "$work/packages/1.deb" | awk '$6 !~ "/$" { print $1, $2, $6 }' | LC_ALL=C sort -k3 >"$work/contents"
 diff -u "$here/contents" "$work/contents" || fail "tests/package/contents says what should be in it"
 for program in usr/bin/limpet usr/sbin/limpetd; do
   readelf --sections --wide "$work/second/$program" >"$work/log"

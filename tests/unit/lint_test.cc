@@ -46,7 +46,7 @@ TEST(Lint, TheCoreSeesTheRecordsAndTheStandardLibraryOnly) {
 }
 
 TEST(Lint, StorageKnowsNothingOfTheAgent) {
-  no_include_but("storage", R"(<.*>|"storage/[a-z_]+\.h")");
+  no_include_but("storage", R"(<.*>|"storage/[a-z0-9_]+\.h")");
 }
 
 TEST(Lint, EachLibraryHasItsOnePlace) {
