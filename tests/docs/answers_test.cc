@@ -10,7 +10,7 @@ TEST_F(Docs, DescriptionHoldsForTheAnswersOfTheAgent) {
   ASSERT_EQ(::mkdir(agent.registrations_dir().c_str(), 0700), 0);
   ASSERT_TRUE(agent.start()) << agent.log();
   ASSERT_TRUE(agent.wait_connected());
-  const std::string command = "/usr/bin/python3 -W ignore " LIMPET_SOURCE_DIR "/tests/docs/answers.py " +
+  const std::string command = "/usr/bin/python3 -BW ignore " LIMPET_SOURCE_DIR "/tests/docs/answers.py " +
                               agent.socket() + " " LIMPET_SOURCE_DIR "/agent/api/openapi.json ";
   const Outcome calm = run(command + "calm");
   EXPECT_EQ(calm.status, 0) << calm.output;
@@ -21,7 +21,7 @@ TEST_F(Docs, DescriptionHoldsForTheAnswersOfTheAgent) {
 
 TEST_F(Docs, WhatIsPromisedHoldsNameByName) {
   const Outcome outcome =
-      run("/usr/bin/python3 -W ignore " LIMPET_SOURCE_DIR "/tests/docs/contract.py " LIMPET_PATH " " LIMPETD_PATH " " +
+      run("/usr/bin/python3 -BW ignore " LIMPET_SOURCE_DIR "/tests/docs/contract.py " LIMPET_PATH " " LIMPETD_PATH " " +
           ensemble().connect_string());
   EXPECT_EQ(outcome.status, 0) << outcome.output;
 }
