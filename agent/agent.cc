@@ -109,14 +109,16 @@ void Agent::feed(core::Event event) {
     return;
   }
   stepping_ = true;
-  core::Actions actions;
-  core_.step(std::move(event), now(), actions);
-  carry_out(actions);
+  core_.step(std::move(event), now(), actions_);
+  carry_out(actions_);
   while (!backlog_.empty()) {
     event = std::move(backlog_.front());
     backlog_.pop_front();
-    core_.step(std::move(event), now(), actions);
-    carry_out(actions);
+    core_.step(std::move(event), now(), actions_);
+    carry_out(actions_);
+  }
+  if (constexpr std::size_t kKept = 1'024; actions_.capacity() > kKept) {
+    actions_ = core::Actions();
   }
   stepping_ = false;
   if (std::exchange(something_changed_, false)) {

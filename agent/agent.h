@@ -128,6 +128,7 @@ class Agent : public api::Service {
   ForbiddenLog forbidden_log_;
   std::optional<std::uint64_t> free_bytes_;  // of the disk of the state, when last looked for
   bool looking_for_free_bytes_ = false;
+  core::Actions actions_;            // of the step that is under way; empty otherwise
   std::deque<core::Event> backlog_;  // arrived while a step was under way
   bool stepping_ = false;
   bool from_service_ = false;  // replies must not come from within the caller's own call

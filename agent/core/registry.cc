@@ -151,6 +151,8 @@ std::variant<Plan, Problem> Registry::plan(const std::vector<ChangeRequest>& req
                                            WallMs wall_ms, std::uint64_t open_operations) {
   Draft draft;
   draft.next = last_seq_;
+  draft.plan.answers.reserve(requests.size());
+  draft.plan.batch.changes.reserve(2 * requests.size());  // with each one's place in the history
   for (std::size_t index = 0; index < requests.size(); ++index) {
     std::optional<Problem> problem;
     if (const auto* request = std::get_if<RegisterRequest>(&requests[index])) {
