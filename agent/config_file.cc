@@ -120,6 +120,12 @@ Result<std::string> read_credentials(const std::string& file) {
   constexpr std::size_t kMaxBytes = 4096;
   const int fd = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
+    if (errno == EACCES) {
+      return wrong(
+          fmt::format("the agent, which is uid {}, may not read it; make the file that user's, or let systemd "
+                      "hand it over by LoadCredential=",
+                      ::geteuid()));
+    }
     return wrong(std::strerror(errno));
   }
   struct stat facts {};

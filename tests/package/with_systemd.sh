@@ -88,7 +88,15 @@ in_tree sed -i 's/"log_level"/"log_levle"/' /etc/limpet/limpet.json
 in_tree systemctl reload limpet 2>/dev/null && fail "a wrong configuration is taken"
 in_tree systemctl is-active limpet.service >/dev/null || fail "a wrong configuration stops the service"
 in_tree journalctl -u limpet.service | grep 'did you mean "log_level"' >/dev/null || fail "the journal does not say what is wrong"
+in_tree systemctl restart limpet 2>/dev/null && fail "it starts with a wrong configuration"
+# A caller who comes now has it tried again and again, until systemd leaves it.
+in_tree limpet status >/dev/null 2>&1 && fail "a caller is served by nobody"
+await in_tree systemctl is-failed limpet.service
 in_tree sed -i 's/"log_levle"/"log_level"/' /etc/limpet/limpet.json
+in_tree systemctl start limpet || fail "it does not start again"
+in_tree systemctl is-active limpet.socket >/dev/null || fail "the socket does not come back with it"
+in_tree limpet status >/dev/null || fail "it does not answer again"
+says "$before" znode i-1
 
 step "checks as users, by the drop-in that is shipped for them"
 check='{"data":"x","checks":[{"type":"command","command":["sh","-c","test $(id -un) = deploy"],"interval":"1s"}]}'
