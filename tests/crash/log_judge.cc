@@ -21,13 +21,17 @@ void LogJudge::add(const std::vector<Accepted>& accepted) {
 
 std::vector<std::string> LogJudge::judge(const std::vector<Txn>& txns) {
   standing_.clear();
+  open_.clear();
   session_ = 0;
   newest_ = 0;
   brought_.clear();
   ordered_ = 0;
   violations_.clear();
   for (const Txn& txn : txns) {
-    if (txn.what == "close_session") {
+    if (txn.what == "create_session" && ours_.contains(txn.session)) {
+      open_.insert(txn.session);
+    } else if (txn.what == "close_session") {
+      open_.erase(txn.session);
       std::erase_if(standing_, [&](const auto& entry) { return entry.second.owner == txn.session; });
     } else if (txn.path.starts_with(root_ + "/") && ours_.contains(txn.session)) {
       judge_one(txn);
@@ -51,6 +55,7 @@ void LogJudge::judge_one(const Txn& txn) {
   }
   if (txn.session != session_) {  // everything is brought again, in order
     session_ = txn.session;
+    alone_ = open_.size() <= 1;
     newest_ = 0;
     brought_.clear();
   }
@@ -110,6 +115,9 @@ void LogJudge::judge_delete(const Txn& txn, const Asked& asked, Standing& standi
 }
 
 void LogJudge::in_order(const Txn& txn, std::uint64_t seq) {
+  if (!alone_) {
+    return;
+  }
   ++ordered_;
   // What one batch accepted, or one transaction carries, has seqs of its own: no two are equal.
   if (seq <= newest_) {

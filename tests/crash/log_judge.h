@@ -2,6 +2,9 @@
 // changes (I3), no ghost (I5), no blink (I6), nothing that nobody asked for (I2), nothing of anybody else's (I8). The
 // letters are those of the list of invariants.
 //
+// A session that is made while an earlier one lives (a server has said that it expired, which it has not) is not judged
+// by order: what stands in its way is found as it goes.
+//
 // Every registration's data must be its own: by it a znode's content tells which change it comes from. Plain; one
 // thread.
 #pragma once
@@ -59,6 +62,8 @@ class LogJudge {
   std::set<std::string> foreign_;
 
   // Of one judge().
+  std::set<std::int64_t> open_;  // sessions of the agent's that live
+  bool alone_ = true;            // session_ was, when it first wrote
   std::map<std::string, Standing> standing_;
   std::int64_t session_ = 0;                               // the agent's, at this point of the log
   std::uint64_t newest_ = 0;                               // the highest seq that this session has brought
