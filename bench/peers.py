@@ -194,16 +194,8 @@ class Agent:
         wait_until(lambda: self.status()["queue"]["depth"] == 0, "the queue to be empty", seconds, 0.01)
 
     def cpu_s(self):
-        """Processor time of all threads so far."""
-        total = 0
-        base = f"/proc/{self.process.pid}/task"
-        for thread in os.listdir(base):
-            try:
-                with open(f"{base}/{thread}/schedstat") as file:
-                    total += int(file.read().split()[0])
-            except OSError:
-                pass
-        return total / 1e9
+        """Processor time of all threads so far, also of those that have ended: clock_getcpuclockid(3) by hand."""
+        return time.clock_gettime(((~self.process.pid) << 3) | 2)
 
     def resident_kib(self):
         with open(f"/proc/{self.process.pid}/status") as file:

@@ -211,7 +211,9 @@ void list_registrations(const Call& call) {
   // In small steps, because a view holds a copy of its data, which may have a megabyte.
   constexpr std::size_t kStep = 8;
   constexpr std::size_t kPageBytes = 32 * 1024 * 1024;
+  constexpr std::size_t kUsualBytes = 64 * 1024;  // so that what most hosts have does not grow piece by piece
   std::string& body = call.exchange->response().body;
+  body.reserve(kUsualBytes);
   RegistrationListWriter writer(body);
   bool more = true;
   std::size_t left = filter.limit;

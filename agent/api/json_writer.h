@@ -45,7 +45,8 @@ class JsonWriter {
     char* const end = std::copy(name.begin(), name.end(), text + 2);
     end[0] = '"';
     end[1] = ':';
-    out_.append(need_comma_ ? text : text + 1, end + 2);
+    const char* const begin = need_comma_ ? text : text + 1;
+    out_.append(begin, static_cast<std::size_t>(end + 2 - begin));
     need_comma_ = false;
     return *this;
   }
