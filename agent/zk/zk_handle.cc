@@ -130,6 +130,11 @@ struct ZkHandle::Callbacks {
     }
     handle.mailbox_->push(
         {handle.id_, request, request->internal, 0, core::ZkReplied{handle.epoch_, request->op, std::move(reply)}});
+    // Either what the library says of all that was in flight, or a server's word on one request. A server may say that
+    // and keep the connection, and answer pings, where two had the session; then no other word would ever come.
+    if (rc == ZSESSIONEXPIRED) {
+      handle.mailbox_->push({handle.id_, nullptr, false, 0, core::ZkExpired{handle.epoch_}});
+    }
   }
 
   static void on_void(int rc, const void* data) noexcept { replied(data, rc, nullptr, nullptr, 0); }

@@ -26,7 +26,7 @@ namespace {
 constexpr int kClients = 3;
 constexpr int kSteady = 20;
 constexpr char kRoot[] = "/kill_loop";
-constexpr std::uint64_t kDiskBound = 64u << 20;
+constexpr std::uint64_t kDiskBound = 128u << 20;  // half of it is the history's, which long runs fill
 
 // Changes things until `stop`; goes on after each kill, with a name of its own for the moment in which it came.
 void work(History& history, const std::atomic<bool>& stop) {

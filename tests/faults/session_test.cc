@@ -106,6 +106,27 @@ TEST_F(Sessions, A20_A35_ZnodesOfOurOwnEarlierSessionAreReplacedInOrder) {
   }
 }
 
+// A server may say that the session has ended in answer to a request, and keep the connection, and answer pings.
+TEST_F(Sessions, A11_TheEndOfASessionMayBeToldByAnAnswerAlone) {
+  auto agent = start_agent("6s");
+  put(*agent, 0, 40);
+  ASSERT_TRUE(agent->wait_settled());
+  const auto old = session(*agent);
+  constexpr std::int32_t kSessionExpired = -112;
+  for (const auto& one : proxies_) {
+    one->answer({ZkOpcode::sync, ZkOpcode::create2, ZkOpcode::multi}, 1'000'000, kSessionExpired);
+  }
+  const auto asked = sums().fired;
+  put(*agent, 40, 41);
+  ASSERT_TRUE(eventually([&] { return sums().fired > asked; }));
+  for (const auto& one : proxies_) {
+    one->forget();
+  }
+  ASSERT_TRUE(new_session(*agent, old)) << agent->status().dump() << agent->log();
+  ASSERT_TRUE(eventually([&] { return agent->status()["registrations"]["registered"] == 41; }));
+  expect_exactly(*agent, 0, 41);
+}
+
 TEST_F(Sessions, ASessionThatAnotherProcessHoldsIsTakenBack) {
   auto agent = start_agent("6s");
   put(*agent, 0, 20);
