@@ -43,6 +43,7 @@ Core::Impl::Impl(Options options, StoredState stored)
       continue;
     }
     reached_.insert(id);
+    replay_.presume_parents(registration->path);
     // A check that failed may have withdrawn it in the last moment, before that was on disk: such a one is read first.
     if (registration->lifetime.checks.empty()) {
       replay_.remember(id, outcome);

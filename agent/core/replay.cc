@@ -36,6 +36,7 @@ void Replay::want(Node& node, Seq seq, Want what, const RegistrationId& id, std:
   node.present = what == Want::present;
   node.live = what != Want::gone;
   node.bytes = bytes;
+  node.alone = node.attempts > 0;
   node.attempts = 0;
   node.parent_races = 0;
   node.convicted = false;
@@ -196,6 +197,7 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
   synced_ = false;
   sync_flying_ = false;
   if (fresh) {
+    presumed_parents_.merge(known_parents_);
     known_parents_.clear();
   }
   parent_errors_.clear();
@@ -262,8 +264,12 @@ void Replay::lost(Now now, Effects& effects) {
     enqueue(node);
   }
   flights_.clear();
+  batches_.clear();
+  anchors_.clear();
   audits_flying_ = 0;
   reads_and_writes_flying_ = 0;
+  std::sort(writes.begin(), writes.end());  // one that replaces a former session's znode is two requests
+  writes.erase(std::unique(writes.begin(), writes.end()), writes.end());
   if (const auto convicted = window_.lost(writes)) {
     Node& node = nodes_.at(*convicted);
     node.convicted = true;

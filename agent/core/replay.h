@@ -7,6 +7,9 @@
 // Order (P2): a write leaves only when nothing before it still has to be read, so every surprise is known before
 // anything behind it is created. An unknown outcome makes its node unread again, and so holds back what follows. A
 // refusal sets its node aside (conflict, blocked) and holds up nothing.
+//
+// Writes that stand in line together go out as one transaction, several of them in flight (replay_batch.cc): a host's
+// fifty registrations are one entry in the servers' log, not fifty.
 // Owned by Core; no clock, no I/O.
 #pragma once
 
@@ -52,6 +55,8 @@ class Replay {
   void want_withdrawn(const Registration& registration, bool known, Effects& effects);
   // What the last run recorded as confirmed. After want_present of the same registration.
   void remember(const RegistrationId& id, const Outcome& outcome);
+  // A znode at `path` stood in an earlier run, and so did what is above it.
+  void presume_parents(const std::string& path);
 
   // The session is usable (again); `fresh` where it is a new one, and all earlier ones have surely ended.
   void resume(bool fresh, Now now, Effects& effects);
@@ -109,6 +114,12 @@ class Replay {
     std::int64_t sent_ms = 0;
     bool clears_the_way = false;  // a removal with the create of the same znode right behind it
   };
+  // A transaction in flight.
+  struct Batch {
+    std::vector<OpId> parts;   // what it is made of, each with a Flight
+    std::size_t checks = 0;    // that stand before them
+    std::uint64_t before = 0;  // the transaction that those are about
+  };
 
   Node& node_at(const std::string& path);
   enum class Want { gone, withdrawn, present };
@@ -130,10 +141,20 @@ class Replay {
   void set_aside(Node& node, Phase phase, ReasonCode code, std::string message, Now now, Effects& effects);
   void refused(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
 
+  OpId begin_flight(Node& node, ZkVerb verb, bool audit, Now now);
+  OpId begin_clearing(Node& node, Now now);
   void send(Node& node, ZkRequest request, bool audit, Now now, Actions& actions);
-  void send_parents(const std::string& path, Actions& actions);
-  void send_clearing(Node& node, Now now, Actions& actions);
+  void send_parents(const std::string& path, bool presume, Actions& actions);
+  ZkRequest write_of(const Node& node) const;
+  static ZkRequest clearing_of(const Node& node);
   void send_write(Node& node, Now now, Actions& actions);
+  void send_writes(Now now, Actions& actions);
+  std::vector<Node*> next_batch(Now now);
+  bool goes_alone(const Node& node) const;
+  void send_batch(const std::vector<Node*>& nodes, Now now, Actions& actions);
+  void batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& reply, Now now, Effects& effects);
+  void part_failed(const Batch& batch, std::size_t part, const ZkReply& reply, Now now, Effects& effects);
+  void settle_alone(const Batch& batch);
   void send_audits(Now now, Actions& actions);
   void send_sync(Actions& actions);
   bool may_write(const Key& key) const;
@@ -173,7 +194,13 @@ class Replay {
   bool synced_ = false;   // reads on this connection are not older than its beginning
   bool sync_flying_ = false;
 
-  std::unordered_set<std::string> known_parents_;
+  std::unordered_map<std::uint64_t, Batch> batches_;  // in flight
+  std::vector<ZkRequest> anchors_;                    // hold where the newest of them was done
+  std::uint64_t newest_batch_ = 0;
+  std::uint64_t last_done_batch_ = 0;
+
+  std::unordered_set<std::string> known_parents_;     // stand, or are on their way, in this session
+  std::unordered_set<std::string> presumed_parents_;  // stood in an earlier one
   std::unordered_map<std::string, ZkReply> parent_errors_;
 
   std::uint64_t open_bytes_ = 0;

@@ -43,6 +43,7 @@ void Replay::confirm(Node& node, Now now, Effects& effects) {
   const std::uint32_t attempts = std::exchange(node.attempts, 0);
   node.parent_races = 0;
   node.convicted = false;
+  node.alone = false;
   window_.settled(node.path);
   if (node.registered_at == 0) {
     node.registered_at = now.wall_ms;
@@ -63,6 +64,7 @@ void Replay::finish_removal(Node& node, Effects& effects) {
     record(Happening::withdrawn, node, node.seq, "", effects);
     node.attempts = 0;
     node.convicted = false;
+    node.alone = false;
     return;  // it is kept for the time when it is wanted again
   }
   record(Happening::removed, node, node.seq, "", effects);
@@ -104,6 +106,7 @@ void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string mes
   const bool again = node.phase == phase && node.attempts > 0 && node.reason.code == code;
   ++node.attempts;
   ++figures_.refused[static_cast<std::size_t>(code)];
+  node.alone = true;
   node.reason.code = code;
   node.reason.message = std::move(message);
   node.reason.attempts = node.attempts;
@@ -164,6 +167,10 @@ void Replay::refused(Node& node, const Flight& flight, const ZkReply& reply, Now
 // ---- Answers
 
 void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
+  if (const auto batch = batches_.extract(op.value)) {
+    batch_replied(op.value, batch.mapped(), reply, now, effects);
+    return;
+  }
   const auto it = flights_.find(op.value);
   if (it == flights_.end()) {
     return;  // lost() has dealt with it
@@ -253,8 +260,10 @@ void Replay::parent_replied(const Flight& flight, const ZkReply& reply) {
 
 void Replay::forget_parents(const std::string& path) {
   for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-    known_parents_.erase(path.substr(0, end));
-    parent_errors_.erase(path.substr(0, end));
+    const std::string parent = path.substr(0, end);
+    known_parents_.erase(parent);
+    presumed_parents_.erase(parent);
+    parent_errors_.erase(parent);
   }
 }
 

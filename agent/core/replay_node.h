@@ -37,6 +37,7 @@ struct Replay::Node {
   std::uint32_t parent_races = 0;
   std::optional<ZkReply> not_cleared;  // why the removal before the create in flight was refused
   bool convicted = false;              // its request made the servers cut the connection
+  bool alone = false;                  // goes by itself: a transaction failed that it was in, or it was refused
   Reason reason;                       // while set aside
 
   Key key() const { return {seq, live}; }

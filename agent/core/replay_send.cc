@@ -19,20 +19,25 @@ constexpr std::int64_t kFullAuditMs = 300'000;
 
 }  // namespace
 
-void Replay::send(Node& node, ZkRequest request, bool audit, Now now, Actions& actions) {
+OpId Replay::begin_flight(Node& node, ZkVerb verb, bool audit, Now now) {
   const OpId op{next_op_++};
-  flights_.emplace(op.value, Flight{node.path, request.verb, node.seq, node.key(), node.present, audit, now.steady_ms});
+  flights_.emplace(op.value, Flight{node.path, verb, node.seq, node.key(), node.present, audit, now.steady_ms});
   if (audit) {
     ++audits_flying_;
     node.audit_flying = true;
   } else {
     ++reads_and_writes_flying_;
     node.place = Place::in_flight;
-    node.flying = request.verb == ZkVerb::read ? Seq{} : node.seq;
-    if (request.verb == ZkVerb::read) {
+    node.flying = verb == ZkVerb::read ? Seq{} : node.seq;
+    if (verb == ZkVerb::read) {
       read_flying_.insert(node.key());
     }
   }
+  return op;
+}
+
+void Replay::send(Node& node, ZkRequest request, bool audit, Now now, Actions& actions) {
+  const OpId op = begin_flight(node, request.verb, audit, now);
   actions.push_back(ZkSend{session_.epoch(), op, std::move(request)});
 }
 
@@ -43,47 +48,59 @@ void Replay::send_sync(Actions& actions) {
   actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::sync, options_.root, "", -1}});
 }
 
-// In the same pipeline, before the first child: FIFO makes them stand when the child's create arrives.
-void Replay::send_parents(const std::string& path, Actions& actions) {
+// In the same pipeline, before the first child: FIFO makes them stand when the child's create arrives. `presume`: not
+// those that stood in an earlier session; where one is gone, the transaction fails, and nothing overtakes it.
+void Replay::send_parents(const std::string& path, bool presume, Actions& actions) {
   for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-    const std::string parent = path.substr(0, end);
-    if (known_parents_.insert(parent).second) {
-      const OpId op{next_op_++};
-      flights_.emplace(op.value, Flight{parent, ZkVerb::create_parent, Seq{}, Key{}});
-      actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::create_parent, parent, "", -1}});
+    std::string parent = path.substr(0, end);
+    if ((presume && presumed_parents_.contains(parent)) || !known_parents_.insert(parent).second) {
+      continue;
     }
+    const OpId op{next_op_++};
+    flights_.emplace(op.value, Flight{parent, ZkVerb::create_parent, Seq{}, Key{}});
+    actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::create_parent, std::move(parent), "", -1}});
   }
 }
 
-void Replay::send_write(Node& node, Now now, Actions& actions) {
+// What brings the node into line.
+ZkRequest Replay::write_of(const Node& node) const {
   if (!node.present) {
     assert(node.remote == Remote::ours || node.remote == Remote::former);
-    send(node, ZkRequest{ZkVerb::remove, node.path, "", node.stat.version}, false, now, actions);
-    return;
+    return ZkRequest{ZkVerb::remove, node.path, "", node.stat.version};
   }
   const Registration* registration = registry_.find(node.id);
   assert(registration != nullptr && registration->path == node.path && registration->seq == node.seq);
   if (node.remote == Remote::ours) {
-    send(node, ZkRequest{ZkVerb::set, node.path, registration->data, node.stat.version}, false, now, actions);
-    return;
+    return ZkRequest{ZkVerb::set, node.path, registration->data, node.stat.version};
   }
-  if (node.remote == Remote::former) {
-    send_clearing(node, now, actions);
-  }
-  send_parents(node.path, actions);
-  send(node, ZkRequest{ZkVerb::create, node.path, registration->data, -1}, false, now, actions);
+  return ZkRequest{ZkVerb::create, node.path, registration->data, -1};
 }
 
 // A znode of a former session goes with that session, so it is made anew under this one. Both requests go out together:
 // readers miss the name no longer than the servers take between two requests, and nothing overtakes.
-void Replay::send_clearing(Node& node, Now now, Actions& actions) {
+OpId Replay::begin_clearing(Node& node, Now now) {
   const OpId op{next_op_++};
   Flight flight{node.path, ZkVerb::remove, node.seq, node.key()};
   flight.clears_the_way = true;
   flight.sent_ms = now.steady_ms;
   flights_.emplace(op.value, std::move(flight));
   node.not_cleared.reset();
-  actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::remove, node.path, "", node.stat.version}});
+  return op;
+}
+
+ZkRequest Replay::clearing_of(const Node& node) {
+  return ZkRequest{ZkVerb::remove, node.path, "", node.stat.version};
+}
+
+void Replay::send_write(Node& node, Now now, Actions& actions) {
+  if (node.present && node.remote != Remote::ours) {
+    if (node.remote == Remote::former) {
+      const OpId op = begin_clearing(node, now);
+      actions.push_back(ZkSend{session_.epoch(), op, clearing_of(node)});
+    }
+    send_parents(node.path, false, actions);
+  }
+  send(node, write_of(node), false, now, actions);
 }
 
 bool Replay::may_write(const Key& key) const {
@@ -123,12 +140,7 @@ void Replay::pump(Now now, Actions& actions) {
     take_out(node);
     send(node, ZkRequest{ZkVerb::read, node.path, "", -1}, false, now, actions);
   }
-  while (!write_ready_.empty() && window_.room(reads_and_writes_flying_) && may_write(write_ready_.begin()->first) &&
-         window_.take_share(now.steady_ms)) {
-    Node& node = *write_ready_.begin()->second;
-    take_out(node);
-    send_write(node, now, actions);
-  }
+  send_writes(now, actions);
   send_audits(now, actions);
 }
 

@@ -177,12 +177,15 @@ enum class ZkVerb {
   read,           // data and stat, and leaves a watch on an existing znode
   watch,          // stat only, and leaves a watch (also where there is no znode)
   sync,           // what this server answers from here on is not older than now
+  check,          // only in a transaction: the znode is there, with `version` unless that is -1
+  transaction,    // all of `batch` in its order, or nothing of it; creates, sets, removes and checks
 };
 struct ZkRequest {
   ZkVerb verb = ZkVerb::sync;
   std::string path;
   std::string data;
   std::int32_t version = -1;
+  std::vector<ZkRequest> batch = {};  // of a transaction
 };
 
 // What a request came to, as far as the core has to tell apart. See agent/zk/zk_error.cc for the mapping.
@@ -206,6 +209,10 @@ struct ZkReply {
   ZkStat stat;          // create, set, read, watch
   std::string data;     // read
   std::string message;  // of a refusal: the library's own words
+  // Of a transaction, one for each of its requests: where it was done, what each came to; where one request was at
+  // fault, that one's refusal and `throttled` for all others. Empty where nobody knows which it was, or whether it was
+  // done: the code is then that of the whole.
+  std::vector<ZkReply> batch = {};
 };
 
 }  // namespace limpet::core

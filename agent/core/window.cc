@@ -27,6 +27,7 @@ bool Window::take_share(std::int64_t steady_ms) {
 
 void Window::answered(std::int64_t took_ms) {
   ++answers_since_cut_;
+  batch_bytes_ = std::min(batch_bytes_ + 16, kMaxBatchBytes);
   if (took_ms < kSlowMs) {
     limit_ = std::min(limit_ + 1, max_);
   } else if (answers_since_cut_ >= limit_) {
@@ -42,10 +43,14 @@ std::optional<std::string> Window::lost(const std::vector<std::string>& paths) {
   if (paths.size() == 1 && suspects_.contains(paths.front())) {
     return ++lost_alone_[paths.front()] >= kLossesAloneToConvict ? std::optional(paths.front()) : std::nullopt;
   }
+  bool suspicious = false;
   for (const std::string& path : paths) {
     if (++losses_[path] >= kLossesBeforeSuspicion) {
-      suspects_.insert(path);
+      suspicious = suspects_.insert(path).second || suspicious;
     }
+  }
+  if (suspicious) {
+    batch_bytes_ = std::max(batch_bytes_ / 2, kMinBatchBytes);
   }
   return std::nullopt;
 }

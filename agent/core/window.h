@@ -40,6 +40,10 @@ class Window {
   // The connection went while the writes to `paths` were in flight. Returns the path that is convicted, if one is.
   std::optional<std::string> lost(const std::vector<std::string>& paths);
 
+  // How many bytes of writes may go in one transaction. A server's bound on the whole request may be lower than the
+  // usual 1 MiB: it is halved with each suspicion, and grows back with answers.
+  std::uint64_t batch_bytes() const { return batch_bytes_; }
+
   // The path came to rest: as wanted, or set aside.
   void settled(const std::string& path);
 
@@ -49,7 +53,9 @@ class Window {
   bool careful() const { return !suspects_.empty(); }
 
  private:
-  static constexpr std::uint32_t kFirst = 32;
+  static constexpr std::uint32_t kFirst = 128;  // all of a usual host, in one transaction
+  static constexpr std::uint64_t kMaxBatchBytes = 128 << 10;
+  static constexpr std::uint64_t kMinBatchBytes = 8 << 10;
   // Answers slower than this are a sign of servers under load (P10).
   static constexpr std::int64_t kSlowMs = 200;
   static constexpr std::uint32_t kLossesBeforeSuspicion = 2;
@@ -59,6 +65,7 @@ class Window {
   std::uint32_t rate_;
   std::uint32_t limit_ = kFirst < max_ ? kFirst : max_;
   std::uint32_t answers_since_cut_ = 0;
+  std::uint64_t batch_bytes_ = kMaxBatchBytes;
   std::unordered_map<std::string, std::uint32_t> losses_;  // in a row, while a write to it was in flight
   std::unordered_set<std::string> suspects_;
   std::unordered_map<std::string, std::uint32_t> lost_alone_;

@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "agent/zk/hosts.h"
+#include "agent/zk/transaction.h"
 #include "agent/zk/zk_error.h"
 
 namespace limpet::zk {
@@ -145,6 +146,23 @@ struct ZkHandle::Callbacks {
   }
   static void on_data(int rc, const char* value, int length, const Stat* stat, const void* data) noexcept {
     replied(data, rc, stat, value, length);
+  }
+  static void on_transaction(int rc, const void* data) noexcept {
+    static_cast<const Request*>(data)->transaction->set_done(rc);
+    transaction_completed(data);
+  }
+  static void on_look(int rc, const Stat* stat, const void* data) noexcept {
+    static_cast<const Request*>(data)->transaction->set_looked(rc, stat);
+    transaction_completed(data);
+  }
+  static void transaction_completed(const void* data) noexcept {
+    auto* request = static_cast<Request*>(const_cast<void*>(data));
+    if (request->transaction->completed()) {
+      ZkHandle& handle = *request->handle;
+      const SessionId session{zoo_client_id(handle.zh_.load())->client_id};
+      handle.mailbox_->push({handle.id_, request, false, 0,
+                             core::ZkReplied{handle.epoch_, request->op, request->transaction->reply(session)}});
+    }
   }
   static void ignore(int, const char*, const void*) noexcept {}
   static void ignore_void(int, const void*) noexcept {}
@@ -309,7 +327,8 @@ core::ZkReply ZkHandle::submit(core::OpId op, const core::ZkRequest& request) {
     return refused;
   }
   Request* context = take(op, false);
-  const int rc = hand_in(request, full_path(request.path), context);
+  const int rc = request.verb == core::ZkVerb::transaction ? hand_in_batch(request, context)
+                                                           : hand_in(request, full_path(request.path), context);
   if (rc != ZOK) {
     release(context);
     refused.code = submit_code(rc);
@@ -338,9 +357,19 @@ int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, R
       return zoo_awexists(zh, path.c_str(), &Callbacks::on_znode, this, &Callbacks::on_stat, context);
     case core::ZkVerb::sync:
       return zoo_async(zh, path.c_str(), &Callbacks::on_string, context);
+    case core::ZkVerb::check:
+    case core::ZkVerb::transaction:
+      break;
   }
   assert(false);
   return ZBADARGUMENTS;
+}
+
+int ZkHandle::hand_in_batch(const core::ZkRequest& request, Request* context) {
+  context->transaction = std::make_shared<Transaction>(request.batch, chroot_);
+  LibraryAcl acl(access_->acl);
+  return context->transaction->hand_in(zh_.load(), request.batch, acl.get(), &Callbacks::on_transaction,
+                                       &Callbacks::on_look, context);
 }
 
 void ZkHandle::create_chroot() {
@@ -366,7 +395,7 @@ Request* ZkHandle::take(core::OpId op, bool internal) {
   }
   Request* request = free_.back();
   free_.pop_back();
-  *request = {this, op, internal};
+  *request = {this, op, internal, {}};
   return request;
 }
 

@@ -25,6 +25,7 @@ struct _zhandle;  // zhandle_t of <zookeeper/zookeeper.h>
 
 namespace limpet::zk {
 
+class Transaction;
 class ZkHandle;
 
 // What the library carries for us from a request to its completion. Owned by the handle: a completion that never comes
@@ -33,6 +34,7 @@ struct Request {
   ZkHandle* handle = nullptr;
   core::OpId op;
   bool internal = false;
+  std::shared_ptr<Transaction> transaction = {};  // of a transaction
 };
 
 class ZkHandle {
@@ -70,12 +72,16 @@ class ZkHandle {
   void create_chroot();
 
   // Core thread. Takes back what a Mail of this handle carried.
-  void release(Request* request) { free_.push_back(request); }
+  void release(Request* request) {
+    request->transaction.reset();
+    free_.push_back(request);
+  }
 
  private:
   struct Callbacks;  // the functions that the library calls
 
   Request* take(core::OpId op, bool internal);
+  int hand_in_batch(const core::ZkRequest& request, Request* context);
   int hand_in(const core::ZkRequest& request, const std::string& path, Request* context);
   std::string full_path(const std::string& path) const;
   bool park(_zhandle* zh);

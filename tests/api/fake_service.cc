@@ -13,7 +13,18 @@ constexpr SessionId kSession{0x10000000abc};
 
 }  // namespace
 
-FakeService::FakeService(boost::asio::io_context& io, core::Options options) : io_(io), core_(std::move(options), {}) {
+namespace {
+
+// Its ensemble knows no transactions.
+core::Options one_by_one(core::Options options) {
+  options.batch = 1;
+  return options;
+}
+
+}  // namespace
+
+FakeService::FakeService(boost::asio::io_context& io, core::Options options)
+    : io_(io), core_(one_by_one(std::move(options)), {}) {
   step(core::Started{});
 }
 

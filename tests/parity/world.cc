@@ -25,9 +25,19 @@ Session World::connect(const std::optional<Session>& session) {
 }
 
 core::OpId World::send(core::ZkVerb verb, const std::string& path, const std::string& data, std::int32_t version) {
+  return send(core::ZkRequest{verb, path, data, version});
+}
+
+core::OpId World::send(core::ZkRequest request) {
   ++op_.value;
-  ensemble().send({epoch_, op_, {verb, path, data, version}});
+  ensemble().send({epoch_, op_, std::move(request)});
   return op_;
+}
+
+core::ZkReply World::call(std::vector<core::ZkRequest> batch) {
+  const core::OpId op = send(core::ZkRequest{core::ZkVerb::transaction, batch.back().path, "", -1, std::move(batch)});
+  EXPECT_TRUE(run_until([&] { return reply_to(op).has_value(); })) << "no answer to a transaction";
+  return reply_to(op).value_or(core::ZkReply{core::ZkCode::refused, {}, "", "no answer"});
 }
 
 core::ZkReply World::call(core::ZkVerb verb, const std::string& path, const std::string& data, std::int32_t version) {

@@ -34,9 +34,12 @@ class World {
   // start(), and waits for the session. Fails the test and gives an empty session where there is none.
   Session connect(const std::optional<Session>& session = std::nullopt);
   core::OpId send(core::ZkVerb verb, const std::string& path, const std::string& data = "", std::int32_t version = -1);
+  core::OpId send(core::ZkRequest request);
   // send(), and waits for the answer.
   core::ZkReply call(core::ZkVerb verb, const std::string& path, const std::string& data = "",
                      std::int32_t version = -1);
+  // As one transaction.
+  core::ZkReply call(std::vector<core::ZkRequest> batch);
   std::optional<core::ZkReply> reply_to(core::OpId op) const;
   void forget() { events_.clear(); }
   const std::vector<core::Event>& events() const { return events_; }

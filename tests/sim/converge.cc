@@ -12,6 +12,7 @@ namespace {
 constexpr std::int64_t kNever = FakeEnsemble::kNever;
 constexpr std::int64_t kHealMs = 150'000;  // longest backoffs, audit and session time-outs, all one after another
 constexpr std::int64_t kFastHealMs = 8'000;
+constexpr std::int64_t kConvictMs = 20'000;    // for each content that is found out to cut the connection, one by one
 constexpr std::int64_t kLivesHealMs = 60'000;  // the longest ttl, grace and expiry, one after another
 constexpr std::int64_t kLookMs = 500;
 constexpr std::int64_t kQuietMs = 40'000;  // more than an audit's interval
@@ -124,7 +125,7 @@ std::int64_t Simulation::heal_ms() const {
   const bool slow = std::any_of(std::begin(kSlow), std::end(kSlow), [this](Fault f) { return history_.has(f); });
   const bool suspects = std::any_of(losses_.begin(), losses_.end(), [](const auto& lost) { return lost.second >= 3; });
   if (slow || suspects) {
-    return kHealMs;
+    return kHealMs + static_cast<std::int64_t>(poisons()) * kConvictMs;
   }
   return history_.has(Fault::lifetimes) ? kLivesHealMs : kFastHealMs;
 }
@@ -154,9 +155,6 @@ void Simulation::check_quiet() {
   const std::uint64_t ticks = ticks_;
   const std::uint64_t sends = sends_;
   const std::uint64_t poisonings = ensemble_->poisonings();
-  const auto poisons = static_cast<std::uint64_t>(
-      std::count_if(model_.accepted().begin(), model_.accepted().end(),
-                    [](const auto& entry) { return entry.second.present && entry.second.data.ends_with(kPoison); }));
   run_until(clock_.steady_ms() + kQuietMs);
   if (verdict_.failed()) {
     return;
@@ -164,9 +162,9 @@ void Simulation::check_quiet() {
   if (const std::string differs = difference_soon(); !differs.empty()) {
     verdict_.fail("I4", "converged, and then no more: " + differs);
   }
-  if (ensemble_->poisonings() - poisonings > 4 * poisons + 4) {
+  if (ensemble_->poisonings() - poisonings > 4 * poisons() + 4) {
     verdict_.fail("I12", std::to_string(ensemble_->poisonings() - poisonings) + " connections cut in " +
-                             std::to_string(kQuietMs / 1000) + " s, by " + std::to_string(poisons) +
+                             std::to_string(kQuietMs / 1000) + " s, by " + std::to_string(poisons()) +
                              " poisonous registrations");
   }
   const std::uint64_t registrations = model_.accepted().size() + 4;
@@ -285,6 +283,12 @@ std::string Simulation::difference_of(const RegistrationId& id, const Accepted& 
     return is + "its znode stands, but what is shown of it differs";
   }
   return core_->settled(id, accepted.seq) ? "" : is + "but not settled";
+}
+
+std::uint64_t Simulation::poisons() const {
+  return static_cast<std::uint64_t>(
+      std::count_if(model_.accepted().begin(), model_.accepted().end(),
+                    [](const auto& entry) { return entry.second.present && entry.second.data.ends_with(kPoison); }));
 }
 
 bool Simulation::any_poison() const {

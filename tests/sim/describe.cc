@@ -120,9 +120,14 @@ const char* name_of(core::State state) {
 }
 
 std::string describe(const core::ZkRequest& request) {
-  constexpr const char* kVerbs[] = {"create", "create_parent", "set", "remove", "read", "watch", "sync"};
+  constexpr const char* kVerbs[] = {"create", "create_parent", "set",   "remove",     "read",
+                                    "watch",  "sync",          "check", "transaction"};
+  std::string parts;
+  for (const core::ZkRequest& part : request.batch) {
+    parts += " [" + describe(part) + "]";
+  }
   return std::string(kVerbs[static_cast<std::size_t>(request.verb)]) + " " + request.path +
-         (request.data.empty() ? "" : " data=" + request.data) + " version=" + std::to_string(request.version);
+         (request.data.empty() ? "" : " data=" + request.data) + " version=" + std::to_string(request.version) + parts;
 }
 
 std::string describe(const core::ZkReply& reply) {

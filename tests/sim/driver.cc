@@ -27,6 +27,7 @@ core::Options options_of(const History& history) {
   options.paths = {"/x"};
   options.host = "machine 1";
   options.window = history.window;
+  options.batch = history.batch;
   options.seed = history.seed;
   if (history.has(Fault::small_limits)) {
     options.limits.max_registrations = 3;
@@ -167,13 +168,35 @@ void Simulation::keep_books(const core::Event& event) {
   }
 }
 
+// With `send` on top: how many znodes have a request in flight that the window counts. One that is replaced has two,
+// its removal and its creation, and counts once.
+std::size_t Simulation::znodes_in_flight(const core::ZkSend& send) {
+  if (send.request.verb == core::ZkVerb::transaction) {
+    std::vector<std::string>& paths = in_flight_[send.op.value];
+    for (const core::ZkRequest& request : send.request.batch) {
+      if (request.verb != core::ZkVerb::check) {
+        paths.push_back(request.path);
+      }
+    }
+  } else if (windowed(send.request.verb)) {
+    in_flight_[send.op.value] = {send.request.path};
+  }
+  std::set<std::string_view> znodes;
+  for (const auto& [op, paths] : in_flight_) {
+    znodes.insert(paths.begin(), paths.end());
+  }
+  return znodes.size();
+}
+
 // The core takes them for lost from here on. What is lost with the connection again and again may be what makes the
 // servers cut it: the core is free to set it aside, and then its order is its own.
 void Simulation::lose_in_flight() {
   constexpr int kSuspect = 3;
-  for (const auto& [op, path] : in_flight_) {
-    if (++losses_[path] == kSuspect) {
-      judge_.exempt(path);
+  for (const auto& [op, paths] : in_flight_) {
+    for (const std::string& path : paths) {
+      if (++losses_[path] == kSuspect) {
+        judge_.exempt(path);
+      }
     }
   }
   in_flight_.clear();
@@ -284,19 +307,7 @@ void Simulation::carry_out(core::Action action) {
           ensemble_->stop(a);
         } else if constexpr (std::is_same_v<T, core::ZkSend>) {
           ++sends_;
-          if (windowed(a.request.verb)) {
-            in_flight_.emplace(a.op.value, a.request.path);
-          }
-          // A znode that is replaced has two in flight, its removal and its creation, and counts once.
-          std::size_t in_flight = in_flight_.size();
-          if (in_flight > history_.window) {
-            std::set<std::string_view> znodes;
-            for (const auto& [op, path] : in_flight_) {
-              znodes.insert(path);
-            }
-            in_flight = znodes.size();
-          }
-          judge_.sending(a, in_flight, history_.window);
+          judge_.sending(a, znodes_in_flight(a), history_.window);
           if (mutator_.refuses(a)) {
             early_.push_back(core::ZkReplied{a.epoch, a.op, core::ZkReply{core::ZkCode::refused, {}, {}, "mutated"}});
           } else {

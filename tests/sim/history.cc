@@ -41,7 +41,7 @@ std::string History::describe() const {
           " between_calls_ms=" + std::to_string(between_calls_ms) +
           " between_faults_ms=" + std::to_string(between_faults_ms) +
           " long_outage_ms=" + std::to_string(long_outage_ms) + " window=" + std::to_string(window) +
-          " granted_timeout_ms=" + std::to_string(ensemble.granted_timeout_ms);
+          " batch=" + std::to_string(batch) + " granted_timeout_ms=" + std::to_string(ensemble.granted_timeout_ms);
   return text;
 }
 
@@ -80,6 +80,8 @@ History history_of(std::uint64_t seed) {
     history.faults[i] = lifetimes && rng.chance(0.7) && !left_out(kNames[i]);
   }
   history.faults[static_cast<std::size_t>(Fault::lifetimes)] = lifetimes;
+  constexpr std::uint32_t kBatches[] = {1, 2, 3, 6, 128, 128};
+  history.batch = rng.pick(kBatches);
   ensemble.silent_expiry_chance = history.has(Fault::silent_expiry) ? 0.5 : 0;
   return history;
 }

@@ -71,6 +71,7 @@ struct History {
   std::int64_t long_outage_ms = 0;     // before the end, with nobody calling; 0: none
   FakeEnsembleOptions ensemble;
   std::uint32_t window = 256;
+  std::uint32_t batch = 128;  // writes in one transaction
 
   bool has(Fault fault) const { return faults[static_cast<std::size_t>(fault)]; }
   std::string describe() const;

@@ -73,6 +73,16 @@ void Judge::sending(const core::ZkSend& send, std::size_t in_flight, std::uint32
   if (in_flight > window) {
     verdict_.fail("P10", std::to_string(in_flight) + " requests in flight, the window is " + std::to_string(window));
   }
+  if (request.verb == ZkVerb::transaction) {
+    for (const core::ZkRequest& part : request.batch) {
+      sending_content(part);
+    }
+  } else {
+    sending_content(request);
+  }
+}
+
+void Judge::sending_content(const core::ZkRequest& request) {
   if (request.verb != ZkVerb::create && request.verb != ZkVerb::set) {
     return;
   }

@@ -64,6 +64,7 @@ class Judge final : public FakeEnsemble::Observer {
   void on_session_end(SessionId session, FakeEnsemble::SessionEnd why) override;
 
  private:
+  void sending_content(const core::ZkRequest& request);
   bool exempted(const std::string& path) const;
   bool surely_known(std::int64_t since_ms) const;
   std::optional<Seq> seq_of(const std::string& path, const std::string& data) const;

@@ -51,6 +51,26 @@ const char* name_of(Mutation mutation) {
   return kNames[static_cast<std::size_t>(mutation)];
 }
 
+namespace {
+
+// What a request writes: itself, or what it is made of.
+template <typename Request>
+std::vector<Request*> writes_of(Request& request) {
+  std::vector<Request*> writes;
+  if (request.batch.empty()) {
+    writes.push_back(&request);
+  }
+  for (auto& part : request.batch) {
+    writes.push_back(&part);
+  }
+  std::erase_if(writes, [](const core::ZkRequest* one) {
+    return one->verb != ZkVerb::create && one->verb != ZkVerb::set && one->verb != ZkVerb::remove;
+  });
+  return writes;
+}
+
+}  // namespace
+
 bool Mutator::event(core::Event& event, std::vector<core::Event>& before, core::Now now, bool disk_fails) {
   if (is(Mutation::none)) {
     return true;
@@ -137,36 +157,48 @@ void Mutator::decide_unknown(core::Epoch epoch, std::vector<core::Event>& before
     return;
   }
   for (const auto& [op, request] : sent_) {
-    if (request.verb != ZkVerb::create && request.verb != ZkVerb::set && request.verb != ZkVerb::remove) {
+    const auto writes = writes_of(request);
+    if (writes.empty()) {
       continue;
     }
     core::ZkReply reply;
     reply.code = done ? ZkCode::ok : ZkCode::refused;
     reply.stat.ephemeral_owner = current_;
-    if (!done) {
-      refused_.emplace(request.path, request.data);
+    if (done) {
+      reply.batch.assign(request.batch.size(), reply);
+    }
+    for (const core::ZkRequest* write : writes) {
+      if (!done) {
+        refused_.emplace(write->path, write->data);
+      }
     }
     before.push_back(core::ZkReplied{epoch, core::OpId{op}, reply});
   }
 }
 
 void Mutator::convict_neighbours() {
-  const auto poisonous = [](const auto& entry) { return entry.second.data.find(kPoison) != std::string::npos; };
-  if (!is(Mutation::convict_neighbour) || std::none_of(sent_.begin(), sent_.end(), poisonous)) {
+  const auto poisonous = [](const core::ZkRequest* one) { return one->data.find(kPoison) != std::string::npos; };
+  std::vector<const core::ZkRequest*> writes;
+  for (const auto& [op, request] : sent_) {
+    const auto more = writes_of(request);
+    writes.insert(writes.end(), more.begin(), more.end());
+  }
+  if (!is(Mutation::convict_neighbour) || std::none_of(writes.begin(), writes.end(), poisonous)) {
     return;
   }
-  for (const auto& entry : sent_) {
-    if (entry.second.verb == ZkVerb::create && !poisonous(entry)) {
-      refused_.emplace(entry.second.path, entry.second.data);
+  for (const core::ZkRequest* write : writes) {
+    if (write->verb == ZkVerb::create && !poisonous(write)) {
+      refused_.emplace(write->path, write->data);
     }
   }
 }
 
 bool Mutator::refuses(const core::ZkSend& send) const {
-  const ZkVerb verb = send.request.verb;
+  const auto writes = writes_of(send.request);
   return (is(Mutation::unknown_is_refused) || is(Mutation::convict_neighbour)) &&
-         (verb == ZkVerb::create || verb == ZkVerb::set || verb == ZkVerb::remove) &&
-         refused_.contains({send.request.path, send.request.data});
+         std::any_of(writes.begin(), writes.end(), [this](const core::ZkRequest* write) {
+           return refused_.contains({write->path, write->data});
+         });
 }
 
 bool Mutator::stands_back(const core::Actions& actions) const {
@@ -221,17 +253,12 @@ void Mutator::actions(core::Actions& actions) {
         reply->result = core::Problem{core::ProblemCode::invalid, "mutated", "", 0};
       }
     } else if (auto* send = std::get_if<core::ZkSend>(&action)) {
-      core::ZkRequest& request = send->request;
-      if (is(Mutation::stale_data) && (request.verb == ZkVerb::set || request.verb == ZkVerb::create)) {
-        const std::string wanted = request.data;
-        if (newest_[request.path] != wanted) {
-          older_[request.path] = std::exchange(newest_[request.path], wanted);
-        }
-        if (!older_[request.path].empty()) {
-          request.data = older_[request.path];
+      if (is(Mutation::stale_data)) {
+        for (core::ZkRequest* write : writes_of(send->request)) {
+          make_stale(*write);
         }
       }
-      sent_[send->op.value] = request;
+      sent_[send->op.value] = send->request;
     } else if (auto* told = std::get_if<core::Recorded>(&action); told != nullptr && told->entry.why == kByWall) {
       told->entry.what = Happening::ttl_expired;
     } else if (const auto* watch = std::get_if<core::Watch>(&action)) {
@@ -243,10 +270,31 @@ void Mutator::actions(core::Actions& actions) {
   }
 }
 
+void Mutator::make_stale(core::ZkRequest& write) {
+  if (write.verb == ZkVerb::remove) {
+    return;
+  }
+  const std::string wanted = write.data;
+  if (newest_[write.path] != wanted) {
+    older_[write.path] = std::exchange(newest_[write.path], wanted);
+  }
+  if (!older_[write.path].empty()) {
+    write.data = older_[write.path];
+  }
+}
+
 void Mutator::swap_creates(core::Actions& actions) const {
   core::ZkSend* earlier = nullptr;
   for (core::Action& action : actions) {
     auto* send = std::get_if<core::ZkSend>(&action);
+    if (send != nullptr && send->request.verb == ZkVerb::transaction) {
+      auto creates = writes_of(send->request);
+      std::erase_if(creates, [](const core::ZkRequest* write) { return write->verb != ZkVerb::create; });
+      if (creates.size() > 1) {
+        std::swap(*creates[0], *creates[1]);
+        return;
+      }
+    }
     if (send == nullptr || send->request.verb != ZkVerb::create) {
       continue;
     }
@@ -263,6 +311,16 @@ void Mutator::hold_removals(core::Actions& actions) {
   core::Actions result;
   for (core::Action& action : actions) {
     auto* send = std::get_if<core::ZkSend>(&action);
+    if (send != nullptr && send->request.verb == ZkVerb::transaction) {
+      auto& batch = send->request.batch;
+      for (std::size_t i = 0; i + 1 < batch.size(); ++i) {
+        if (batch[i].verb == ZkVerb::remove && batch[i + 1].verb == ZkVerb::create &&
+            batch[i].path != batch[i + 1].path) {
+          std::swap(batch[i], batch[i + 1]);
+          break;
+        }
+      }
+    }
     if (send != nullptr && send->request.verb == ZkVerb::remove && !held_) {
       sent_[send->op.value] = send->request;
       held_ = std::move(*send);

@@ -81,6 +81,7 @@ class Mutator {
   void replied(core::ZkReplied& replied);
   void convict_neighbours();
   void decide_unknown(core::Epoch epoch, std::vector<core::Event>& before);
+  void make_stale(core::ZkRequest& write);
   void swap_creates(core::Actions& actions) const;
   void hold_removals(core::Actions& actions);
 

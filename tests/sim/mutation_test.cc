@@ -12,7 +12,7 @@ namespace {
 class Mutations : public ::testing::TestWithParam<int> {};
 
 TEST_P(Mutations, IsCaught) {
-  const std::uint64_t bound = env_number("LIMPET_SIM_MUTATION_HISTORIES", 2'000);
+  const std::uint64_t bound = env_number("LIMPET_SIM_MUTATION_HISTORIES", 10'000);
   const RunResult result = run_histories(1, bound, 0, static_cast<Mutation>(GetParam()));
   EXPECT_NE(result.violation, "") << name_of(static_cast<Mutation>(GetParam())) << " went unnoticed in " << bound
                                   << " histories";

@@ -53,6 +53,7 @@ class Simulation {
   void crash_agent(bool power_cut);
   void step(core::Event event);
   void keep_books(const core::Event& event);
+  std::size_t znodes_in_flight(const core::ZkSend& send);
   void lose_in_flight();
   bool runs_wild();
   void carry_out(core::Action action);
@@ -84,6 +85,7 @@ class Simulation {
   void space(bool low);
   void rival_gone();
   bool any_poison() const;
+  std::uint64_t poisons() const;  // accepted contents that the servers cut the connection for
   void inject_outsider(Fault fault);
   std::string random_path();
   void undo_due();  // faults that were to last until now
@@ -128,10 +130,10 @@ class Simulation {
   std::int64_t reopen_at_ = FakeEnsemble::kNever;
   Status store_failed_;  // of the append that failed; ok while appends are possible
   std::int64_t timer_at_ = FakeEnsemble::kNever;
-  std::map<std::uint64_t, std::string> in_flight_;    // ops that the window counts, and their paths
-  std::map<core::Token, RegistrationId> heartbeats_;  // not answered yet
-  std::map<core::Token, core::Submit> submits_;       // likewise
-  const core::Caller* submitter_ = nullptr;           // while its Submit is handled
+  std::map<std::uint64_t, std::vector<std::string>> in_flight_;  // ops that the window counts, and their paths
+  std::map<core::Token, RegistrationId> heartbeats_;             // not answered yet
+  std::map<core::Token, core::Submit> submits_;                  // likewise
+  const core::Caller* submitter_ = nullptr;                      // while its Submit is handled
   std::optional<core::Now> mutated_now_;
   std::map<std::string, int> losses_;  // of the connection while a request for this path was in flight
   core::Epoch epoch_;

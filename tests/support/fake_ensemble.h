@@ -4,6 +4,7 @@
 // - requests of a handle are applied and answered in their order; when the connection breaks, a prefix of those under
 //   way was applied, and each without an answer ends as unknown_outcome, after ZkDisconnected;
 // - what is sent while there is no connection is answered not_sent;
+// - a transaction is done whole, with one zxid, or not at all; the answer then names the request at fault;
 // - a watch fires once; a new connection of the same handle sets its watches again, and those whose znode changed
 //   meanwhile fire; a new handle has none;
 // - a session outlives its connection by its time-out, and the loss of the quorum by a whole time-out after that;
@@ -47,7 +48,8 @@ class FakeEnsemble final : public zk::Ensemble {
 
   enum class SessionEnd { timed_out, forced, wiped, closed };
 
-  // Sees each request of the agent when the servers answer it. `before`: the znode of its path at that moment.
+  // Sees each request of the agent when the servers answer it, and of a transaction the one at fault. `before`: the
+  // znode of its path at that moment.
   class Observer {
    public:
     virtual ~Observer() = default;
@@ -160,7 +162,9 @@ class FakeEnsemble final : public zk::Ensemble {
   void apply_next();
   bool poisonous(const core::ZkRequest& request) const;
   core::ZkReply apply(const core::ZkRequest& request);
-  std::optional<core::ZkCode> refusal(const core::ZkRequest& request);
+  core::ZkReply execute(const core::ZkRequest& request);
+  core::ZkReply apply_transaction(const std::vector<core::ZkRequest>& requests);
+  std::optional<core::ZkCode> denial(const core::ZkRequest& request) const;
   void try_connect();
   bool take_over_session();
   void begin_connection();

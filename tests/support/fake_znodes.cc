@@ -28,7 +28,7 @@ ZkCode FakeZnodes::create(const std::string& path, std::string data, SessionId o
   if (stat != nullptr) {
     *stat = znode.stat;
   }
-  commit(zxid, path, by, false, std::move(znode));
+  apply(zxid, path, by, false, std::move(znode));
   return ZkCode::ok;
 }
 
@@ -47,7 +47,7 @@ ZkCode FakeZnodes::set(const std::string& path, std::string data, std::int32_t v
     *stat = znode.stat;
   }
   const Zxid zxid = znode.stat.mzxid;
-  commit(zxid, path, by, false, std::move(znode));
+  apply(zxid, path, by, false, std::move(znode));
   return ZkCode::ok;
 }
 
@@ -62,8 +62,35 @@ ZkCode FakeZnodes::remove(const std::string& path, std::int32_t version, Session
   if (has_children(path)) {
     return ZkCode::not_empty;
   }
-  commit(take_zxid(), path, by, false, std::nullopt);
+  apply(take_zxid(), path, by, false, std::nullopt);
   return ZkCode::ok;
+}
+
+void FakeZnodes::begin() {
+  take_zxid();
+  in_transaction_ = true;
+}
+
+void FakeZnodes::commit() {
+  in_transaction_ = false;
+  for (const Txn& txn : std::exchange(done_, {})) {
+    if (listener_) {
+      listener_(txn);
+    }
+  }
+}
+
+void FakeZnodes::undo() {
+  in_transaction_ = false;
+  for (auto txn = done_.rbegin(); txn != done_.rend(); ++txn) {
+    versions_[txn->path].pop_back();
+    if (txn->before) {
+      znodes_.insert_or_assign(txn->path, *txn->before);
+    } else {
+      znodes_.erase(txn->path);
+    }
+  }
+  done_.clear();
 }
 
 void FakeZnodes::end_session(SessionId owner, const std::string& spared) {
@@ -75,7 +102,7 @@ void FakeZnodes::end_session(SessionId owner, const std::string& spared) {
   }
   const Zxid zxid = take_zxid();
   for (const std::string& path : owned) {
-    commit(zxid, path, SessionId{0}, true, std::nullopt);
+    apply(zxid, path, SessionId{0}, true, std::nullopt);
   }
 }
 
@@ -86,7 +113,7 @@ void FakeZnodes::wipe() {
   }
   const Zxid zxid = take_zxid();
   for (const std::string& path : paths) {
-    commit(zxid, path, SessionId{0}, true, std::nullopt);
+    apply(zxid, path, SessionId{0}, true, std::nullopt);
   }
   versions_.clear();
   zxid_ = 0;
@@ -138,8 +165,7 @@ bool FakeZnodes::has_children(const std::string& path) const {
   return it != znodes_.end() && it->first.starts_with(path + "/");
 }
 
-void FakeZnodes::commit(Zxid zxid, const std::string& path, SessionId by, bool session_end,
-                        std::optional<Znode> after) {
+void FakeZnodes::apply(Zxid zxid, const std::string& path, SessionId by, bool session_end, std::optional<Znode> after) {
   Txn txn{zxid, path, by, session_end, std::nullopt, std::move(after)};
   const auto it = znodes_.find(path);
   if (it != znodes_.end()) {
@@ -151,7 +177,9 @@ void FakeZnodes::commit(Zxid zxid, const std::string& path, SessionId by, bool s
     znodes_.erase(it);
   }
   versions_[path].push_back(Version{zxid, txn.after});
-  if (listener_) {
+  if (in_transaction_) {
+    done_.push_back(std::move(txn));
+  } else if (listener_) {
     listener_(txn);
   }
 }

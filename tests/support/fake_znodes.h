@@ -50,10 +50,15 @@ class FakeZnodes {
   core::ZkCode set(const std::string& path, std::string data, std::int32_t version, SessionId by, core::ZkStat* stat);
   core::ZkCode remove(const std::string& path, std::int32_t version, SessionId by);
 
+  // From begin() to commit() or undo(), all that is done has one zxid, and the listener hears of it at the end.
+  void begin();
+  void commit();
+  void undo();
+
   // Deletes all ephemerals of `owner`, but for `spared` (a ghost) where that is not empty.
   void end_session(SessionId owner, const std::string& spared = {});
   // Takes a zxid for something that changes no znode: a new session, a new leader.
-  Zxid take_zxid() { return Zxid{++zxid_}; }
+  Zxid take_zxid() { return Zxid{in_transaction_ ? zxid_ : ++zxid_}; }
   // Everything is gone, and the zxids start anew: somebody deleted the servers' data.
   void wipe();
 
@@ -70,7 +75,7 @@ class FakeZnodes {
   static std::string parent_of(const std::string& path);  // "" of a path right below the root
 
  private:
-  void commit(Zxid zxid, const std::string& path, SessionId by, bool session_end, std::optional<Znode> after);
+  void apply(Zxid zxid, const std::string& path, SessionId by, bool session_end, std::optional<Znode> after);
 
   struct Version {
     Zxid zxid;
@@ -79,6 +84,8 @@ class FakeZnodes {
 
   Listener listener_;
   std::int64_t zxid_ = 0;
+  bool in_transaction_ = false;
+  std::vector<Txn> done_;  // in the transaction
   std::map<std::string, Znode, std::less<>> znodes_;
   std::map<std::string, std::vector<Version>, std::less<>> versions_;
 };

@@ -16,6 +16,7 @@ class CoreLivesTest : public ::testing::Test {
 
   // A new run of the agent, on what the store holds.
   void start() {
+    options_.batch = 1;  // it answers single requests
     core_ = std::make_unique<Core>(options_, *store_.load());
     watches_.clear();
     step(Started{});

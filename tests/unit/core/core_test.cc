@@ -12,7 +12,10 @@ namespace {
 // A Core with a store that keeps everything at once and an ensemble that answers when told to.
 class CoreTest : public ::testing::Test {
  protected:
-  CoreTest() { restart({}); }
+  CoreTest() {
+    options_.batch = 1;  // transactions: batch_test.cc
+    restart({});
+  }
 
   void restart(StoredState stored) {
     core_ = std::make_unique<Core>(options_, std::move(stored));

@@ -1,0 +1,217 @@
+// Replay: writes that go out as one transaction, and what becomes of one that fails.
+//
+// A transaction is done whole or not at all. Several are in flight, so each begins with checks of what the one before
+// it brings about: where that one came to nothing, so does this one, and nothing has overtaken anything. What was in a
+// failed one is sent anew, each by itself until it has settled; what failed only by its checks goes together again.
+#include <algorithm>
+#include <cassert>
+#include <utility>
+
+#include "agent/core/core.h"
+#include "agent/core/replay_node.h"
+
+namespace limpet::core {
+
+namespace {
+
+// How many paths of a transaction the next one looks at: all, or so many at even distances. Where a transaction failed,
+// they hold all the same only if somebody else has a znode at each of them.
+constexpr std::size_t kAnchors = 16;
+
+// What holds where `write` was done and did not before, if a look at its znode can tell.
+std::optional<ZkRequest> anchor_of(const ZkRequest& write) {
+  if (write.verb == ZkVerb::create) {
+    return ZkRequest{ZkVerb::check, write.path, "", 0};
+  }
+  if (write.verb == ZkVerb::set) {
+    return ZkRequest{ZkVerb::check, write.path, "", write.version + 1};
+  }
+  return std::nullopt;
+}
+
+// None where there is a removal: it leaves nothing to look at, and what it makes room for may look as what was there.
+std::vector<ZkRequest> anchors_of(const std::vector<ZkRequest>& writes) {
+  const std::size_t count = std::min(writes.size(), kAnchors);
+  std::vector<ZkRequest> anchors;
+  for (std::size_t i = 0; i < count; ++i) {
+    if (auto anchor = anchor_of(writes[count == 1 ? 0 : i * (writes.size() - 1) / (count - 1)])) {
+      anchors.push_back(*std::move(anchor));
+    }
+  }
+  const bool all = std::all_of(writes.begin(), writes.end(), [](const auto& write) { return anchor_of(write); });
+  return all ? anchors : std::vector<ZkRequest>{};
+}
+
+}  // namespace
+
+// ---- Sending
+
+bool Replay::goes_alone(const Node& node) const {
+  return node.alone || options_.batch <= 1 || node.bytes > window_.batch_bytes();
+}
+
+// Those at the head of the line that may go together.
+std::vector<Replay::Node*> Replay::next_batch(Now now) {
+  std::vector<Node*> nodes;
+  std::size_t writes = 0;
+  std::uint64_t bytes = 0;
+  for (const auto& [key, node] : write_ready_) {
+    writes += node->present && node->remote == Remote::former ? 2 : 1;
+    bytes += node->bytes;
+    if (goes_alone(*node) || writes > options_.batch || bytes > window_.batch_bytes() || !may_write(key) ||
+        !window_.room(reads_and_writes_flying_ + static_cast<std::uint32_t>(nodes.size())) ||
+        !window_.take_share(now.steady_ms)) {
+      break;
+    }
+    nodes.push_back(node);
+  }
+  return nodes;
+}
+
+void Replay::send_writes(Now now, Actions& actions) {
+  while (!write_ready_.empty() && window_.room(reads_and_writes_flying_) && may_write(write_ready_.begin()->first)) {
+    Node& first = *write_ready_.begin()->second;
+    if (goes_alone(first)) {
+      // It must not overtake what may come to nothing, and be sent anew.
+      if (!batches_.empty() || !window_.take_share(now.steady_ms)) {
+        return;
+      }
+      take_out(first);
+      send_write(first, now, actions);
+      continue;
+    }
+    if (!batches_.empty() && anchors_.empty()) {
+      return;  // the one before leaves nothing to look at, or is known to come to nothing
+    }
+    const std::vector<Node*> nodes = next_batch(now);
+    if (nodes.empty()) {
+      return;  // this second's share is used up
+    }
+    if (nodes.size() == 1 && batches_.empty()) {
+      take_out(first);
+      send_write(first, now, actions);
+    } else {
+      send_batch(nodes, now, actions);
+    }
+  }
+}
+
+void Replay::send_batch(const std::vector<Node*>& nodes, Now now, Actions& actions) {
+  Batch batch;
+  std::vector<ZkRequest> writes;
+  for (Node* node : nodes) {
+    take_out(*node);
+    if (node->present && node->remote != Remote::ours) {
+      if (node->remote == Remote::former) {
+        batch.parts.push_back(begin_clearing(*node, now));
+        writes.push_back(clearing_of(*node));
+      }
+      send_parents(node->path, true, actions);
+    }
+    writes.push_back(write_of(*node));
+    batch.parts.push_back(begin_flight(*node, writes.back().verb, false, now));
+  }
+  ZkRequest request{ZkVerb::transaction, nodes.back()->path, "", -1};
+  if (!batches_.empty()) {
+    request.batch = std::move(anchors_);
+    batch.checks = request.batch.size();
+    batch.before = newest_batch_;
+  }
+  anchors_ = anchors_of(writes);
+  request.batch.insert(request.batch.end(), std::make_move_iterator(writes.begin()),
+                       std::make_move_iterator(writes.end()));
+  const OpId op{next_op_++};
+  newest_batch_ = op.value;
+  batches_.emplace(op.value, std::move(batch));
+  actions.push_back(ZkSend{session_.epoch(), op, std::move(request)});
+}
+
+// ---- Answers
+
+void Replay::batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& reply, Now now, Effects& effects) {
+  if (batches_.empty()) {
+    anchors_.clear();  // nothing is in flight that the next one has to look at
+  }
+  if (reply.code != ZkCode::ok) {
+    anchors_.clear();  // what is in flight behind it comes to nothing too
+  }
+  if (reply.code == ZkCode::ok) {
+    assert(reply.batch.size() == batch.checks + batch.parts.size());
+    last_done_batch_ = op;
+    for (std::size_t i = 0; i < batch.parts.size(); ++i) {
+      replied(batch.parts[i], reply.batch[batch.checks + i], now, effects);
+    }
+    return;
+  }
+  const auto guilty = std::find_if(reply.batch.begin(), reply.batch.end(), [](const ZkReply& one) {
+    return one.code != ZkCode::ok && one.code != ZkCode::throttled;
+  });
+  const std::size_t at = static_cast<std::size_t>(guilty - reply.batch.begin());
+  if (guilty != reply.batch.end() && at >= batch.checks) {
+    part_failed(batch, at - batch.checks, *guilty, now, effects);
+    return;
+  }
+  ZkReply each;
+  each.code = reply.code;
+  each.message = reply.message;
+  if (reply.code != ZkCode::unknown_outcome && reply.code != ZkCode::not_sent) {
+    each.code = ZkCode::throttled;  // not executed
+    // Only where a check failed because what it looks at was not done will the next try be any different.
+    const bool follows = guilty != reply.batch.end() && batch.before != last_done_batch_;
+    if (!follows && reply.code != ZkCode::throttled) {
+      settle_alone(batch);
+    }
+  }
+  for (const OpId part : batch.parts) {
+    replied(part, each, now, effects);
+  }
+}
+
+// One of the writes was refused, and the others with it.
+void Replay::part_failed(const Batch& batch, std::size_t part, const ZkReply& reply, Now now, Effects& effects) {
+  const Flight& at_fault = flights_.at(batch.parts[part].value);
+  const bool clearing = at_fault.clears_the_way;
+  bool presumed = false;
+  if (reply.code == ZkCode::no_node && at_fault.verb == ZkVerb::create) {
+    // What stood above it in an earlier session is gone: here, and perhaps above others.
+    for (const OpId other : batch.parts) {
+      const std::string& path = flights_.at(other.value).path;
+      for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+        presumed = presumed_parents_.erase(path.substr(0, end)) > 0 || presumed;
+      }
+    }
+  }
+  if (!presumed) {
+    settle_alone(batch);
+  }
+  ZkReply none;
+  none.code = ZkCode::throttled;
+  for (std::size_t i = 0; i < batch.parts.size(); ++i) {
+    if (i != part) {
+      // The create behind a removal that was refused would have found what was not removed.
+      const bool blocked = clearing && i == part + 1 && reply.code != ZkCode::no_node;
+      ZkReply found;
+      found.code = ZkCode::node_exists;
+      replied(batch.parts[i], blocked ? found : none, now, effects);
+    } else if (presumed) {
+      replied(batch.parts[i], none, now, effects);
+    } else {
+      replied(batch.parts[i], reply, now, effects);
+    }
+  }
+}
+
+void Replay::settle_alone(const Batch& batch) {
+  for (const OpId part : batch.parts) {
+    nodes_.at(flights_.at(part.value).path).alone = true;
+  }
+}
+
+// What this session has made stands below these, and did before: they need not be made again in the next.
+void Replay::presume_parents(const std::string& path) {
+  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    presumed_parents_.insert(path.substr(0, end));
+  }
+}
+
+}  // namespace limpet::core
