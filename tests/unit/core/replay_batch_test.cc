@@ -1,0 +1,224 @@
+// Writes that go out together: what is one transaction, what follows it, and what becomes of one that fails.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "agent/core/core.h"
+
+namespace limpet::core {
+namespace {
+
+class ReplayBatch : public ::testing::Test {
+ protected:
+  ReplayBatch() : core_(std::make_unique<Core>(Options{}, StoredState{})) { step(Started{}); }
+
+  void step(Event event) {
+    Actions actions;
+    core_->step(std::move(event), now_, actions);
+    for (Action& action : actions) {
+      if (auto* send = std::get_if<ZkSend>(&action)) {
+        sent_.push_back(std::move(*send));
+      } else if (const auto* persist = std::get_if<Persist>(&action)) {
+        step(Persisted{persist->ticket, Status()});
+      }
+    }
+  }
+  void connect() {
+    Session session;
+    session.id = kSession;
+    session.timeout_ms = 10'000;
+    step(ZkConnected{Epoch{1}, session, "127.0.0.1:2181"});
+  }
+  // Registers web/<from> to web/<from + count - 1>, in one call.
+  void put(int from, int count, const std::string& data = "x") {
+    std::vector<ChangeRequest> changes;
+    for (int i = from; i < from + count; ++i) {
+      changes.push_back(RegisterRequest{{"web", std::to_string(i)}, std::nullopt, Format::raw, data});
+    }
+    step(Submit{Token{++token_}, Caller{{1000, 1}}, std::move(changes)});
+  }
+
+  // What was sent since, but for what only prepares and looks.
+  std::vector<ZkSend> writes() {
+    std::vector<ZkSend> writes;
+    for (ZkSend& send : std::exchange(sent_, {})) {
+      switch (send.request.verb) {
+        case ZkVerb::sync:
+        case ZkVerb::create_parent:
+          step(ZkReplied{send.epoch, send.op, {}});
+          break;
+        case ZkVerb::watch:
+          break;
+        default:
+          writes.push_back(std::move(send));
+      }
+    }
+    return writes;
+  }
+  void done(const ZkSend& send) {
+    ZkReply reply;
+    reply.stat = ZkStat{Zxid{++zxid_}, Zxid{zxid_}, 0, kSession};
+    reply.batch.assign(send.request.batch.size(), reply);
+    step(ZkReplied{send.epoch, send.op, reply});
+  }
+  void refused(const ZkSend& send, std::size_t at, ZkCode code) {
+    ZkReply reply;
+    reply.code = ZkCode::throttled;
+    reply.batch.assign(send.request.batch.size(), reply);
+    reply.code = reply.batch.at(at).code = code;
+    step(ZkReplied{send.epoch, send.op, reply});
+  }
+  static std::vector<std::string> paths(const std::vector<ZkRequest>& batch, ZkVerb verb) {
+    std::vector<std::string> paths;
+    for (const ZkRequest& one : batch) {
+      if (one.verb == verb) {
+        paths.push_back(one.path.substr(one.path.rfind('/') + 1));
+      }
+    }
+    return paths;
+  }
+  State state(int i) const { return core_->find({"web", std::to_string(i)})->state; }
+
+  static constexpr SessionId kSession{0x1001};
+  std::unique_ptr<Core> core_;
+  Now now_{1'000, 1'700'000'000'000};
+  std::vector<ZkSend> sent_;
+  std::uint64_t token_ = 0;
+  std::int64_t zxid_ = 0;
+};
+
+TEST_F(ReplayBatch, AHostsRegistrationsAreOneTransaction) {
+  put(0, 50);
+  connect();
+  const auto sent = writes();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].request.verb, ZkVerb::transaction);
+  ASSERT_EQ(paths(sent[0].request.batch, ZkVerb::create).size(), 50u);
+  EXPECT_EQ(paths(sent[0].request.batch, ZkVerb::create)[49], "49") << "in the order of their acceptance";
+  done(sent[0]);
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(state(i), State::registered);
+  }
+}
+
+TEST_F(ReplayBatch, OneByItselfIsNoTransaction) {
+  connect();
+  put(0, 1);
+  const auto sent = writes();
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0].request.verb, ZkVerb::create);
+}
+
+TEST_F(ReplayBatch, WhatFollowsChecksWhatItFollows) {
+  connect();
+  put(0, 2);
+  const auto first = writes();
+  put(2, 1);
+  const auto second = writes();
+  ASSERT_EQ(second.size(), 1u) << "though the one before is not answered";
+  EXPECT_EQ(paths(second[0].request.batch, ZkVerb::check), (std::vector<std::string>{"0", "1"}));
+  EXPECT_EQ(paths(second[0].request.batch, ZkVerb::create), (std::vector<std::string>{"2"}));
+  // The first comes to nothing, and so does the second: both are sent again, in their order.
+  ZkReply later;
+  later.code = ZkCode::throttled;
+  step(ZkReplied{first[0].epoch, first[0].op, later});
+  EXPECT_TRUE(writes().empty()) << "what is in flight fails too";
+  refused(second[0], 0, ZkCode::no_node);
+  const auto again = writes();
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(paths(again[0].request.batch, ZkVerb::check), std::vector<std::string>());
+  EXPECT_EQ(paths(again[0].request.batch, ZkVerb::create), (std::vector<std::string>{"0", "1", "2"}));
+}
+
+TEST_F(ReplayBatch, ARefusalIsThatOfOneAndTheOthersAreSettledOneByOne) {
+  put(0, 4);
+  connect();
+  const auto sent = writes();
+  refused(sent[0], 2, ZkCode::quota_exceeded);
+  EXPECT_EQ(state(2), State::blocked);
+  const auto alone = writes();
+  ASSERT_EQ(alone.size(), 3u);
+  for (const ZkSend& send : alone) {
+    EXPECT_EQ(send.request.verb, ZkVerb::create);
+    done(send);
+  }
+  EXPECT_EQ(state(0), State::registered);
+  EXPECT_EQ(state(1), State::registered);
+  EXPECT_EQ(state(3), State::registered);
+  put(10, 3);
+  const auto next = writes();
+  ASSERT_EQ(next.size(), 1u);
+  EXPECT_EQ(next[0].request.verb, ZkVerb::transaction) << "others still go together";
+}
+
+TEST_F(ReplayBatch, AForeignZnodeIsReadBeforeWhatIsBehindItIsSent) {
+  put(0, 4);
+  connect();
+  const auto sent = writes();
+  refused(sent[0], 1, ZkCode::node_exists);
+  const auto next = writes();
+  ASSERT_EQ(next.size(), 2u);
+  EXPECT_EQ(next[0].request.verb, ZkVerb::read);
+  EXPECT_EQ(next[1].request.path, "/services/web/0");
+}
+
+TEST_F(ReplayBatch, AfterALossAllOfATransactionIsReadAgain) {
+  put(0, 3);
+  connect();
+  writes();
+  step(ZkDisconnected{Epoch{1}});
+  connect();
+  const auto reads = writes();
+  ASSERT_EQ(reads.size(), 0u) << "the sync comes first";
+  const auto after = writes();
+  EXPECT_EQ(std::count_if(after.begin(), after.end(), [](const auto& one) { return one.request.verb == ZkVerb::read; }),
+            3);
+}
+
+TEST_F(ReplayBatch, InANewSessionWhatStoodAboveIsNotMadeAgain) {
+  put(0, 3);
+  connect();
+  done(writes()[0]);
+  step(ZkExpired{Epoch{1}});
+  sent_.clear();
+  Session session;
+  session.id = SessionId{0x1002};
+  session.timeout_ms = 10'000;
+  step(ZkConnected{Epoch{2}, session, "127.0.0.1:2181"});
+  EXPECT_TRUE(std::none_of(sent_.begin(), sent_.end(),
+                           [](const auto& send) { return send.request.verb == ZkVerb::create_parent; }));
+  const auto sent = writes();
+  ASSERT_EQ(sent.size(), 1u);
+  // It is gone all the same: made anew, and nothing is taken for refused.
+  refused(sent[0], 0, ZkCode::no_node);
+  EXPECT_EQ(std::count_if(sent_.begin(), sent_.end(),
+                          [](const auto& send) { return send.request.verb == ZkVerb::create_parent; }),
+            2);
+  const auto again = writes();
+  ASSERT_EQ(again.size(), 1u);
+  EXPECT_EQ(again[0].request.verb, ZkVerb::transaction);
+  done(again[0]);
+  EXPECT_EQ(state(2), State::registered);
+}
+
+TEST_F(ReplayBatch, MuchGoesInSeveralOfBoundedSize) {
+  put(0, 300, std::string(1'000, 'x'));
+  connect();
+  std::size_t created = 0;
+  for (int rounds = 0; rounds < 20 && created < 300; ++rounds) {
+    for (const ZkSend& send : writes()) {
+      std::size_t bytes = 0;
+      for (const ZkRequest& one : send.request.batch) {
+        bytes += one.path.size() + one.data.size();
+      }
+      EXPECT_LE(bytes, 140u << 10);
+      EXPECT_LE(paths(send.request.batch, ZkVerb::create).size(), 128u);
+      created += paths(send.request.batch, ZkVerb::create).size();
+      done(send);
+    }
+  }
+  EXPECT_EQ(created, 300u);
+}
+
+}  // namespace
+}  // namespace limpet::core
