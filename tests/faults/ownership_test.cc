@@ -174,7 +174,7 @@ TEST_F(Ownership, A40_AThrottledRequestIsTriedAgain) {
   put(*agent, 0, 1);
   ASSERT_TRUE(agent->wait_settled());
   for (const auto& one : proxies_) {
-    one->answer({ZkOpcode::create2}, 5, -127);
+    one->answer({ZkOpcode::create2, ZkOpcode::multi}, 5, -127);
   }
   put(*agent, 1, 60);
   ASSERT_TRUE(agent->wait_settled()) << agent->status().dump();

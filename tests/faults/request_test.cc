@@ -30,9 +30,9 @@ TEST_F(LostReply, A28_OfEachKindOfRequest) {
   for (const bool swallow : {false, true}) {
     for (const int n : swallow ? std::vector<int>{1} : std::vector<int>{1, 4}) {
       const int from = 10 * round++;
-      lose(*agent, {ZkOpcode::create2}, n, swallow, [&] { put(*agent, from, from + 10, "first"); });
-      lose(*agent, {ZkOpcode::set_data}, n, swallow, [&] { put(*agent, from, from + 10, "second"); });
-      lose(*agent, {ZkOpcode::remove}, n, swallow, [&] {
+      lose(*agent, {ZkOpcode::create2, ZkOpcode::multi}, n, swallow, [&] { put(*agent, from, from + 10, "first"); });
+      lose(*agent, {ZkOpcode::set_data, ZkOpcode::multi}, n, swallow, [&] { put(*agent, from, from + 10, "second"); });
+      lose(*agent, {ZkOpcode::remove, ZkOpcode::multi}, n, swallow, [&] {
         UnixHttp http(agent->socket());
         for (int i = from; i < from + 5; ++i) {
           EXPECT_EQ(http.del(target(i)).status, 202);
@@ -57,6 +57,48 @@ TEST_F(LostReply, A28_OfEachKindOfRequest) {
   EXPECT_EQ(session(*agent), id);
 }
 
+// What waits for the quorum goes out as transactions when it is back; each is lost, done or not, first, second or last.
+TEST_F(LostReply, A28_OfATransaction) {
+  auto agent = start_agent();
+  const auto id = session(*agent);
+  int from = 0;
+  for (const bool swallow : {false, true}) {
+    for (const int n : {1, 2, 3}) {
+      const int count_of = 300;
+      lose(*agent, {ZkOpcode::multi}, n, swallow, [&] {
+        for (const auto& one : proxies_) {
+          one->set_mode(ZkProxy::Mode::refuse);
+          one->cut();
+        }
+        put(*agent, from, from + count_of);
+        for (const auto& one : proxies_) {
+          one->set_mode(ZkProxy::Mode::pass);
+        }
+      });
+      from += count_of;
+    }
+  }
+  expect_exactly(*agent, 0, from);
+  EXPECT_EQ(session(*agent), id);
+  std::int64_t last = 0;
+  int created = 0;
+  for (const Txn& txn : transactions()) {
+    if (txn.what == "create" && txn.path.starts_with(root() + "/web/") && !txn.data.empty()) {
+      ++created;
+      EXPECT_GE(txn.zxid, last);
+      last = txn.zxid;
+    }
+  }
+  EXPECT_EQ(created, from) << "each is created once";
+  const Tree tree = registered();
+  std::int64_t czxid = 0;
+  for (int i = 0; i < from; ++i) {
+    ASSERT_TRUE(tree.contains(path(i)));
+    EXPECT_GE(tree.at(path(i)).czxid, czxid) << "in the order of acceptance: " << path(i);
+    czxid = tree.at(path(i)).czxid;
+  }
+}
+
 TEST_F(LostReply, A28_OfParentsReadsAndSyncs) {
   auto agent = start_agent();
   lose(*agent, {ZkOpcode::create}, 1, false, [&] { put(*agent, 0, 10); });
@@ -73,7 +115,7 @@ TEST_F(LostReply, A29_OfARemovalThatIsFollowedByTheNextRegistration) {
   ASSERT_TRUE(agent->wait_settled());
   for (int i = 0; i < 8; ++i) {
     const auto before = sums().fired;
-    lose(*agent, {ZkOpcode::remove}, 1, i % 2 == 1, [&] {
+    lose(*agent, {ZkOpcode::remove, ZkOpcode::multi}, 1, i % 2 == 1, [&] {
       EXPECT_EQ(UnixHttp(agent->socket()).del(target(i)).status, 202);
       EXPECT_TRUE(eventually([&] { return sums().fired > before; }));
       put(*agent, i, i + 1, "second");

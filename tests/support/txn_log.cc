@@ -78,11 +78,17 @@ void add(std::vector<Txn>& found, Txn txn, std::int64_t type, Jute& body) {
   }
   found.push_back(txn);
   if (txn.what == "multi") {
+    std::vector<Txn> parts;
     for (std::int64_t left = body.number(4); left > 0 && !body.bad(); --left) {
       const std::int64_t part = body.number(4);
       const std::string bytes = body.text();
       Jute inner(bytes);
-      add(found, txn, part, inner);
+      add(parts, txn, part, inner);
+    }
+    // Those before the one that was refused stand there as if they had been done. (DataTree.processTxn: `failed`)
+    const bool failed = std::any_of(parts.begin(), parts.end(), [](const Txn& part) { return part.what == "error"; });
+    if (!failed) {
+      found.insert(found.end(), std::make_move_iterator(parts.begin()), std::make_move_iterator(parts.end()));
     }
   }
 }
