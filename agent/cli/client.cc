@@ -14,6 +14,7 @@
 #include <boost/beast/http.hpp>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 #include "agent/cli/times.h"
 #include "agent/cli/unreachable.h"
@@ -83,6 +84,12 @@ http::request<http::string_body> to_http(const Request& request) {
   return result;
 }
 
+// Closed without a word of an answer.
+bool means_cut(const beast::error_code& failure) {
+  return failure == http::error::end_of_stream || failure == boost::asio::error::connection_reset ||
+         failure == boost::asio::error::broken_pipe || failure == boost::asio::error::eof;
+}
+
 std::string explain(const beast::error_code& failure, std::chrono::milliseconds patience) {
   const std::string unknown_outcome =
       "Whether a change was accepted is not known; the same command again is safe. See `systemctl status limpet` and "
@@ -91,10 +98,7 @@ std::string explain(const beast::error_code& failure, std::chrono::milliseconds 
     return fmt::format("the agent accepted the connection, but did not answer within {}.\n{}",
                        format_duration(patience.count()), unknown_outcome);
   }
-  const bool cut = failure == http::error::end_of_stream || failure == http::error::partial_message ||
-                   failure == boost::asio::error::connection_reset || failure == boost::asio::error::broken_pipe ||
-                   failure == boost::asio::error::eof;
-  if (cut) {
+  if (means_cut(failure) || failure == http::error::partial_message) {
     return fmt::format("the agent closed the connection without an answer: it is stopping, or died.\n{}",
                        unknown_outcome);
   }
@@ -145,7 +149,7 @@ class Exchange {
   void without_time_limit() { stream_.expires_never(); }
 
   Unreachable lost(const beast::error_code& failure) const {
-    return Unreachable{fmt::format("{}: {}", path_, explain(failure, patience_))};
+    return Unreachable{fmt::format("{}: {}", path_, explain(failure, patience_)), means_cut(failure)};
   }
 
  private:
@@ -194,9 +198,31 @@ class Lines {
   std::string rest_;
 };
 
+// The agent went while it had the request, and asking again does no harm: it did nothing, or the same again changes
+// nothing. (Of a DELETE that was cut off, the second would be told that there is nothing to delete.)
+bool stopped_under(const Request& request, const std::variant<Answer, Unreachable>& outcome) {
+  if (const auto* unreachable = std::get_if<Unreachable>(&outcome)) {
+    return unreachable->cut && (request.method == Method::get || request.method == Method::put);
+  }
+  const auto& answer = std::get<Answer>(outcome);
+  return answer.status == 503 && answer.body.find(R"("code":"shutting_down")") != std::string::npos;
+}
+
 }  // namespace
 
 std::variant<Answer, Unreachable> Client::call(const Request& request) const {
+  auto outcome = call_once(request);
+  if (!stopped_under(request, outcome)) {
+    return outcome;
+  }
+  // Until the old one has let go of the socket; where systemd holds it, the request waits in there for the next.
+  constexpr std::chrono::milliseconds kPause(200);
+  std::this_thread::sleep_for(kPause);
+  auto again = call_once(request);
+  return std::holds_alternative<Answer>(again) ? again : outcome;
+}
+
+std::variant<Answer, Unreachable> Client::call_once(const Request& request) const {
   const auto patience = answer_timeout_ + std::min<std::chrono::milliseconds>(request.server_wait, kLongestWait);
   Exchange exchange(path_);
   if (auto unreachable = exchange.send(request, origin_, answer_timeout_, patience)) {

@@ -32,7 +32,8 @@ struct Answer {
 };
 
 struct Unreachable {
-  std::string why;  // first line: what is wrong; further lines: what to do
+  std::string why;   // first line: what is wrong; further lines: what to do
+  bool cut = false;  // the agent took the connection, and closed it without a word
 };
 
 class Client {
@@ -43,7 +44,8 @@ class Client {
 
   const std::string& socket_path() const { return path_; }
 
-  // Blocks until the answer is there, or for answer_timeout and the request's server_wait.
+  // Blocks until the answer is there, or for answer_timeout and the request's server_wait. Where the agent stops under
+  // it, asks once more: it may be a restart, and the next agent have the answer.
   std::variant<Answer, Unreachable> call(const Request& request) const;
 
   // Gives each line of a stream to `on_line` as it comes, until that says false: then an Answer of 200. An Answer of
@@ -52,6 +54,8 @@ class Client {
                                            const std::function<bool(std::string_view)>& on_line) const;
 
  private:
+  std::variant<Answer, Unreachable> call_once(const Request& request) const;
+
   // Constant after construction.
   const std::string path_;
   const std::string origin_;

@@ -165,10 +165,27 @@ TEST_F(Cli, HungAgentIsReportedAfterTheTimeout) {
 
 TEST_F(Cli, CutConnectionLeavesTheOutcomeOpen) {
   server.cut();
+  server.cut();  // it is asked once more
   const Outcome outcome = run({"register", "web", "i-1"});
   EXPECT_EQ(outcome.exit, 3);
   EXPECT_TRUE(has(outcome.err, "closed the connection without an answer"));
   EXPECT_TRUE(has(outcome.err, "the same command again is safe"));
+}
+
+TEST_F(Cli, AgentThatIsRestartedUnderTheRequestIsAskedAgain) {
+  const std::string stopping = R"({"type":"urn:limpet:problem:shutting_down","title":"The agent is stopping",)"
+                               R"("status":503,"detail":"x","code":"shutting_down","retryable":true})";
+  const std::string good = R"({"id":"web/i-1","seq":1,"state":"pending"})";
+  server.answer(503, stopping);
+  server.answer(202, good);
+  EXPECT_EQ(run({"register", "web", "i-1"}).exit, 0);
+  server.cut();
+  server.answer(202, good);
+  EXPECT_EQ(run({"register", "web", "i-1"}).exit, 0);
+  // The second time there would be nothing to deregister: the first may have done it.
+  server.cut();
+  EXPECT_EQ(run({"deregister", "web", "i-1"}).exit, 3);
+  EXPECT_EQ(server.seen().size(), 5u);
 }
 
 TEST_F(Cli, AnswerThatBreaksOffIsNoAnswer) {
