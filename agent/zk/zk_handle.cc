@@ -131,8 +131,11 @@ struct ZkHandle::Callbacks {
     }
     handle.mailbox_->push(
         {handle.id_, request, request->internal, 0, core::ZkReplied{handle.epoch_, request->op, std::move(reply)}});
-    // Either what the library says of all that was in flight, or a server's word on one request. A server may say that
-    // and keep the connection, and answer pings, where two had the session; then no other word would ever come.
+    tell_if_expired(handle, rc);
+  }
+  // Either what the library says of all that was in flight, or a server's word on one request. A server may say that
+  // and keep the connection, and answer pings, where two had the session; then no other word would ever come.
+  static void tell_if_expired(ZkHandle& handle, int rc) noexcept {
     if (rc == ZSESSIONEXPIRED) {
       handle.mailbox_->push({handle.id_, nullptr, false, 0, core::ZkExpired{handle.epoch_}});
     }
@@ -148,8 +151,11 @@ struct ZkHandle::Callbacks {
     replied(data, rc, stat, value, length);
   }
   static void on_transaction(int rc, const void* data) noexcept {
-    static_cast<const Request*>(data)->transaction->set_done(rc);
+    const auto* request = static_cast<const Request*>(data);
+    ZkHandle& handle = *request->handle;
+    request->transaction->set_done(rc);
     transaction_completed(data);
+    tell_if_expired(handle, rc);
   }
   static void on_look(int rc, const Stat* stat, const void* data) noexcept {
     static_cast<const Request*>(data)->transaction->set_looked(rc, stat);
