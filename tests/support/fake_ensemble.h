@@ -48,8 +48,9 @@ class FakeEnsemble final : public zk::Ensemble {
 
   enum class SessionEnd { timed_out, forced, wiped, closed };
 
-  // Sees each request of the agent when the servers answer it, and of a transaction the one at fault. `before`: the
-  // znode of its path at that moment.
+  // Sees each request of the agent when the servers answer it, and of a transaction that is refused the one at
+  // fault and all others that would have been refused for another's znode in their way. `before`: the znode of its path
+  // at that moment.
   class Observer {
    public:
     virtual ~Observer() = default;

@@ -136,10 +136,16 @@ ZkReply FakeEnsemble::apply_transaction(const std::vector<ZkRequest>& requests) 
     reply.batch[i].stat = {};
     reply.batch[i].message = "refused by the fake ensemble";
   }
-  if (observer_ != nullptr) {
-    const Znode* standing = znodes_.find(requests[guilty].path);
-    observer_->on_request(requests[guilty], reply.batch[guilty],
-                          standing == nullptr ? std::nullopt : std::optional<Znode>(*standing), handle_->session->id);
+  for (std::size_t i = 0; observer_ != nullptr && i < requests.size(); ++i) {
+    const Znode* standing = znodes_.find(requests[i].path);
+    const bool in_the_way = requests[i].verb == ZkVerb::create && standing != nullptr &&
+                            standing->stat.ephemeral_owner != handle_->session->id;
+    if (i == guilty || in_the_way) {
+      ZkReply told = reply.batch[guilty];
+      told.code = i == guilty ? reply.code : ZkCode::node_exists;
+      observer_->on_request(requests[i], told, standing == nullptr ? std::nullopt : std::optional<Znode>(*standing),
+                            handle_->session->id);
+    }
   }
   return reply;
 }
