@@ -91,9 +91,10 @@ void examine_storage_and_queue(const Patient& patient, Findings& findings) {
   const Json& queue = at(patient.status, "queue");
   const std::int64_t depth = number(queue, "depth");
   const std::int64_t most = number(queue, "max_operations");
-  const std::string text = depth == 0 ? "empty: all is carried out"
-                                      : fmt::format("{} changes wait, the oldest for {}", depth,
-                                                    format_duration(number(queue, "oldest_age_ms")));
+  const std::string text =
+      depth == 0 ? "empty: all is carried out"
+                 : fmt::format("{} {}, the oldest for {}", depth, depth == 1 ? "change waits" : "changes wait",
+                               format_duration(number(queue, "oldest_age_ms")));
   const bool full = most > 0 && depth >= most / 10 * 8;
   findings.push_back({full ? Level::wrong : Level::ok, "Queue", text,
                       full ? fmt::format("Past {} it refuses changes (queue_full).", most) : ""});
