@@ -146,7 +146,7 @@ class Replay {
   void send(Node& node, ZkRequest request, bool audit, Now now, Actions& actions);
   void send_parents(const std::string& path, bool presume, Actions& actions);
   ZkRequest write_of(const Node& node) const;
-  static ZkRequest clearing_of(const Node& node);
+  static ZkRequest removal_of(const Node& node);
   void send_write(Node& node, Now now, Actions& actions);
   void send_writes(Now now, Actions& actions);
   std::vector<Node*> next_batch(Now now);

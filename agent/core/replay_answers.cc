@@ -259,12 +259,11 @@ void Replay::parent_replied(const Flight& flight, const ZkReply& reply) {
 }
 
 void Replay::forget_parents(const std::string& path) {
-  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-    const std::string parent = path.substr(0, end);
+  for_each_parent(path, [this](const std::string& parent) {
     known_parents_.erase(parent);
     presumed_parents_.erase(parent);
     parent_errors_.erase(parent);
-  }
+  });
 }
 
 const ZkReply* Replay::parent_error(const std::string& path) const {

@@ -104,7 +104,7 @@ void Replay::send_batch(const std::vector<Node*>& nodes, Now now, Actions& actio
     if (node->present && node->remote != Remote::ours) {
       if (node->remote == Remote::former) {
         batch.parts.push_back(begin_clearing(*node, now));
-        writes.push_back(clearing_of(*node));
+        writes.push_back(removal_of(*node));
       }
       send_parents(node->path, true, actions);
     }
@@ -129,11 +129,9 @@ void Replay::send_batch(const std::vector<Node*>& nodes, Now now, Actions& actio
 // ---- Answers
 
 void Replay::batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& reply, Now now, Effects& effects) {
-  if (batches_.empty()) {
-    anchors_.clear();  // nothing is in flight that the next one has to look at
-  }
-  if (reply.code != ZkCode::ok) {
-    anchors_.clear();  // what is in flight behind it comes to nothing too
+  // Nothing is in flight that the next one has to look at, or what is comes to nothing like this one.
+  if (batches_.empty() || reply.code != ZkCode::ok) {
+    anchors_.clear();
   }
   if (reply.code == ZkCode::ok) {
     assert(reply.batch.size() == batch.checks + batch.parts.size());
@@ -175,29 +173,22 @@ void Replay::part_failed(const Batch& batch, std::size_t part, const ZkReply& re
   if (reply.code == ZkCode::no_node && at_fault.verb == ZkVerb::create) {
     // What stood above it in an earlier session is gone: here, and perhaps above others.
     for (const OpId other : batch.parts) {
-      const std::string& path = flights_.at(other.value).path;
-      for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-        presumed = presumed_parents_.erase(path.substr(0, end)) > 0 || presumed;
-      }
+      for_each_parent(flights_.at(other.value).path,
+                      [&](const std::string& parent) { presumed = presumed_parents_.erase(parent) > 0 || presumed; });
     }
   }
   if (!presumed) {
     settle_alone(batch);
   }
-  ZkReply none;
-  none.code = ZkCode::throttled;
+  ZkReply not_executed;
+  not_executed.code = ZkCode::throttled;
+  ZkReply in_the_way;
+  in_the_way.code = ZkCode::node_exists;
   for (std::size_t i = 0; i < batch.parts.size(); ++i) {
-    if (i != part) {
-      // The create behind a removal that was refused would have found what was not removed.
-      const bool blocked = clearing && i == part + 1 && reply.code != ZkCode::no_node;
-      ZkReply found;
-      found.code = ZkCode::node_exists;
-      replied(batch.parts[i], blocked ? found : none, now, effects);
-    } else if (presumed) {
-      replied(batch.parts[i], none, now, effects);
-    } else {
-      replied(batch.parts[i], reply, now, effects);
-    }
+    // The create behind a removal that was refused would have found what was not removed.
+    const bool blocked = clearing && i == part + 1 && reply.code != ZkCode::no_node;
+    const bool refused = i == part && !presumed;
+    replied(batch.parts[i], refused ? reply : blocked ? in_the_way : not_executed, now, effects);
   }
 }
 
@@ -207,11 +198,8 @@ void Replay::settle_alone(const Batch& batch) {
   }
 }
 
-// What this session has made stands below these, and did before: they need not be made again in the next.
 void Replay::presume_parents(const std::string& path) {
-  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-    presumed_parents_.insert(path.substr(0, end));
-  }
+  for_each_parent(path, [this](std::string parent) { presumed_parents_.insert(std::move(parent)); });
 }
 
 }  // namespace limpet::core

@@ -7,6 +7,14 @@
 
 namespace limpet::core {
 
+// Calls `each` with every path above `path` but "/", from the top down.
+template <typename Each>
+void for_each_parent(const std::string& path, Each each) {
+  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
+    each(path.substr(0, end));
+  }
+}
+
 struct Replay::Node {
   std::string path;
 

@@ -51,22 +51,21 @@ void Replay::send_sync(Actions& actions) {
 // In the same pipeline, before the first child: FIFO makes them stand when the child's create arrives. `presume`: not
 // those that stood in an earlier session; where one is gone, the transaction fails, and nothing overtakes it.
 void Replay::send_parents(const std::string& path, bool presume, Actions& actions) {
-  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-    std::string parent = path.substr(0, end);
+  for_each_parent(path, [&](std::string parent) {
     if ((presume && presumed_parents_.contains(parent)) || !known_parents_.insert(parent).second) {
-      continue;
+      return;
     }
     const OpId op{next_op_++};
     flights_.emplace(op.value, Flight{parent, ZkVerb::create_parent, Seq{}, Key{}});
     actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::create_parent, std::move(parent), "", -1}});
-  }
+  });
 }
 
 // What brings the node into line.
 ZkRequest Replay::write_of(const Node& node) const {
   if (!node.present) {
     assert(node.remote == Remote::ours || node.remote == Remote::former);
-    return ZkRequest{ZkVerb::remove, node.path, "", node.stat.version};
+    return removal_of(node);
   }
   const Registration* registration = registry_.find(node.id);
   assert(registration != nullptr && registration->path == node.path && registration->seq == node.seq);
@@ -88,7 +87,7 @@ OpId Replay::begin_clearing(Node& node, Now now) {
   return op;
 }
 
-ZkRequest Replay::clearing_of(const Node& node) {
+ZkRequest Replay::removal_of(const Node& node) {
   return ZkRequest{ZkVerb::remove, node.path, "", node.stat.version};
 }
 
@@ -96,7 +95,7 @@ void Replay::send_write(Node& node, Now now, Actions& actions) {
   if (node.present && node.remote != Remote::ours) {
     if (node.remote == Remote::former) {
       const OpId op = begin_clearing(node, now);
-      actions.push_back(ZkSend{session_.epoch(), op, clearing_of(node)});
+      actions.push_back(ZkSend{session_.epoch(), op, removal_of(node)});
     }
     send_parents(node.path, false, actions);
   }
