@@ -12,6 +12,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+
+#include "storage/log_file.h"
 
 namespace limpet {
 
@@ -32,6 +35,8 @@ class SilentLogger : public rocksdb::Logger {
 // Env of 7.8.)
 //
 // The OPTIONS file is refused: nobody reads it, and it is one more thing that can fail. RocksDB goes on without.
+//
+// The write-ahead log is filled with zeros ahead of what is written: see log_file.h.
 class PrivateFiles : public rocksdb::FileSystemWrapper {
  public:
   using rocksdb::FileSystemWrapper::FileSystemWrapper;
@@ -43,7 +48,17 @@ class PrivateFiles : public rocksdb::FileSystemWrapper {
     if (name.find("/OPTIONS-") != std::string::npos) {
       return rocksdb::IOStatus::NotSupported("limpet keeps no OPTIONS file");
     }
-    return made_private(name, target()->NewWritableFile(name, options, file, debug));
+    rocksdb::IOStatus status = made_private(name, target()->NewWritableFile(name, options, file, debug));
+    if (status.ok() && is_log(name)) {
+      *file = filled_ahead(name, std::move(*file));
+    }
+    return status;
+  }
+  rocksdb::IOStatus NewSequentialFile(const std::string& name, const rocksdb::FileOptions& options,
+                                      std::unique_ptr<rocksdb::FSSequentialFile>* file,
+                                      rocksdb::IODebugContext* debug) override {
+    return is_log(name) ? open_written_part(*target(), name, options, file, debug)
+                        : target()->NewSequentialFile(name, options, file, debug);
   }
   rocksdb::IOStatus LockFile(const std::string& name, const rocksdb::IOOptions& options, rocksdb::FileLock** lock,
                              rocksdb::IODebugContext* debug) override {
@@ -51,6 +66,7 @@ class PrivateFiles : public rocksdb::FileSystemWrapper {
   }
 
  private:
+  static bool is_log(const std::string& name) { return name.ends_with(".log"); }
   static rocksdb::IOStatus made_private(const std::string& name, rocksdb::IOStatus status) {
     if (status.ok()) {
       // It is ours and was made just now; should this fail all the same, the directory still keeps others out.
