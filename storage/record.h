@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "storage/error.h"
+#include "storage/shared.h"
 
 namespace limpet {
 
@@ -103,6 +104,8 @@ struct Registration {
   Lifetime lifetime;
   friend bool operator==(const Registration&, const Registration&) = default;
 };
+// As it is planned, on its way to the disk, in effect and in the replay: one for all of them.
+using SharedRegistration = Shared<Registration>;
 
 // A znode of ours that must still be deleted: after a deregistration, or an update that moved the path.
 // `seq` is the change that asked for it; at most one Removal per seq.
@@ -207,7 +210,7 @@ struct HistoryEntry {
 // ---- Changes to the stored state; a Batch of them is written atomically and in order.
 
 struct PutRegistration {
-  Registration registration;
+  SharedRegistration registration;
 };
 struct EraseRegistration {  // also erases its Outcome and its Holds
   RegistrationId id;
@@ -249,8 +252,8 @@ struct Batch {
 // Everything that is on disk.
 struct StoredState {
   Seq last_seq;
-  std::vector<Registration> registrations;  // in no particular order
-  std::vector<Removal> removals;            // by seq
+  std::vector<SharedRegistration> registrations;  // in no particular order
+  std::vector<Removal> removals;                  // by seq
   std::vector<std::pair<RegistrationId, Outcome>> outcomes;
   std::vector<Hold> holds;
   std::optional<Session> session;

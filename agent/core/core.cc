@@ -34,9 +34,7 @@ Core::Impl::Impl(Options options, StoredState stored)
   drop_void_holds();
   // Without any session so far nothing of ours can stand anywhere.
   const bool known = nothing_of_ours_;
-  for (const auto& [id, registration] : registry_.live()) {
-    want(registration, known, effects);
-  }
+  registry_.for_each_live([&](const SharedRegistration& registration) { want(registration, known, effects); });
   for (const auto& [id, outcome] : stored.outcomes) {
     const Registration* registration = registry_.find(id);
     if (registration == nullptr || registration->seq != outcome.seq) {
@@ -74,21 +72,22 @@ void Core::Impl::step(Event event, Now now, Actions& actions) {
 }
 
 void Core::Impl::on(Started, Now now, Actions& actions) {
-  for (const auto& [id, registration] : registry_.live()) {
+  registry_.for_each_live([&](const Registration& registration) {
     std::optional<std::int64_t> left_ms;
-    if (const std::int64_t expires_ms = registration.lifetime.expires_ms; expires_ms > 0 && !reached_.contains(id)) {
+    const std::int64_t expires_ms = registration.lifetime.expires_ms;
+    if (expires_ms > 0 && !reached_.contains(registration.id)) {
       // By the wall clock, as far as that can be: it may have been set meanwhile.
       left_ms = std::clamp<std::int64_t>(registration.accepted_at + expires_ms - now.wall_ms, 0, expires_ms);
     }
     began(registration, left_ms, now, actions);
-  }
+  });
   reached_.clear();
   for (Change& change : lazy_) {
     if (auto* added = std::get_if<AddHistory>(&change)) {
       added->entry.time = now.wall_ms;  // it happened in the constructor, which knows no time
     }
   }
-  record(Happening::agent_started, std::to_string(registry_.live().size()) + " registrations", now);
+  record(Happening::agent_started, std::to_string(registry_.live_count()) + " registrations", now);
   session_.start(now, actions);
 }
 
@@ -111,7 +110,8 @@ void Core::Impl::on(Leave event, Now now, Actions& actions) {
                                                  "", 0}});
     return;
   }
-  accept(event.token, event.caller, registry_.everything_deregistered(), now, actions);
+  std::vector<ChangeRequest> all = registry_.everything_deregistered();
+  accept(event.token, event.caller, all, now, actions);
 }
 
 // `written`: the last batch that was handed to the disk holds it. Otherwise it repeats what stands, or what is just
@@ -124,7 +124,7 @@ void Core::Impl::answer_when_durable(Token token, std::vector<AcceptedChange> an
   }
 }
 
-void Core::Impl::accept(Token token, const Caller& caller, const std::vector<ChangeRequest>& changes, Now now,
+void Core::Impl::accept(Token token, const Caller& caller, std::vector<ChangeRequest>& changes, Now now,
                         Actions& actions) {
   const bool registers = std::any_of(changes.begin(), changes.end(), [](const ChangeRequest& change) {
     return std::holds_alternative<RegisterRequest>(change);
@@ -207,10 +207,10 @@ void Core::Impl::take_effect(std::vector<Change>& changes, bool known, Now now, 
     }
     registry_.committed(change);
     if (const auto* put = std::get_if<PutRegistration>(&change)) {
-      const std::int64_t expires_ms = put->registration.lifetime.expires_ms;
+      const std::int64_t expires_ms = put->registration->lifetime.expires_ms;
       began(put->registration, expires_ms > 0 ? std::optional(expires_ms) : std::nullopt, now, effects.actions);
       want(put->registration, known, effects);
-      effects.actions.push_back(Changed{put->registration.id});
+      effects.actions.push_back(Changed{put->registration->id});
     } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
       ended(erased->id, gone_seq, effects.actions);
     } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {

@@ -115,9 +115,9 @@ void Core::Impl::record_superseded(const Change& change, Now now) {
     return old != nullptr && replay_.unsent(old->path, old->seq) ? old : nullptr;
   };
   if (const auto* put = std::get_if<PutRegistration>(&change)) {
-    const Registration* old = old_of(put->registration.id);
-    if (old != nullptr && old->seq != put->registration.seq) {
-      supersede(old->seq, old->id, old->path, "updated by change " + std::to_string(put->registration.seq.value));
+    const Registration* old = old_of(put->registration->id);
+    if (old != nullptr && old->seq != put->registration->seq) {
+      supersede(old->seq, old->id, old->path, "updated by change " + std::to_string(put->registration->seq.value));
     }
   } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
     if (const Registration* old = old_of(erased->id)) {

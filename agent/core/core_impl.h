@@ -75,7 +75,7 @@ class Core::Impl {
   void on(ServersChanged, Now now, Actions& actions);
 
   // ---- core.cc
-  void accept(Token token, const Caller& caller, const std::vector<ChangeRequest>& changes, Now now, Actions& actions);
+  void accept(Token token, const Caller& caller, std::vector<ChangeRequest>& changes, Now now, Actions& actions);
   void persist(Batch batch, Actions& actions, bool sync);
   void persist_session(Actions& actions);
   void flush_lazy(Now now, Actions& actions);

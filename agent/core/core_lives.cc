@@ -39,9 +39,7 @@ void Core::Impl::hold_changed(const std::optional<RegistrationId>& id, Replay::E
     }
   };
   if (!id) {
-    for (const auto& [each, registration] : registry_.live()) {
-      look(registration);
-    }
+    registry_.for_each_live(look);
     effects.actions.push_back(Changed{});
   } else if (const Registration* registration = registry_.find(*id)) {
     look(*registration);
@@ -123,7 +121,8 @@ void Core::Impl::end_lives(Now now, Actions& actions) {
       lifetimes_.spare(end);
       continue;
     }
-    auto planned = registry_.plan({DeregisterRequest{end.id}}, the_agent(), now.wall_ms, 0);
+    std::vector<ChangeRequest> requests = {DeregisterRequest{end.id}};
+    auto planned = registry_.plan(requests, the_agent(), now.wall_ms, 0);
     Plan& plan = std::get<Plan>(planned);
     holds_.plan(end.id, std::nullopt);
     actions.push_back(
@@ -278,9 +277,7 @@ void Core::Impl::on(SetMaintenance event, Now now, Actions& actions) {
     } else {
       holds_.plan(event.id, std::nullopt);
       if (!event.id) {
-        for (const auto& [id, registration] : registry_.live()) {
-          void_outcome(registration, batch.changes);
-        }
+        registry_.for_each_live([&](const Registration& live) { void_outcome(live, batch.changes); });
       } else if (const Registration* live = registry_.find(*event.id)) {
         void_outcome(*live, batch.changes);
       }
@@ -299,9 +296,7 @@ void Core::Impl::on(SetMaintenance event, Now now, Actions& actions) {
 // the failing checks did not is written again.
 void Core::Impl::holds_reread(const std::vector<Hold>& stored, Now now, Replay::Effects& effects) {
   holds_.reset(stored);
-  for (const auto& [id, registration] : registry_.live()) {
-    hold_changed(id, effects);
-  }
+  registry_.for_each_live([&](const Registration& live) { hold_changed(live.id, effects); });
   std::erase_if(lazy_, [](const Change& change) {
     return std::holds_alternative<PutHold>(change) || std::holds_alternative<EraseHold>(change);
   });

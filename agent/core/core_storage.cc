@@ -1,6 +1,6 @@
 // Core: a disk that fails or is full, and what is known again when it works.
 #include <algorithm>
-#include <map>
+#include <unordered_set>
 #include <utility>
 
 #include "agent/core/core_impl.h"
@@ -62,19 +62,19 @@ void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
   // What of the changes on their way made it to the disk has happened after all, in its order.
   std::vector<Change> erased;
   std::vector<std::pair<std::pair<Seq, bool>, Change>> put;
-  std::map<RegistrationId, const Registration*> stored_live;
-  for (const Registration& registration : event.state.registrations) {
-    stored_live.emplace(registration.id, &registration);
-    const Registration* had = registry_.find(registration.id);
-    if (had == nullptr || had->seq != registration.seq) {
-      put.emplace_back(std::make_pair(registration.seq, true), PutRegistration{registration});
+  std::unordered_set<RegistrationId> stored_live;
+  for (const SharedRegistration& registration : event.state.registrations) {
+    stored_live.insert(registration->id);
+    const Registration* had = registry_.find(registration->id);
+    if (had == nullptr || had->seq != registration->seq) {
+      put.emplace_back(std::make_pair(registration->seq, true), PutRegistration{registration});
     }
   }
-  for (const auto& [id, registration] : registry_.live()) {
-    if (!stored_live.contains(id)) {
-      erased.push_back(EraseRegistration{id});
+  registry_.for_each_live([&](const Registration& live) {
+    if (!stored_live.contains(live.id)) {
+      erased.push_back(EraseRegistration{live.id});
     }
-  }
+  });
   for (const Removal& removal : event.state.removals) {
     if (!registry_.removals().contains(removal.seq)) {
       put.emplace_back(std::make_pair(removal.seq, false), PutRemoval{removal});

@@ -87,16 +87,20 @@ std::optional<RegistrationView> Core::find(const RegistrationId& id) const {
 std::vector<RegistrationView> Core::list(const std::optional<std::string>& service, std::optional<State> state,
                                          const std::optional<RegistrationId>& after, std::size_t limit,
                                          bool& more) const {
-  const auto& live = impl_->registry_.live();
+  const auto& entries = impl_->registry_.entries();
   const auto& removing = impl_->registry_.removals_by_id();
-  auto a = after ? live.upper_bound(*after) : live.begin();
+  auto a = after ? entries.upper_bound(*after) : entries.begin();
   auto b = after ? removing.upper_bound(*after) : removing.begin();
   std::vector<RegistrationView> found;
   more = false;
-  while (a != live.end() || b != removing.end()) {
-    const bool live_first = b == removing.end() || (a != live.end() && a->first <= b->first);
-    const RegistrationId& id = live_first ? a->first : b->first;
-    const Registration* registration = live_first ? &a->second : nullptr;
+  while (a != entries.end() || b != removing.end()) {
+    if (a != entries.end() && !a->live) {
+      ++a;
+      continue;
+    }
+    const bool live_first = b == removing.end() || (a != entries.end() && a->id() <= b->first);
+    const RegistrationId& id = live_first ? a->id() : b->first;
+    const Registration* registration = live_first ? a->live.get() : nullptr;
     const Removal* removal = live_first ? nullptr : &impl_->registry_.removals().at(*b->second.rbegin());
     if (b != removing.end() && b->first == id) {
       ++b;  // shown as live where it is both
@@ -138,7 +142,7 @@ std::vector<QueuedOperation> Core::queue(Seq after, std::size_t limit, bool& mor
     operation.withdraw = Replay::withdraws(*node);
     operation.path = path;
     if (key.second) {
-      const Registration& registration = impl_->registry_.live().at(Replay::id_of(*node));
+      const Registration& registration = *impl_->registry_.find(Replay::id_of(*node));
       operation.id = registration.id;
       operation.state = impl_->state_of(registration);
       operation.accepted_at = registration.accepted_at;
@@ -166,7 +170,7 @@ StatusView Core::status(Now now) const {
   if (!replay.open().empty()) {
     const auto& [key, node] = *replay.open().begin();
     status.applied_seq = Seq{key.first.value - 1};
-    const WallMs accepted_at = key.second ? impl_->registry_.live().at(Replay::id_of(*node)).accepted_at
+    const WallMs accepted_at = key.second ? impl_->registry_.find(Replay::id_of(*node))->accepted_at
                                           : impl_->registry_.removals().at(key.first).accepted_at;
     status.oldest_age_ms = std::max<std::int64_t>(0, now.wall_ms - accepted_at);
   }
@@ -199,14 +203,14 @@ Figures Core::figures(Now now) const {
   Figures figures;
   figures.replay = impl_->replay_.figures();
   figures.session = impl_->session_.figures(now);
-  for (const auto& [id, registration] : impl_->registry_.live()) {
+  impl_->registry_.for_each_live([&](const Registration& registration) {
     const Lifetime& lifetime = registration.lifetime;
     figures.lifetimes.process += lifetime.bind == Bind::process ? 1 : 0;
     figures.lifetimes.connection += lifetime.bind == Bind::connection ? 1 : 0;
     figures.lifetimes.ttl += lifetime.ttl_ms > 0 ? 1 : 0;
     figures.lifetimes.checks += lifetime.checks.empty() ? 0 : 1;
     figures.lifetimes.expires += lifetime.expires_ms > 0 ? 1 : 0;
-  }
+  });
   return figures;
 }
 

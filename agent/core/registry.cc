@@ -44,8 +44,9 @@ bool repeats(const RegisterRequest& request, const std::string& path, const Regi
          old.lifetime == request.lifetime;
 }
 
-std::string content_of(const RegisterRequest& request, WallMs wall_ms) {
-  std::string data = request.data;
+// Moves the content out of `request`.
+std::string content_of(RegisterRequest& request, WallMs wall_ms) {
+  std::string data = std::move(request.data);
   if (request.time_at) {
     data.insert(*request.time_at, std::to_string(std::max<WallMs>(wall_ms, 0)));
   }
@@ -59,37 +60,88 @@ Registry::Registry(const Options& options, const StoredState& stored) : options_
 }
 
 void Registry::reset(const StoredState& stored) {
+  std::unordered_map<RegistrationId, SharedRegistration> had;  // the replay may hold the same ones
+  for (const Entry& entry : entries_) {
+    if (entry.live) {
+      had.emplace(entry.id(), entry.live);
+    }
+  }
   last_seq_ = std::max(last_seq_, stored.last_seq);
-  live_index_.clear();
-  live_.clear();
-  removals_.clear();
-  for (const Registration& registration : stored.registrations) {
-    live_index_.insert(&live_.emplace(registration.id, registration).first->second);
-  }
-  for (const Removal& removal : stored.removals) {
-    removals_.emplace(removal.seq, removal);
-  }
-  rebuild_indexes();
-}
-
-void Registry::rebuild_indexes() {
-  drafted_.clear();
   drafts_.clear();
-  paths_.clear();
-  removal_at_.clear();
-  removals_by_id_.clear();
-  count_ = live_.size();
+  by_path_.clear();
+  by_id_.clear();
+  entries_.clear();
+  live_count_ = 0;
+  count_ = 0;
   counts_.clear();
   path_bytes_ = 0;
-  for (const auto& [id, registration] : live_) {
-    ++counts_[registration.owner.uid];
-    paths_.emplace(registration.path, id);
-    path_bytes_ += registration.path.size();
+  for (const SharedRegistration& read : stored.registrations) {
+    const auto it = had.find(read->id);
+    const SharedRegistration& registration = it != had.end() && *it->second == *read ? it->second : read;
+    place(add_entry(Entry{registration, nullptr}));
+    ++live_count_;
+    ++count_;
+    ++counts_[registration->owner.uid];
+    path_bytes_ += registration->path.size();
   }
-  for (const auto& [seq, removal] : removals_) {
-    removal_at_[removal.path] = seq;
-    removals_by_id_[removal.id].insert(seq);
+  removals_.clear();
+  removals_by_id_.clear();
+  removal_at_.clear();
+  for (const Removal& removal : stored.removals) {
+    removals_.emplace(removal.seq, removal);
+    removal_at_[removal.path] = removal.seq;
+    removals_by_id_[removal.id].insert(removal.seq);
   }
+}
+
+// ---- Entries
+
+const Registry::Entry* Registry::find_entry(const RegistrationId& id) const {
+  const auto it = by_id_.find(id);
+  return it == by_id_.end() ? nullptr : *it;
+}
+
+const Registry::Entry& Registry::add_entry(Entry entry) {
+  const Entry& added = *entries_.insert(std::move(entry)).first;
+  by_id_.insert(&added);
+  return added;
+}
+
+void Registry::erase_entry(const Entry& entry) {
+  displace(entry);
+  by_id_.erase(&entry);
+  entries_.erase(entries_.find(entry.id()));
+}
+
+// To where it is planned to be.
+void Registry::place(const Entry& entry) {
+  if (entry.planned() != nullptr) {
+    by_path_.insert(&entry);
+  }
+}
+
+void Registry::displace(const Entry& entry) {
+  if (entry.planned() == nullptr) {
+    return;
+  }
+  if (const auto it = by_path_.find(&entry); it != by_path_.end() && *it == &entry) {
+    by_path_.erase(it);
+  }
+}
+
+// Returns the draft that there was.
+std::unique_ptr<Registry::Draft> Registry::exchange_draft(const Entry& entry, std::unique_ptr<Draft> draft) {
+  const Registration* before = entry.planned();
+  const Registration* then = draft == nullptr ? entry.live.get() : draft->gone ? nullptr : draft->registration.get();
+  const bool moves = before == nullptr || then == nullptr || before->path != then->path;
+  if (moves) {
+    displace(entry);
+  }
+  std::unique_ptr<Draft> had = std::exchange(entry.draft, std::move(draft));
+  if (moves) {
+    place(entry);
+  }
+  return had;
 }
 
 // ---- Planning
@@ -113,66 +165,34 @@ Problem Registry::not_owner(const RegistrationId& id, const Owner& owner, const 
           "", 0};
 }
 
-const Registration* Registry::drafted(const Draft& draft, const RegistrationId& id) const {
-  if (auto it = draft.registrations.find(id); it != draft.registrations.end()) {
-    return it->second ? &*it->second : nullptr;
-  }
-  if (auto it = drafted_.find(id); it != drafted_.end()) {
-    return it->second.registration ? &*it->second.registration : nullptr;
-  }
-  return find(id);
-}
-
-std::optional<RegistrationId> Registry::path_owner(const Draft& draft, const std::string& path) const {
-  if (auto it = draft.paths.find(path); it != draft.paths.end()) {
-    return it->second;
-  }
-  if (auto it = paths_.find(path); it != paths_.end()) {
-    return it->second;
-  }
-  return std::nullopt;
-}
-
-std::optional<Seq> Registry::removal_at(const Draft& draft, const std::string& path) const {
-  if (auto it = draft.removals.find(path); it != draft.removals.end()) {
-    return it->second;
-  }
-  if (auto it = removal_at_.find(path); it != removal_at_.end()) {
-    return it->second;
-  }
-  return std::nullopt;
-}
-
 const Registration* Registry::planned(const RegistrationId& id) const {
-  return drafted(Draft{}, id);
+  const Entry* entry = find_entry(id);
+  return entry != nullptr ? entry->planned() : nullptr;
 }
 
-std::variant<Plan, Problem> Registry::plan(const std::vector<ChangeRequest>& requests, const Caller& caller,
-                                           WallMs wall_ms, std::uint64_t open_operations) {
-  Draft draft;
-  draft.next = last_seq_;
-  draft.plan.answers.reserve(requests.size());
-  draft.plan.batch.changes.reserve(2 * requests.size());  // with each one's place in the history
+std::variant<Plan, Problem> Registry::plan(std::vector<ChangeRequest>& requests, const Caller& caller, WallMs wall_ms,
+                                           std::uint64_t open_operations) {
+  Attempt attempt;
+  attempt.last = last_seq_;
+  attempt.plan.answers.reserve(requests.size());
+  attempt.plan.batch.changes.reserve(2 * requests.size());  // with each one's place in the history
+  attempt.done.reserve(requests.size());
   for (std::size_t index = 0; index < requests.size(); ++index) {
-    std::optional<Problem> problem;
-    if (const auto* request = std::get_if<RegisterRequest>(&requests[index])) {
-      problem = plan_register(draft, *request, caller, wall_ms);
-      if (!problem) {
-        problem = check_bounds(draft, true, caller, open_operations);
-      }
-    } else {
-      problem = plan_deregister(draft, std::get<DeregisterRequest>(requests[index]), caller, wall_ms);
-      if (!problem) {
-        problem = check_bounds(draft, false, caller, open_operations);
-      }
+    auto* request = std::get_if<RegisterRequest>(&requests[index]);
+    std::optional<Problem> problem =
+        request != nullptr ? plan_register(attempt, *request, caller, wall_ms)
+                           : plan_deregister(attempt, std::get<DeregisterRequest>(requests[index]), caller, wall_ms);
+    if (!problem) {
+      problem = check_bounds(attempt, request != nullptr, caller, open_operations);
     }
     if (problem) {
+      take_back(attempt);
       problem->index = index;
       return *std::move(problem);
     }
   }
-  adopt(draft);
-  return std::move(draft.plan);
+  adopt(attempt);
+  return std::move(attempt.plan);
 }
 
 // Readers of a service look at what stands under its name, so a path of the caller's own choice counts as well.
@@ -204,8 +224,7 @@ std::optional<Problem> Registry::check_policy(const std::string& service, const 
 }
 
 // `in_place`: the registration has this path already, so nobody else is there, above or below.
-std::optional<Problem> Registry::check_path(const Draft& draft, const std::string& path, const RegistrationId& id,
-                                            bool in_place) const {
+std::optional<Problem> Registry::check_path(const std::string& path, const RegistrationId& id, bool in_place) const {
   const bool allowed =
       lies_under(path, options_.root) || std::any_of(options_.paths.begin(), options_.paths.end(),
                                                      [&](const std::string& place) { return lies_under(path, place); });
@@ -219,49 +238,48 @@ std::optional<Problem> Registry::check_path(const Draft& draft, const std::strin
   if (in_place) {
     return std::nullopt;
   }
-  const auto taken = [&](const RegistrationId& by, const std::string& where) {
+  const auto taken = [&](const Registration& by) {
     return Problem{ProblemCode::path_taken,
-                   where == path ? "The znode path " + path + " is held by the registration " + by.str() +
-                                       " of this agent; deregister that first, or choose another path."
-                                 : "The znode path " + path + " and that of the registration " + by.str() + " (" +
-                                       where + ") lie one under the other, and an ephemeral znode has no children.",
+                   by.path == path ? "The znode path " + path + " is held by the registration " + by.id.str() +
+                                         " of this agent; deregister that first, or choose another path."
+                                   : "The znode path " + path + " and that of the registration " + by.id.str() + " (" +
+                                         by.path + ") lie one under the other, and an ephemeral znode has no children.",
                    "/path", 0};
   };
   // The path itself and everything above it.
   for (std::size_t end = path.size(); end != std::string::npos && end > 0; end = path.rfind('/', end - 1)) {
-    const std::string part = path.substr(0, end);
-    if (auto by = path_owner(draft, part); by && *by != id) {
-      return taken(*by, part);
+    const auto it = by_path_.find(std::string_view(path).substr(0, end));
+    if (it != by_path_.end() && (*it)->id() != id) {
+      return taken(*(*it)->planned());
     }
   }
-  // Everything below it. Whatever this draft has given up does not count.
+  // Everything below it.
   const std::string below = path + "/";
-  for (auto it = paths_.lower_bound(below); it != paths_.end() && it->first.starts_with(below); ++it) {
-    if (auto by = path_owner(draft, it->first); by && *by != id) {
-      return taken(*by, it->first);
+  for (auto it = by_path_.lower_bound(std::string_view(below)); it != by_path_.end(); ++it) {
+    const Registration& by = *(*it)->planned();
+    if (!by.path.starts_with(below)) {
+      break;
     }
-  }
-  for (auto it = draft.paths.lower_bound(below); it != draft.paths.end() && it->first.starts_with(below); ++it) {
-    if (it->second && *it->second != id) {
-      return taken(*it->second, it->first);
+    if (by.id != id) {
+      return taken(by);
     }
   }
   return std::nullopt;
 }
 
-std::optional<Problem> Registry::check_bounds(const Draft& draft, bool adds_path, const Caller& caller,
+std::optional<Problem> Registry::check_bounds(const Attempt& attempt, bool adds_path, const Caller& caller,
                                               std::uint64_t open_operations) const {
   const Limits& limits = options_.limits;
-  const auto count = static_cast<std::int64_t>(count_) + draft.count;
-  const auto bytes = static_cast<std::int64_t>(path_bytes_) + draft.path_bytes;
-  if (adds_path && draft.count > 0 && count > limits.max_registrations) {
+  const auto count = static_cast<std::int64_t>(count_) + attempt.count;
+  const auto bytes = static_cast<std::int64_t>(path_bytes_) + attempt.path_bytes;
+  if (adds_path && attempt.count > 0 && count > limits.max_registrations) {
     return Problem{ProblemCode::quota,
                    "This agent holds " + std::to_string(count_) + " registrations, and its limit is " +
                        std::to_string(limits.max_registrations) + "; deregister some first.",
                    "", 0};
   }
   const std::uint32_t uid = caller.owner.uid;
-  if (const auto added = draft.counts.find(uid); adds_path && !caller.privileged && added != draft.counts.end()) {
+  if (const auto added = attempt.counts.find(uid); adds_path && !caller.privileged && added != attempt.counts.end()) {
     const auto had = counts_.find(uid);
     const std::int64_t own = (had == counts_.end() ? 0 : static_cast<std::int64_t>(had->second)) + added->second;
     if (added->second > 0 && own > limits.max_registrations_per_uid) {
@@ -272,14 +290,15 @@ std::optional<Problem> Registry::check_bounds(const Draft& draft, bool adds_path
                      "", 0};
     }
   }
-  if (adds_path && draft.path_bytes > 0 && bytes > limits.max_path_bytes) {
+  if (adds_path && attempt.path_bytes > 0 && bytes > limits.max_path_bytes) {
     return Problem{ProblemCode::quota,
                    "The znode paths of this agent would add up to " + std::to_string(bytes) +
                        " bytes, and ZooKeeper must name them all in one packet to end the session, so the limit is " +
                        std::to_string(limits.max_path_bytes) + "; deregister some, or use shorter paths.",
                    "", 0};
   }
-  if (draft.operations > 0 && open_operations + static_cast<std::uint64_t>(draft.operations) > limits.max_operations) {
+  if (attempt.operations > 0 &&
+      open_operations + static_cast<std::uint64_t>(attempt.operations) > limits.max_operations) {
     return Problem{ProblemCode::queue_full,
                    "The queue holds " + std::to_string(open_operations) + " changes that wait for ZooKeeper, and its " +
                        "limit is " + std::to_string(limits.max_operations) +
@@ -289,73 +308,78 @@ std::optional<Problem> Registry::check_bounds(const Draft& draft, bool adds_path
   return std::nullopt;
 }
 
-void Registry::add_removal(Draft& draft, const Registration& of, Seq seq, WallMs wall_ms, Owner who) const {
-  draft.plan.batch.changes.push_back(PutRemoval{{seq, of.id, of.path, who, wall_ms}});
-  draft.removals[of.path] = seq;
-  draft.paths[of.path] = std::nullopt;
-  ++draft.operations;
+void Registry::add_removal(Attempt& attempt, const Registration& of, Seq seq, WallMs wall_ms, Owner who) {
+  attempt.plan.batch.changes.push_back(PutRemoval{{seq, of.id, of.path, who, wall_ms}});
+  set_removal(attempt, of.path, seq);
+  ++attempt.operations;
 }
 
-std::optional<Problem> Registry::plan_register(Draft& draft, const RegisterRequest& request, const Caller& caller,
-                                               WallMs wall_ms) const {
-  const Registration* old = drafted(draft, request.id);
+std::optional<Problem> Registry::plan_register(Attempt& attempt, RegisterRequest& request, const Caller& caller,
+                                               WallMs wall_ms) {
+  const Entry* entry = find_entry(request.id);
+  const Registration* old = entry != nullptr ? entry->planned() : nullptr;
   if (old != nullptr && !may_change(caller, old->owner)) {
     return not_owner(request.id, old->owner, caller);
   }
-  const std::string path = path_of(options_, request);
+  std::string path = path_of(options_, request);
   if (auto problem = check_policy(request.id.service, path, caller)) {
     return problem;
   }
   if (old != nullptr && repeats(request, path, *old)) {
-    draft.plan.answers.push_back({request.id, old->seq, false});
+    attempt.plan.answers.push_back({request.id, old->seq, false});
     return std::nullopt;
   }
   const bool in_place = old != nullptr && old->path == path;
-  if (auto problem = check_path(draft, path, request.id, in_place)) {
+  if (auto problem = check_path(path, request.id, in_place)) {
     return problem;
   }
-  const Seq seq{draft.next.value + 1};
-  draft.next = seq;
+  const Seq seq{attempt.last.value + 1};
+  attempt.last = seq;
   // Whoever made it keeps it, also when root changes it.
-  Registration registration{request.id,   path, request.format, content_of(request, wall_ms),
-                            caller.owner, seq,  wall_ms,        request.lifetime};
-  if (old != nullptr && old->owner.uid != caller.owner.uid) {
-    registration.owner = old->owner;
-  }
-  if (auto pending = removal_at(draft, path)) {
-    draft.plan.batch.changes.push_back(EraseRemoval{*pending});
-    draft.removals[path] = std::nullopt;
-    --draft.operations;
+  const Owner owner = old != nullptr && old->owner.uid != caller.owner.uid ? old->owner : caller.owner;
+  if (const auto pending = removal_at_.find(path); pending != removal_at_.end()) {
+    attempt.plan.batch.changes.push_back(EraseRemoval{pending->second});
+    set_removal(attempt, path, std::nullopt);
+    --attempt.operations;
   }
   if (old == nullptr) {
-    ++draft.count;
-    ++draft.counts[registration.owner.uid];
-    ++draft.operations;
-    draft.path_bytes += static_cast<std::int64_t>(path.size());
-  } else if (old->path != path) {
-    draft.path_bytes += static_cast<std::int64_t>(path.size()) - static_cast<std::int64_t>(old->path.size());
-    add_removal(draft, *old, seq, wall_ms, caller.owner);
+    ++attempt.count;
+    ++attempt.counts[owner.uid];
+    ++attempt.operations;
+    attempt.path_bytes += static_cast<std::int64_t>(path.size());
+  } else if (!in_place) {
+    attempt.path_bytes += static_cast<std::int64_t>(path.size()) - static_cast<std::int64_t>(old->path.size());
+    add_removal(attempt, *old, seq, wall_ms, caller.owner);
   }
-  if (!in_place) {
-    draft.paths[path] = request.id;
+  const SharedRegistration registration(Registration{request.id, std::move(path), request.format,
+                                                     content_of(request, wall_ms), owner, seq, wall_ms,
+                                                     request.lifetime});
+  auto draft = std::make_unique<Draft>(Draft{registration, false, seq});
+  if (entry != nullptr) {
+    redraft(attempt, *entry, std::move(draft));
+  } else {
+    const Entry& added = add_entry(Entry{{}, std::move(draft)});
+    place(added);
+    attempt.done.emplace_back(Attempt::Redrafted{&added, nullptr});
   }
-  draft.plan.batch.changes.push_back(PutRegistration{registration});
-  draft.registrations[request.id] = std::move(registration);
-  draft.plan.answers.push_back({request.id, seq, true});
+  attempt.plan.batch.changes.push_back(PutRegistration{registration});
+  attempt.plan.answers.push_back({request.id, seq, true});
   return std::nullopt;
 }
 
-std::optional<Problem> Registry::plan_deregister(Draft& draft, const DeregisterRequest& request, const Caller& caller,
-                                                 WallMs wall_ms) const {
-  const Registration* old = drafted(draft, request.id);
+std::optional<Problem> Registry::plan_deregister(Attempt& attempt, const DeregisterRequest& request,
+                                                 const Caller& caller, WallMs wall_ms) {
+  const Entry* entry = find_entry(request.id);
+  const Registration* old = entry != nullptr ? entry->planned() : nullptr;
   if (old == nullptr) {
     // Saying it twice is no error while the first is still on its way.
-    if (const auto* seqs = removals_of(request.id); seqs != nullptr && !draft.registrations.contains(request.id)) {
+    const bool in_this_plan = entry != nullptr && entry->draft->seq > last_seq_;
+    if (const auto* seqs = removals_of(request.id); seqs != nullptr && !in_this_plan) {
       const Removal& removal = removals_.at(*seqs->rbegin());
       if (!may_change(caller, removal.owner)) {
         return not_owner(request.id, removal.owner, caller);
       }
-      draft.plan.answers.push_back({request.id, removal.seq, false});
+      attempt.plan.answers.push_back({request.id, removal.seq, false});
       return std::nullopt;
     }
     return Problem{ProblemCode::not_found, "There is no registration " + request.id.str() + " on this host.", "", 0};
@@ -363,54 +387,78 @@ std::optional<Problem> Registry::plan_deregister(Draft& draft, const DeregisterR
   if (!may_change(caller, old->owner)) {
     return not_owner(request.id, old->owner, caller);
   }
-  const Seq seq{draft.next.value + 1};
-  draft.next = seq;
-  --draft.count;
-  --draft.counts[old->owner.uid];
-  draft.path_bytes -= static_cast<std::int64_t>(old->path.size());
-  const Registration gone = *old;
-  draft.plan.batch.changes.push_back(EraseRegistration{gone.id});
-  add_removal(draft, gone, seq, wall_ms, gone.owner);
-  draft.registrations[gone.id] = std::nullopt;
-  draft.plan.answers.push_back({gone.id, seq, true});
+  const Seq seq{attempt.last.value + 1};
+  attempt.last = seq;
+  --attempt.count;
+  --attempt.counts[old->owner.uid];
+  attempt.path_bytes -= static_cast<std::int64_t>(old->path.size());
+  attempt.plan.batch.changes.push_back(EraseRegistration{old->id});
+  attempt.plan.answers.push_back({old->id, seq, true});
+  add_removal(attempt, *old, seq, wall_ms, old->owner);
+  const SharedRegistration ends = entry->draft != nullptr ? entry->draft->registration : entry->live;
+  redraft(attempt, *entry, std::make_unique<Draft>(Draft{ends, true, seq}));
   return std::nullopt;
 }
 
-void Registry::adopt(Draft& draft) {
-  for (auto& [id, registration] : draft.registrations) {
-    drafted_[id] = Drafted{std::move(registration), draft.next};
-    drafts_.emplace_back(draft.next, id);
+void Registry::set_removal(Attempt& attempt, const std::string& path, std::optional<Seq> seq) {
+  const auto it = removal_at_.find(path);
+  attempt.done.emplace_back(Attempt::Removal{path, it != removal_at_.end() ? std::optional(it->second) : std::nullopt});
+  if (seq) {
+    removal_at_[path] = *seq;
+  } else {
+    removal_at_.erase(path);
   }
-  for (auto& [path, id] : draft.paths) {
-    if (id) {
-      paths_[path] = *id;
+}
+
+void Registry::redraft(Attempt& attempt, const Entry& entry, std::unique_ptr<Draft> draft) {
+  attempt.done.emplace_back(Attempt::Redrafted{&entry, exchange_draft(entry, std::move(draft))});
+}
+
+// Leaves everything as it was before the first of `attempt`.
+void Registry::take_back(Attempt& attempt) {
+  for (auto it = attempt.done.rbegin(); it != attempt.done.rend(); ++it) {
+    if (auto* redrafted = std::get_if<Attempt::Redrafted>(&*it)) {
+      const Entry& entry = *redrafted->entry;
+      if (redrafted->before == nullptr && !entry.live) {
+        erase_entry(entry);
+      } else {
+        exchange_draft(entry, std::move(redrafted->before));
+      }
     } else {
-      paths_.erase(path);
+      const auto& removal = std::get<Attempt::Removal>(*it);
+      if (removal.before) {
+        removal_at_[removal.path] = *removal.before;
+      } else {
+        removal_at_.erase(removal.path);
+      }
     }
   }
-  for (auto& [path, seq] : draft.removals) {
-    if (seq) {
-      removal_at_[path] = *seq;
-    } else {
-      removal_at_.erase(path);
+}
+
+void Registry::adopt(Attempt& attempt) {
+  for (const auto& done : attempt.done) {
+    const auto* redrafted = std::get_if<Attempt::Redrafted>(&done);
+    const bool again = redrafted != nullptr && redrafted->before != nullptr && redrafted->before->seq > last_seq_;
+    if (redrafted != nullptr && !again) {
+      redrafted->entry->draft->seq = attempt.last;
+      drafts_.emplace_back(attempt.last, redrafted->entry);
     }
   }
-  count_ += static_cast<std::uint64_t>(draft.count);
-  for (const auto& [uid, change] : draft.counts) {
+  count_ += static_cast<std::uint64_t>(attempt.count);
+  for (const auto& [uid, change] : attempt.counts) {
     if ((counts_[uid] += static_cast<std::uint64_t>(change)) == 0) {
       counts_.erase(uid);
     }
   }
-  path_bytes_ += static_cast<std::uint64_t>(draft.path_bytes);
-  last_seq_ = draft.next;
-  draft.plan.batch.last_seq = draft.next;
+  path_bytes_ += static_cast<std::uint64_t>(attempt.path_bytes);
+  last_seq_ = attempt.last;
+  attempt.plan.batch.last_seq = attempt.last;
 }
 
 std::vector<ChangeRequest> Registry::everything_deregistered() const {
   std::vector<std::pair<Seq, RegistrationId>> ordered;
-  for (const auto& [path, id] : paths_) {
-    const auto it = drafted_.find(id);
-    ordered.emplace_back(it != drafted_.end() ? it->second.registration->seq : live_.at(id).seq, id);
+  for (const Entry* entry : by_path_) {
+    ordered.emplace_back(entry->planned()->seq, entry->id());
   }
   std::sort(ordered.begin(), ordered.end());
   std::vector<ChangeRequest> requests;
@@ -425,16 +473,30 @@ std::vector<ChangeRequest> Registry::everything_deregistered() const {
 
 void Registry::committed(const Change& change) {
   if (const auto* put = std::get_if<PutRegistration>(&change)) {
-    const RegistrationId& id = put->registration.id;
-    if (const auto it = live_index_.find(id); it != live_index_.end()) {
-      **it = put->registration;
+    const Entry* entry = find_entry(put->registration->id);
+    if (entry == nullptr) {
+      entry = &add_entry(Entry{put->registration, nullptr});
+      ++live_count_;
+      return place(*entry);
+    }
+    live_count_ += entry->live ? 0 : 1;
+    if (entry->draft != nullptr) {
+      entry->live = put->registration;
     } else {
-      live_index_.insert(&live_.emplace(id, put->registration).first->second);
+      displace(*entry);
+      entry->live = put->registration;
+      place(*entry);
     }
   } else if (const auto* erase = std::get_if<EraseRegistration>(&change)) {
-    if (const auto it = live_index_.find(erase->id); it != live_index_.end()) {
-      live_index_.erase(it);
-      live_.erase(erase->id);
+    const Entry* entry = find_entry(erase->id);
+    if (entry == nullptr || !entry->live) {
+      return;
+    }
+    --live_count_;
+    if (entry->draft != nullptr) {
+      entry->live = {};
+    } else {
+      erase_entry(*entry);
     }
   } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
     removals_[removal->removal.seq] = removal->removal;
@@ -446,9 +508,14 @@ void Registry::committed(const Change& change) {
 
 void Registry::committed_through(Seq through) {
   for (; !drafts_.empty() && drafts_.front().first <= through; drafts_.pop_front()) {
-    const auto it = drafted_.find(drafts_.front().second);
-    if (it != drafted_.end() && it->second.seq <= through) {
-      drafted_.erase(it);
+    const auto& [seq, entry] = drafts_.front();
+    if (entry->draft->seq != seq) {
+      continue;  // there is a newer one
+    }
+    if (entry->live) {
+      exchange_draft(*entry, nullptr);
+    } else {
+      erase_entry(*entry);
     }
   }
 }
@@ -471,8 +538,8 @@ void Registry::removal_done(Seq seq) {
 }
 
 const Registration* Registry::find(const RegistrationId& id) const {
-  const auto it = live_index_.find(id);
-  return it == live_index_.end() ? nullptr : *it;
+  const Entry* entry = find_entry(id);
+  return entry != nullptr ? entry->live.get() : nullptr;
 }
 
 const std::set<Seq>* Registry::removals_of(const RegistrationId& id) const {

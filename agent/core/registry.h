@@ -8,9 +8,11 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -31,10 +33,37 @@ struct Plan {
 
 class Registry {
  public:
+  // What is on its way to the disk of one name.
+  struct Draft {
+    SharedRegistration registration;  // where it is gone: the one that ends
+    bool gone = false;
+    Seq seq;  // it stands when the batch that ends with this one does
+  };
+  // One name: what stands, and what is planned on top of that. At least one of them is there.
+  struct Entry {
+    // Not what an entry is found by: that is the id, which never changes.
+    mutable SharedRegistration live;
+    mutable std::unique_ptr<Draft> draft;
+
+    const RegistrationId& id() const { return (live ? live : draft->registration)->id; }
+    // Null where it will be gone.
+    const Registration* planned() const {
+      return draft == nullptr ? live.get() : draft->gone ? nullptr : draft->registration.get();
+    }
+  };
+  // Order of entries by their id.
+  struct ById {
+    using is_transparent = void;
+    bool operator()(const Entry& a, const Entry& b) const { return a.id() < b.id(); }
+    bool operator()(const Entry& a, const RegistrationId& id) const { return a.id() < id; }
+    bool operator()(const RegistrationId& id, const Entry& b) const { return id < b.id(); }
+  };
+
   Registry(const Options& options, const StoredState& stored);
 
-  // Plans `requests`, all or none, each with the next seq. `open_operations`: how many changes are queued now.
-  std::variant<Plan, Problem> plan(const std::vector<ChangeRequest>& requests, const Caller& caller, WallMs wall_ms,
+  // Plans `requests`, all or none, each with the next seq. `open_operations`: how many changes are queued now. The
+  // content is moved out of the requests.
+  std::variant<Plan, Problem> plan(std::vector<ChangeRequest>& requests, const Caller& caller, WallMs wall_ms,
                                    std::uint64_t open_operations);
 
   // True where every one of them is its owner's and asks for what stands, or is on its way to the disk: planning them
@@ -52,10 +81,21 @@ class Registry {
   // The store could not write: what it holds now is what stands, and nothing is on its way any more.
   void reset(const StoredState& stored);
 
-  // Durable state.
-  const std::map<RegistrationId, Registration>& live() const { return live_; }
-  const std::map<Seq, Removal>& removals() const { return removals_; }
+  // ---- Durable state
+  std::size_t live_count() const { return live_count_; }
+  // By id. Of what is only planned so far, `live` holds nothing.
+  const std::set<Entry, ById>& entries() const { return entries_; }
+  // Calls `each` with every live registration, by id.
+  template <typename Each>
+  void for_each_live(Each each) const {
+    for (const Entry& entry : entries_) {
+      if (entry.live) {
+        each(entry.live);
+      }
+    }
+  }
   const Registration* find(const RegistrationId& id) const;
+  const std::map<Seq, Removal>& removals() const { return removals_; }
   // The removals of this name that are not done, by seq.
   const std::set<Seq>* removals_of(const RegistrationId& id) const;
   const std::map<RegistrationId, std::set<Seq>>& removals_by_id() const { return removals_by_id_; }
@@ -72,62 +112,80 @@ class Registry {
   static Problem not_owner(const RegistrationId& id, const Owner& owner, const Caller& caller);
 
  private:
-  // The changes of one plan, on top of the drafted state, until the plan is known to be accepted as a whole.
-  struct Draft {
-    std::map<RegistrationId, std::optional<Registration>> registrations;
-    std::map<std::string, std::optional<RegistrationId>> paths;
-    std::map<std::string, std::optional<Seq>> removals;  // by path
+  // One plan while it is made: what it has come to, and how to take it back.
+  struct Attempt {
+    struct Redrafted {
+      const Entry* entry = nullptr;
+      std::unique_ptr<Draft> before;
+    };
+    struct Removal {
+      std::string path;
+      std::optional<Seq> before;
+    };
+    Plan plan;
+    Seq last;                                            // that was given to a change
+    std::vector<std::variant<Redrafted, Removal>> done;  // in this order
     std::map<std::uint32_t, std::int64_t> counts;        // by uid: change of the number of live registrations
     std::int64_t count = 0;                              // change of the number of live registrations
     std::int64_t path_bytes = 0;
     std::int64_t operations = 0;
-    Seq next;
-    Plan plan;
   };
-  // Hash and equality of registrations by their id.
-  struct ById {
+  // Hash and equality of entries by their id.
+  struct HashOfId {
     using is_transparent = void;
     std::size_t operator()(const RegistrationId& id) const { return std::hash<RegistrationId>()(id); }
-    std::size_t operator()(const Registration* registration) const { return (*this)(registration->id); }
-    bool operator()(const Registration* a, const Registration* b) const { return a == b; }
-    bool operator()(const RegistrationId& id, const Registration* b) const { return id == b->id; }
-    bool operator()(const Registration* a, const RegistrationId& id) const { return a->id == id; }
+    std::size_t operator()(const Entry* entry) const { return (*this)(entry->id()); }
   };
-  struct Drafted {
-    std::optional<Registration> registration;
-    Seq seq;
+  struct EqualId {
+    using is_transparent = void;
+    bool operator()(const Entry* a, const Entry* b) const { return a == b; }
+    bool operator()(const RegistrationId& id, const Entry* b) const { return id == b->id(); }
+    bool operator()(const Entry* a, const RegistrationId& id) const { return a->id() == id; }
+  };
+  // Order of entries by the path that is planned for them.
+  struct ByPath {
+    using is_transparent = void;
+    bool operator()(const Entry* a, const Entry* b) const { return a->planned()->path < b->planned()->path; }
+    bool operator()(const Entry* a, std::string_view path) const { return a->planned()->path < path; }
+    bool operator()(std::string_view path, const Entry* b) const { return path < b->planned()->path; }
   };
 
-  std::optional<Problem> plan_register(Draft& draft, const RegisterRequest& request, const Caller& caller,
-                                       WallMs wall_ms) const;
-  std::optional<Problem> plan_deregister(Draft& draft, const DeregisterRequest& request, const Caller& caller,
-                                         WallMs wall_ms) const;
+  std::optional<Problem> plan_register(Attempt& attempt, RegisterRequest& request, const Caller& caller,
+                                       WallMs wall_ms);
+  std::optional<Problem> plan_deregister(Attempt& attempt, const DeregisterRequest& request, const Caller& caller,
+                                         WallMs wall_ms);
   std::optional<Problem> check_policy(const std::string& service, const std::string& path, const Caller& caller) const;
-  std::optional<Problem> check_path(const Draft& draft, const std::string& path, const RegistrationId& id,
-                                    bool in_place) const;
-  std::optional<Problem> check_bounds(const Draft& draft, bool adds_path, const Caller& caller,
+  std::optional<Problem> check_path(const std::string& path, const RegistrationId& id, bool in_place) const;
+  std::optional<Problem> check_bounds(const Attempt& attempt, bool adds_path, const Caller& caller,
                                       std::uint64_t open_operations) const;
-  void add_removal(Draft& draft, const Registration& of, Seq seq, WallMs wall_ms, Owner who) const;
-  void adopt(Draft& draft);
-  void rebuild_indexes();
+  void add_removal(Attempt& attempt, const Registration& of, Seq seq, WallMs wall_ms, Owner who);
+  void set_removal(Attempt& attempt, const std::string& path, std::optional<Seq> seq);
+  void redraft(Attempt& attempt, const Entry& entry, std::unique_ptr<Draft> draft);
+  void take_back(Attempt& attempt);
+  void adopt(Attempt& attempt);
 
-  const Registration* drafted(const Draft& draft, const RegistrationId& id) const;
-  std::optional<RegistrationId> path_owner(const Draft& draft, const std::string& path) const;
-  std::optional<Seq> removal_at(const Draft& draft, const std::string& path) const;
+  const Entry* find_entry(const RegistrationId& id) const;
+  const Entry& add_entry(Entry entry);
+  void erase_entry(const Entry& entry);
+  std::unique_ptr<Draft> exchange_draft(const Entry& entry, std::unique_ptr<Draft> draft);
+  void place(const Entry& entry);
+  void displace(const Entry& entry);
 
   const Options& options_;
   Seq last_seq_;  // highest ever planned
 
+  // Every name, and two more ways to find it: the first is what find() asks, some times for each change.
+  std::set<Entry, ById> entries_;
+  std::unordered_set<const Entry*, HashOfId, EqualId> by_id_;
+  std::set<const Entry*, ByPath> by_path_;           // only those that are planned to be there
+  std::deque<std::pair<Seq, const Entry*>> drafts_;  // entries with a draft, by seq; it may have been overwritten
+
   // Durable.
-  std::map<RegistrationId, Registration> live_;
-  std::unordered_set<Registration*, ById, ById> live_index_;  // what find() asks, some times for each change
+  std::size_t live_count_ = 0;
   std::map<Seq, Removal> removals_;
   std::map<RegistrationId, std::set<Seq>> removals_by_id_;
 
-  // Drafted: durable and what is on its way.
-  std::unordered_map<RegistrationId, Drafted> drafted_;  // only what differs from live_
-  std::deque<std::pair<Seq, RegistrationId>> drafts_;    // whose entries there are, by seq; some perhaps overwritten
-  std::map<std::string, RegistrationId> paths_;
+  // Planned: durable and what is on its way.
   std::unordered_map<std::string, Seq> removal_at_;
   std::uint64_t count_ = 0;
   std::unordered_map<std::uint32_t, std::uint64_t> counts_;  // by uid

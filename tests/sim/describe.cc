@@ -141,7 +141,7 @@ std::string describe(const Change& change) {
       [](const auto& c) -> std::string {
         using T = std::decay_t<decltype(c)>;
         if constexpr (std::is_same_v<T, PutRegistration>) {
-          return "+" + c.registration.id.str() + "#" + num(c.registration.seq.value);
+          return "+" + c.registration->id.str() + "#" + num(c.registration->seq.value);
         } else if constexpr (std::is_same_v<T, EraseRegistration>) {
           return "-" + c.id.str();
         } else if constexpr (std::is_same_v<T, PutRemoval>) {

@@ -25,7 +25,7 @@ void StoredMap::apply(const Change& change) {
       [this](const auto& c) {
         using T = std::decay_t<decltype(c)>;
         if constexpr (std::is_same_v<T, PutRegistration>) {
-          registrations[c.registration.id] = c.registration;
+          registrations[c.registration->id] = c.registration;
         } else if constexpr (std::is_same_v<T, EraseRegistration>) {
           registrations.erase(c.id);
           outcomes.erase(c.id);

@@ -33,9 +33,10 @@ void spin(unsigned turns) {
 constexpr std::uint64_t kKept = 40;
 
 Batch writer_batch(std::uint64_t seq) {
-  Batch batch = register_batch(seq);
+  Registration registration = sample_registration(seq);
   // Some size, so that write buffers fill and are flushed and logs change within a few rounds.
-  std::get<PutRegistration>(batch.changes[0]).registration.data.assign(20000, static_cast<char>(seq));
+  registration.data.assign(20000, static_cast<char>(seq));
+  Batch batch{Seq{seq}, {PutRegistration{std::move(registration)}}};
   batch.changes.push_back(PutRemoval{sample_removal(seq)});
   batch.changes.push_back(AddHistory{sample_event(seq)});
   if (seq > kKept) {

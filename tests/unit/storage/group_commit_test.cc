@@ -34,7 +34,7 @@ class GatedStore : public Store {
     changed_.wait(lock, [this] { return open_; });
     Appended appended{{}, batch.last_seq, sync};
     for (const Change& change : batch.changes) {
-      appended.seqs.push_back(std::get<PutRegistration>(change).registration.seq.value);
+      appended.seqs.push_back(std::get<PutRegistration>(change).registration->seq.value);
     }
     appended_.push_back(appended);
     last_seq_ = batch.last_seq;
@@ -156,9 +156,9 @@ Result<StoredState> reopen_and_wait(GroupCommit& commit) {
 }
 
 Batch batch_of_size(std::uint64_t seq, std::size_t size) {
-  Batch batch = register_batch(seq);
-  std::get<PutRegistration>(batch.changes[0]).registration.data.assign(size, 'x');
-  return batch;
+  Registration registration = sample_registration(seq);
+  registration.data.assign(size, 'x');
+  return {Seq{seq}, {PutRegistration{std::move(registration)}}};
 }
 
 TEST(GroupCommit, AnswersEachTicket) {
