@@ -28,6 +28,7 @@ enum class Kind : char {
   hold = 'H',          // Hold
   meta = 'M',          // the store's own: last_seq, last_event and the tally of all records
   outcome = 'O',       // Outcome
+  pack = 'P',          // several HistoryEntry, see history_pack.h
   registration = 'R',  // Registration
   session = 'S',       // Session
   removal = 'X',       // Removal
@@ -86,7 +87,9 @@ class Writer {
 
  private:
   Writer() = default;
-  void begin_field(std::uint8_t tag, std::size_t size);
+  template <typename T>
+  Writer& number(std::uint8_t tag, T value);
+  void put_header(char* target, std::uint8_t tag, std::size_t size);
 
   std::string out_;
   bool nested_ = false;

@@ -96,10 +96,14 @@ void GroupCommit::submit(std::uint64_t ticket, Batch batch, bool sync) {
   enqueue(Item{ticket, std::move(batch), sync, nullptr});
 }
 
+// Batches that were written are freed here, on the thread that made them, not on the commit thread: two threads that
+// keep freeing each other's memory wait for each other at the allocator's locks.
 void GroupCommit::submit(std::vector<Submission>& batches) {
   bool wake = false;
+  std::vector<Batch> written;
   {
     const std::lock_guard lock(mutex_);
+    written.swap(written_);
     for (Submission& one : batches) {
       queue_.push_back(Item{one.ticket, std::move(one.batch), one.sync, nullptr});
     }
@@ -197,8 +201,20 @@ std::size_t GroupCommit::append_from(std::vector<Item>& items, std::size_t first
       note_append_time(std::chrono::steady_clock::now() - before);
     }
   }
+  hand_back(std::move(merged), bytes);
   completion_(items[next - 1].ticket, failed_);
   return next;
+}
+
+void GroupCommit::hand_back(Batch&& batch, std::size_t bytes) {
+  constexpr std::size_t kMostBytes = 256u << 10;  // it may lie there until something else is submitted
+  constexpr std::size_t kMostBatches = 8;
+  if (bytes <= kMostBytes) {
+    const std::lock_guard lock(mutex_);
+    if (written_.size() < kMostBatches) {
+      written_.push_back(std::move(batch));
+    }
+  }
 }
 
 void GroupCommit::note_append_time(std::chrono::steady_clock::duration took) {

@@ -87,6 +87,7 @@ class GroupCommit {
   };
 
   void enqueue(Item item);
+  void hand_back(Batch&& batch, std::size_t bytes);
   void run();
   void process(std::vector<Item>& items);
   std::size_t append_from(std::vector<Item>& items, std::size_t first);
@@ -103,6 +104,7 @@ class GroupCommit {
   std::vector<Item> queue_;
   bool idle_ = false;  // the commit thread waits: only then is a wakeup worth its system call
   bool stop_ = false;
+  std::vector<Batch> written_;  // to be freed where they were made, see submit()
 
   // Shared, by itself.
   std::atomic<std::int64_t> append_us_ = 0;

@@ -116,9 +116,17 @@ void Ledger::erase_registration(const RegistrationId& id, Sink& sink) {
 }
 
 void Ledger::add_history(const HistoryEntry& entry, Sink& sink) {
-  value_ = encode(entry, std::move(value_));
-  sink.add_history(entry.event, value_);
+  if (pack_.full()) {
+    write_history(sink);
+  }
+  pack_.add(entry);
   last_event_ = std::max(last_event_, entry.event);
+}
+
+void Ledger::write_history(Sink& sink) {
+  if (!pack_.empty()) {
+    sink.add_history(pack_.first_event(), pack_.finish());
+  }
 }
 
 void Ledger::seen(Seq seq) {
@@ -161,6 +169,7 @@ void Ledger::apply(const Batch& batch, Sink& sink) {
   for (const Change& change : batch.changes) {
     apply_change(change, sink);
   }
+  write_history(sink);
   seen(batch.last_seq);
   value_ = frame::Writer(Kind::meta, frame::kFixedSize, std::move(value_))
                .u64(meta_tag::last_seq, last_seq_.value)
@@ -196,6 +205,7 @@ Status Ledger::add(std::string_view key, std::string_view value) {
     case Kind::hold:
       return add_hold(key, value);
     case Kind::event:
+    case Kind::pack:
       return misplaced(key);  // the history is elsewhere
   }
   account(std::string(key), value);

@@ -14,6 +14,7 @@
 #include <unordered_map>
 
 #include "storage/error.h"
+#include "storage/history_pack.h"
 #include "storage/record.h"
 
 namespace limpet {
@@ -26,8 +27,8 @@ class Ledger {
     virtual ~Sink() = default;
     virtual void put(std::string_view key, std::string_view value) = 0;
     virtual void erase(std::string_view key) = 0;
-    // An entry of the history, which is kept apart from the rest.
-    virtual void add_history(std::uint64_t event, std::string_view value) = 0;
+    // Entries of the history (see history_pack.h), which is kept apart from the rest.
+    virtual void add_history(std::uint64_t first_event, std::string_view value) = 0;
   };
 
   // Turns `batch` into single writes, Meta last, and accounts for them. If the writes then fail, the account is of no
@@ -73,6 +74,7 @@ class Ledger {
   void apply_change(const Change& change, Sink& sink);
   void erase_registration(const RegistrationId& id, Sink& sink);
   void add_history(const HistoryEntry& entry, Sink& sink);
+  void write_history(Sink& sink);
   void account(const std::string& key, std::string_view value);
   void seen(Seq seq);
 
@@ -80,6 +82,7 @@ class Ledger {
   std::uint64_t digest_ = 0;
   Seq last_seq_;  // while reading: the highest seq of any record
   std::uint64_t last_event_ = 0;
+  HistoryPack pack_;   // of the batch that is being applied
   std::string value_;  // whose memory serves for one record after the other
   std::optional<Meta> meta_;
   StoredState state_;  // while reading

@@ -7,12 +7,12 @@
 
 #include <algorithm>
 #include <ctime>
-#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "storage/frame.h"
+#include "storage/history_pack.h"
 #include "storage/history_page.h"
 #include "storage/rocks_store_options.h"
 
@@ -32,6 +32,22 @@ std::uint64_t event_of(std::string_view key) {
 
 std::string_view view(const rocksdb::Slice& slice) {
   return {slice.data(), slice.size()};
+}
+
+// Whether the query's page may begin with this event, or have it further on.
+bool within(const HistoryQuery& query, std::uint64_t event) {
+  return query.newest_first ? query.before_event == 0 || event < query.before_event : event > query.after_event;
+}
+
+// To the value in which the page begins. What lies at a key goes from that event on, for all that is known here.
+void seek(const HistoryQuery& query, rocksdb::Iterator& it) {
+  if (query.newest_first && query.before_event == 0) {
+    return it.SeekToLast();
+  }
+  it.SeekForPrev(key_of(query.newest_first ? query.before_event - 1 : query.after_event));
+  if (!query.newest_first && !it.Valid() && it.status().ok()) {
+    it.SeekToFirst();
+  }
 }
 
 Status unreadable(const std::string& why, Errc code) {
@@ -59,8 +75,8 @@ void RocksHistory::closing() {
   db_ = nullptr;
 }
 
-rocksdb::Status RocksHistory::add(rocksdb::WriteBatch& batch, std::uint64_t event, std::string_view value) {
-  return batch.Put(handle_, key_of(event), {value.data(), value.size()});
+rocksdb::Status RocksHistory::add(rocksdb::WriteBatch& batch, std::uint64_t first_event, std::string_view value) {
+  return batch.Put(handle_, key_of(first_event), {value.data(), value.size()});
 }
 
 // ---- Reading
@@ -82,24 +98,23 @@ Result<HistoryPage> RocksHistory::read(const HistoryQuery& query) const {
 }
 
 Status RocksHistory::scan(const HistoryQuery& query, rocksdb::Iterator& it, HistoryPageBuilder& page) const {
-  constexpr std::uint64_t kEnd = std::numeric_limits<std::uint64_t>::max();
-  if (query.newest_first && query.before_event == 0) {
-    it.SeekToLast();
-  } else if (query.newest_first) {
-    it.SeekForPrev(key_of(query.before_event - 1));
-  } else if (query.after_event != kEnd) {
-    it.Seek(key_of(query.after_event + 1));
-  }
-  while (it.Valid()) {
-    Result<HistoryEntry> entry = decode_history_entry(view(it.value()));
-    const bool shown = entry.status().code() != Errc::newer_format;
-    if (shown && !entry.ok()) {
-      return unreadable(entry.status().message(), Errc::damaged);
+  seek(query, it);
+  for (; it.Valid(); query.newest_first ? it.Prev() : it.Next()) {
+    Result<std::vector<StoredEntry>> entries = decode_history(event_of(view(it.key())), view(it.value()));
+    if (!entries.ok()) {
+      return unreadable(entries.status().message(), Errc::damaged);
     }
-    if (shown ? !page.offer(std::move(*entry)) : !page.pass_over(event_of(view(it.key())))) {
-      return {};
+    if (query.newest_first) {
+      std::reverse(entries->begin(), entries->end());
     }
-    query.newest_first ? it.Prev() : it.Next();
+    for (StoredEntry& stored : *entries) {
+      if (!within(query, stored.event)) {
+        continue;
+      }
+      if (stored.entry ? !page.offer(std::move(*stored.entry)) : !page.pass_over(stored.event)) {
+        return {};
+      }
+    }
   }
   return {};
 }

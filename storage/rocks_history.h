@@ -27,8 +27,8 @@ class RocksHistory {
   void opened(rocksdb::DB& db, rocksdb::ColumnFamilyHandle* handle);
   void closing();
 
-  // Adds an entry to `batch`. Precondition: opened.
-  rocksdb::Status add(rocksdb::WriteBatch& batch, std::uint64_t event, std::string_view value);
+  // Adds entries (see history_pack.h) to `batch`. Precondition: opened.
+  rocksdb::Status add(rocksdb::WriteBatch& batch, std::uint64_t first_event, std::string_view value);
   // Precondition: opened. Errc::damaged, Errc::io.
   Result<HistoryPage> read(const HistoryQuery& query) const;
 

@@ -78,8 +78,16 @@ class PrivateFiles : public rocksdb::FileSystemWrapper {
 
 // One for the process, never destroyed: background threads may use it until the very end.
 rocksdb::Env* private_env() {
-  static rocksdb::Env* const env =
-      rocksdb::NewCompositeEnv(std::make_shared<PrivateFiles>(rocksdb::FileSystem::Default())).release();
+  static rocksdb::Env* const env = [] {
+    rocksdb::Env* const made =
+        rocksdb::NewCompositeEnv(std::make_shared<PrivateFiles>(rocksdb::FileSystem::Default())).release();
+    // Flushes and compactions give way to the threads that somebody waits for. They keep a share of a busy processor
+    // (nice 10), so they get done; should a buffer fill up sooner all the same, appends wait for them.
+    for (const rocksdb::Env::Priority pool : {rocksdb::Env::LOW, rocksdb::Env::HIGH}) {
+      (void)made->LowerThreadPoolCPUPriority(pool, rocksdb::CpuPriority::kLow);
+    }
+    return made;
+  }();
   return env;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "storage/frame.h"
+#include "storage/history_pack.h"
 #include "storage/ledger.h"
 #include "storage/record.h"
 #include "tests/fuzz/fuzz.h"
@@ -46,15 +47,16 @@ void check_decoders(std::string_view value) {
   check(&decode_former_sessions, value);
   check(&decode_hold, value);
   check(&decode_history_entry, value);
+  (void)decode_history(1, value);
 }
 
 class Memory final : public Ledger::Sink {
  public:
   void put(std::string_view key, std::string_view value) override { values[std::string(key)] = value; }
   void erase(std::string_view key) override { values.erase(std::string(key)); }
-  void add_history(std::uint64_t event, std::string_view value) override {
-    const Result<HistoryEntry> entry = decode_history_entry(value);
-    require(entry.ok() && entry->event == event, "an entry of the history can be read");
+  void add_history(std::uint64_t first_event, std::string_view value) override {
+    const Result<std::vector<StoredEntry>> entries = decode_history(first_event, value);
+    require(entries.ok() && entries->at(0).event == first_event, "entries of the history can be read");
   }
   std::map<std::string, std::string> values;
 };
