@@ -89,7 +89,7 @@ class Core::Impl {
   void set_timer(Actions& actions);
 
   // ---- core_lives.cc
-  void want(const Registration& registration, bool known, Replay::Effects& effects);
+  void want(const SharedRegistration& registration, bool known, Replay::Effects& effects);
   void hold_changed(const std::optional<RegistrationId>& id, Replay::Effects& effects);
   void note_bindings(const std::vector<ChangeRequest>& changes, const std::vector<AcceptedChange>& answers,
                      const Caller& caller);

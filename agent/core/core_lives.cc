@@ -22,8 +22,8 @@ Caller the_agent() {
 }  // namespace
 
 // Brings one registration to the replay, as it is wanted with all that holds it back.
-void Core::Impl::want(const Registration& registration, bool known, Replay::Effects& effects) {
-  if (holds_.held(registration.id)) {
+void Core::Impl::want(const SharedRegistration& registration, bool known, Replay::Effects& effects) {
+  if (holds_.held(registration->id)) {
     replay_.want_withdrawn(registration, known, effects);
   } else {
     replay_.want_present(registration, known);
@@ -32,17 +32,17 @@ void Core::Impl::want(const Registration& registration, bool known, Replay::Effe
 
 // A hold of this registration, or without `id` of the whole host, was put or erased.
 void Core::Impl::hold_changed(const std::optional<RegistrationId>& id, Replay::Effects& effects) {
-  const auto look = [&](const Registration& registration) {
-    const bool withdrawn = replay_.phase(registration.path) == Replay::Phase::withdrawn;
-    if (withdrawn != holds_.held(registration.id)) {
+  const auto look = [&](const SharedRegistration& registration) {
+    const bool withdrawn = replay_.phase(registration->path) == Replay::Phase::withdrawn;
+    if (withdrawn != holds_.held(registration->id)) {
       want(registration, true, effects);
     }
   };
   if (!id) {
     registry_.for_each_live(look);
     effects.actions.push_back(Changed{});
-  } else if (const Registration* registration = registry_.find(*id)) {
-    look(*registration);
+  } else if (const SharedRegistration registration = registry_.live(*id)) {
+    look(registration);
     effects.actions.push_back(Changed{*id});
   }
 }

@@ -542,6 +542,11 @@ const Registration* Registry::find(const RegistrationId& id) const {
   return entry != nullptr ? entry->live.get() : nullptr;
 }
 
+SharedRegistration Registry::live(const RegistrationId& id) const {
+  const Entry* entry = find_entry(id);
+  return entry != nullptr ? entry->live : SharedRegistration();
+}
+
 const std::set<Seq>* Registry::removals_of(const RegistrationId& id) const {
   const auto it = removals_by_id_.find(id);
   return it == removals_by_id_.end() ? nullptr : &it->second;

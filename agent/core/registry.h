@@ -94,7 +94,9 @@ class Registry {
       }
     }
   }
+  // Null, or holding nothing, where there is none.
   const Registration* find(const RegistrationId& id) const;
+  SharedRegistration live(const RegistrationId& id) const;
   const std::map<Seq, Removal>& removals() const { return removals_; }
   // The removals of this name that are not done, by seq.
   const std::set<Seq>* removals_of(const RegistrationId& id) const;

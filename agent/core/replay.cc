@@ -18,24 +18,36 @@ Replay::~Replay() = default;
 
 // ---- What is wanted
 
-Replay::Node& Replay::node_at(const std::string& path) {
-  Node& node = nodes_[path];
-  node.path = path;
+Replay::Node* Replay::find_node(std::string_view path) {
+  const auto it = nodes_.find(path);
+  return it == nodes_.end() ? nullptr : it->get();
+}
+
+const Replay::Node* Replay::find_node(std::string_view path) const {
+  const auto it = nodes_.find(path);
+  return it == nodes_.end() ? nullptr : it->get();
+}
+
+// The one that is there, or a new one, of which it is `known` that nothing stands there.
+Replay::Node& Replay::node_at(const SharedRegistration& change, bool known) {
+  if (Node* node = find_node(change->path)) {
+    return *node;
+  }
+  Node& node = **nodes_.insert(std::make_unique<Node>(change)).first;
+  node.remote = known ? Remote::absent : Remote::unknown;
   return node;
 }
 
-void Replay::want(Node& node, Seq seq, Want what, const RegistrationId& id, std::uint64_t bytes) {
+void Replay::want(Node& node, const SharedRegistration& change, Want what) {
   take_out(node);
   close_node(node);
   stop_waiting(node);
-  if (node.id != id) {
+  if (node.id() != change->id) {
     node.registered_at = 0;  // what stands there is somebody else's so far
   }
-  node.id = id;
-  node.seq = seq;
+  node.change = change;
   node.present = what == Want::present;
   node.live = what != Want::gone;
-  node.bytes = bytes;
   node.alone = node.attempts > 0;
   node.attempts = 0;
   node.parent_races = 0;
@@ -54,14 +66,10 @@ void Replay::stop_waiting(Node& node) {
   }
 }
 
-void Replay::want_present(const Registration& registration, bool known) {
-  const bool is_new = !nodes_.contains(registration.path);
-  Node& node = node_at(registration.path);
-  if (is_new && !known) {
-    node.remote = Remote::unknown;
-  }
+void Replay::want_present(const SharedRegistration& registration, bool known) {
+  Node& node = node_at(registration, known);
   // What was to be withdrawn, and is not yet, may stand as it is wanted again: nothing needs to be written then.
-  const bool comes_back = node.live && !node.present && node.seq == registration.seq;
+  const bool comes_back = node.live && !node.present && node.seq() == registration->seq;
   if (comes_back && node.remote == Remote::ours && node.place != Place::in_flight) {
     node.remote = Remote::unknown;
   }
@@ -69,17 +77,13 @@ void Replay::want_present(const Registration& registration, bool known) {
   if (node.remote == Remote::foreign) {
     node.remote = Remote::unknown;
   }
-  want(node, registration.seq, Want::present, registration.id, registration.path.size() + registration.data.size());
+  want(node, registration, Want::present);
   enqueue(node);
 }
 
-void Replay::want_withdrawn(const Registration& registration, bool known, Effects& effects) {
-  const bool is_new = !nodes_.contains(registration.path);
-  Node& node = node_at(registration.path);
-  if (is_new && !known) {
-    node.remote = Remote::unknown;
-  }
-  want(node, registration.seq, Want::withdrawn, registration.id, registration.path.size());
+void Replay::want_withdrawn(const SharedRegistration& registration, bool known, Effects& effects) {
+  Node& node = node_at(registration, known);
+  want(node, registration, Want::withdrawn);
   want_no_more(node, effects);
 }
 
@@ -93,12 +97,13 @@ void Replay::want_no_more(Node& node, Effects& effects) {
 }
 
 void Replay::want_absent(const Removal& removal, bool known, Effects& effects) {
-  const bool is_new = !nodes_.contains(removal.path);
-  Node& node = node_at(removal.path);
-  if (is_new && !known) {
-    node.remote = Remote::unknown;
-  }
-  want(node, removal.seq, Want::gone, removal.id, removal.path.size());
+  Registration gone;
+  gone.id = removal.id;
+  gone.path = removal.path;
+  gone.seq = removal.seq;
+  const SharedRegistration change(std::move(gone));
+  Node& node = node_at(change, known);
+  want(node, change, Want::gone);
   want_no_more(node, effects);
 }
 
@@ -107,7 +112,7 @@ void Replay::remember(const RegistrationId& id, const Outcome& outcome) {
   if (registration == nullptr || outcome.session != session_.current()) {
     return;
   }
-  Node& node = node_at(registration->path);
+  Node& node = *find_node(registration->path);
   if (outcome.seq == registration->seq && node.present) {
     take_out(node);
     close_node(node);
@@ -134,7 +139,7 @@ void Replay::open_node(Node& node) {
   if (!node.is_open) {
     node.is_open = true;
     open_.emplace(node.key(), &node);
-    open_bytes_ += node.bytes;
+    open_bytes_ += node.bytes();
   }
 }
 
@@ -142,7 +147,7 @@ void Replay::close_node(Node& node) {
   if (node.is_open) {
     node.is_open = false;
     open_.erase(node.key());
-    open_bytes_ -= node.bytes;
+    open_bytes_ -= node.bytes();
   }
 }
 
@@ -161,7 +166,7 @@ void Replay::take_out(Node& node) {
 // True where what stands is what is wanted.
 bool Replay::in_line(const Node& node) const {
   if (node.present) {
-    return node.remote == Remote::ours && node.content == node.seq;
+    return node.remote == Remote::ours && node.content == node.seq();
   }
   return node.remote == Remote::absent || node.remote == Remote::foreign;
 }
@@ -185,7 +190,7 @@ void Replay::queue_audit(Node& node) {
     node.audit_again = true;
   } else if (!node.audit_queued) {
     node.audit_queued = true;
-    audits_.push_back(node.path);
+    audits_.push_back(node.change);
   }
 }
 
@@ -203,7 +208,8 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
   parent_errors_.clear();
   retries_.clear();
   std::vector<Node*> gone;
-  for (auto& [path, node] : nodes_) {
+  for (const auto& each : nodes_) {
+    Node& node = *each;
     take_out(node);
     if (fresh) {
       // Everything of ours went with the session that held it.
@@ -244,11 +250,11 @@ void Replay::lost(Now now, Effects& effects) {
     if (flight.verb == ZkVerb::create_parent) {
       known_parents_.erase(flight.path);
     }
-    const auto it = nodes_.find(flight.path);
-    if (it == nodes_.end() || flight.verb == ZkVerb::create_parent || flight.verb == ZkVerb::sync) {
+    Node* found = find_node(flight.path);
+    if (found == nullptr || flight.verb == ZkVerb::create_parent || flight.verb == ZkVerb::sync) {
       continue;
     }
-    Node& node = it->second;
+    Node& node = *found;
     if (flight.audit) {
       node.audit_flying = false;
       node.audit_again = false;
@@ -257,7 +263,7 @@ void Replay::lost(Now now, Effects& effects) {
     node.place = Place::none;
     stop_waiting(node);
     if (flight.verb != ZkVerb::read) {
-      writes.push_back(node.path);
+      writes.push_back(node.path());
       node.remote = Remote::unknown;
       node.content = Seq{};
     }
@@ -271,7 +277,7 @@ void Replay::lost(Now now, Effects& effects) {
   std::sort(writes.begin(), writes.end());  // one that replaces a former session's znode is two requests
   writes.erase(std::unique(writes.begin(), writes.end()), writes.end());
   if (const auto convicted = window_.lost(writes)) {
-    Node& node = nodes_.at(*convicted);
+    Node& node = *find_node(*convicted);
     node.convicted = true;
     set_aside(node, Phase::blocked, ReasonCode::too_large,
               "the servers cut the connection whenever this is sent: it is probably larger than their jute.maxbuffer; "
@@ -290,11 +296,11 @@ ReplayFigures Replay::figures() const {
 }
 
 const std::string& Replay::path_of(const Node& node) {
-  return node.path;
+  return node.path();
 }
 
 const RegistrationId& Replay::id_of(const Node& node) {
-  return node.id;
+  return node.id();
 }
 
 bool Replay::withdraws(const Node& node) {
@@ -302,42 +308,38 @@ bool Replay::withdraws(const Node& node) {
 }
 
 Replay::Phase Replay::phase(const std::string& path) const {
-  const auto it = nodes_.find(path);
-  return it == nodes_.end() ? Phase::pending : it->second.phase;
+  const Node* node = find_node(path);
+  return node == nullptr ? Phase::pending : node->phase;
 }
 
 bool Replay::confirmed(const std::string& path, Seq seq) const {
-  const auto it = nodes_.find(path);
-  return it != nodes_.end() && it->second.phase == Phase::confirmed && it->second.seq == seq;
+  const Node* node = find_node(path);
+  return node != nullptr && node->phase == Phase::confirmed && node->seq() == seq;
 }
 
 bool Replay::unsent(const std::string& path, Seq seq) const {
-  const auto it = nodes_.find(path);
-  return it != nodes_.end() && it->second.seq == seq && it->second.is_open && it->second.content != seq &&
-         (it->second.place != Place::in_flight || it->second.flying != seq);
+  const Node* node = find_node(path);
+  return node != nullptr && node->seq() == seq && node->is_open && node->content != seq &&
+         (node->place != Place::in_flight || node->flying != seq);
 }
 
 bool Replay::doubtful(const std::string& path) const {
-  const auto it = nodes_.find(path);
-  return it != nodes_.end() && it->second.remote == Remote::unknown;
+  const Node* node = find_node(path);
+  return node != nullptr && node->remote == Remote::unknown;
 }
 
 const Reason* Replay::set_aside_reason(const std::string& path) const {
-  const auto it = nodes_.find(path);
-  if (it == nodes_.end() || it->second.attempts == 0) {
-    return nullptr;
-  }
-  return &it->second.reason;
+  const Node* node = find_node(path);
+  return node != nullptr && node->attempts > 0 ? node->reason.get() : nullptr;
 }
 
 std::optional<Outcome> Replay::znode(const std::string& path) const {
-  const auto it = nodes_.find(path);
-  if (it == nodes_.end() || it->second.remote != Remote::ours) {
+  const Node* node = find_node(path);
+  if (node == nullptr || node->remote != Remote::ours) {
     return std::nullopt;
   }
-  const Node& node = it->second;
-  return Outcome{node.content,    node.stat.ephemeral_owner, node.stat.czxid,
-                 node.stat.mzxid, node.stat.version,         node.registered_at};
+  return Outcome{node->content,    node->stat.ephemeral_owner, node->stat.czxid,
+                 node->stat.mzxid, node->stat.version,         node->registered_at};
 }
 
 }  // namespace limpet::core

@@ -15,9 +15,11 @@
 
 #include <deque>
 #include <map>
+#include <memory>
 #include <random>
 #include <set>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -42,17 +44,17 @@ class Replay {
 
   // How far a node is, as people are told. withdrawn: a live registration's znode that is not to be there for now,
   // whether it is gone yet or not.
-  enum class Phase { pending, confirmed, conflict, blocked, removing, withdrawn };
+  enum class Phase : std::uint8_t { pending, confirmed, conflict, blocked, removing, withdrawn };
   static constexpr std::size_t kPhaseCount = 6;
 
   Replay(const Options& options, const Registry& registry, const SessionMachine& session);
 
   // Whether the znode may stand there is `known`: false after a restart, when requests of the last run may have gone
   // unrecorded.
-  void want_present(const Registration& registration, bool known);
+  void want_present(const SharedRegistration& registration, bool known);
   void want_absent(const Removal& removal, bool known, Effects& effects);
   // The registration stays, but its znode is to go until want_present().
-  void want_withdrawn(const Registration& registration, bool known, Effects& effects);
+  void want_withdrawn(const SharedRegistration& registration, bool known, Effects& effects);
   // What the last run recorded as confirmed. After want_present of the same registration.
   void remember(const RegistrationId& id, const Outcome& outcome);
   // A znode at `path` stood in an earlier run, and so did what is above it.
@@ -102,8 +104,8 @@ class Replay {
  private:
   // presumed_absent: it went with a session that has ended. Good enough to create there, where a znode that a server's
   // bug left behind shows itself (ZOOKEEPER-4837); a removal looks first.
-  enum class Remote { unknown, absent, presumed_absent, ours, former, foreign };
-  enum class Place { none, read_ready, write_ready, in_flight };
+  enum class Remote : std::uint8_t { unknown, absent, presumed_absent, ours, former, foreign };
+  enum class Place : std::uint8_t { none, read_ready, write_ready, in_flight };
   struct Flight {
     std::string path;
     ZkVerb verb;
@@ -121,9 +123,24 @@ class Replay {
     std::uint64_t before = 0;  // the transaction that those are about
   };
 
-  Node& node_at(const std::string& path);
+  // Hash and equality of nodes by their path.
+  struct HashOfPath {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view path) const { return std::hash<std::string_view>()(path); }
+    std::size_t operator()(const std::unique_ptr<Node>& node) const { return (*this)(path_of(*node)); }
+  };
+  struct EqualPath {
+    using is_transparent = void;
+    bool operator()(const std::unique_ptr<Node>& a, const std::unique_ptr<Node>& b) const { return a == b; }
+    bool operator()(std::string_view path, const std::unique_ptr<Node>& b) const { return path == path_of(*b); }
+    bool operator()(const std::unique_ptr<Node>& a, std::string_view path) const { return path_of(*a) == path; }
+  };
+
+  Node* find_node(std::string_view path);
+  const Node* find_node(std::string_view path) const;
+  Node& node_at(const SharedRegistration& change, bool known);
   enum class Want { gone, withdrawn, present };
-  void want(Node& node, Seq seq, Want what, const RegistrationId& id, std::uint64_t bytes);
+  void want(Node& node, const SharedRegistration& change, Want what);
   void want_no_more(Node& node, Effects& effects);
   void set_phase(Node& node, Phase phase);
   void open_node(Node& node);
@@ -174,13 +191,13 @@ class Replay {
   std::mt19937_64 random_;
   Window window_;
 
-  std::unordered_map<std::string, Node> nodes_;
+  std::unordered_set<std::unique_ptr<Node>, HashOfPath, EqualPath> nodes_;
   std::map<Key, Node*> open_;        // everything that is not as wanted
   std::map<Key, Node*> read_ready_;  // what stands there must be read first
   std::multiset<Key> read_flying_;
   std::map<Key, Node*> write_ready_;
-  std::set<Key> waiting_;           // wanted anew while a request for what was wanted before is in flight
-  std::deque<std::string> audits_;  // confirmed nodes to be looked at, and watched
+  std::set<Key> waiting_;                  // wanted anew while a request for what was wanted before is in flight
+  std::deque<SharedRegistration> audits_;  // whose znodes, once confirmed, are to be looked at, and watched
   std::multimap<std::int64_t, std::string> retries_;  // steady ms -> set aside
 
   std::unordered_map<std::uint64_t, Flight> flights_;

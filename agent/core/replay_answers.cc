@@ -28,7 +28,7 @@ constexpr std::uint32_t kMaxParentRaces = 5;
 void Replay::record(Happening what, const Node& node, Seq seq, std::string why, Effects& effects) const {
   HistoryEntry entry;
   entry.seq = seq;
-  entry.id = node.id;
+  entry.id = node.id();
   entry.what = what;
   entry.why = std::move(why);
   if (what == Happening::registered) {
@@ -41,40 +41,41 @@ void Replay::confirm(Node& node, Now now, Effects& effects) {
   take_out(node);
   close_node(node);
   const std::uint32_t attempts = std::exchange(node.attempts, 0);
+  node.reason.reset();
   node.parent_races = 0;
   node.convicted = false;
   node.alone = false;
-  window_.settled(node.path);
+  window_.settled(node.path());
   if (node.registered_at == 0) {
     node.registered_at = now.wall_ms;
   }
   set_phase(node, Phase::confirmed);
-  effects.outcomes.push_back(PutOutcome{node.id, *znode(node.path)});
-  record(Happening::registered, node, node.seq, attempts == 0 ? "" : "after " + std::to_string(attempts) + " refusals",
-         effects);
-  effects.actions.push_back(Changed{node.id});
+  effects.outcomes.push_back(PutOutcome{node.id(), *znode(node.path())});
+  record(Happening::registered, node, node.seq(),
+         attempts == 0 ? "" : "after " + std::to_string(attempts) + " refusals", effects);
+  effects.actions.push_back(Changed{node.id()});
 }
 
 void Replay::finish_removal(Node& node, Effects& effects) {
   take_out(node);
   close_node(node);
-  window_.settled(node.path);
-  effects.actions.push_back(Changed{node.id});
+  window_.settled(node.path());
+  effects.actions.push_back(Changed{node.id()});
   if (node.live) {
-    record(Happening::withdrawn, node, node.seq, "", effects);
+    record(Happening::withdrawn, node, node.seq(), "", effects);
     node.attempts = 0;
     node.convicted = false;
     node.alone = false;
     return;  // it is kept for the time when it is wanted again
   }
-  record(Happening::removed, node, node.seq, "", effects);
+  record(Happening::removed, node, node.seq(), "", effects);
   --counts_[static_cast<std::size_t>(node.phase)];
   Removal done;
-  done.seq = node.seq;
-  done.id = node.id;
+  done.seq = node.seq();
+  done.id = node.id();
   effects.removals_done.push_back(std::move(done));
   // Audits and retries that still name the path find no node, and are dropped.
-  nodes_.erase(std::string(node.path));
+  nodes_.erase(nodes_.find(std::string_view(node.path())));
 }
 
 // Decides, after something was learnt about an idle node, what is next.
@@ -83,9 +84,9 @@ void Replay::settle(Node& node, Now now, Effects& effects) {
     const bool persistent = node.stat.ephemeral_owner == SessionId{};
     set_aside(node, Phase::conflict, persistent ? ReasonCode::persistent_znode : ReasonCode::foreign_owner,
               persistent
-                  ? "a persistent znode stands at " + node.path +
+                  ? "a persistent znode stands at " + node.path() +
                         ", which limpet did not make; it is taken over when somebody deletes it"
-                  : "another session owns the znode " + node.path + "; it is watched, and taken over when it goes",
+                  : "another session owns the znode " + node.path() + "; it is watched, and taken over when it goes",
               now, effects);
     return;
   }
@@ -103,26 +104,29 @@ void Replay::settle(Node& node, Now now, Effects& effects) {
 
 void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string message, Now now, Effects& effects) {
   take_out(node);
-  const bool again = node.phase == phase && node.attempts > 0 && node.reason.code == code;
+  const bool again = node.phase == phase && node.attempts > 0 && node.reason->code == code;
   ++node.attempts;
   ++figures_.refused[static_cast<std::size_t>(code)];
   node.alone = true;
-  node.reason.code = code;
-  node.reason.message = std::move(message);
-  node.reason.attempts = node.attempts;
+  if (node.reason == nullptr) {
+    node.reason = std::make_unique<Reason>();
+  }
+  node.reason->code = code;
+  node.reason->message = std::move(message);
+  node.reason->attempts = node.attempts;
   if (!again) {
-    node.reason.since = now.wall_ms;
+    node.reason->since = now.wall_ms;
     effects.actions.push_back(Note{Note::Level::warn, phase == Phase::conflict ? "conflict" : "blocked",
-                                   "registration=" + node.id.str() + " path=" + node.path + " seq=" +
-                                       std::to_string(node.seq.value) + " reason=\"" + node.reason.message + "\""});
-    record(phase == Phase::conflict ? Happening::conflict : Happening::blocked, node, node.seq, node.reason.message,
+                                   "registration=" + node.id().str() + " path=" + node.path() + " seq=" +
+                                       std::to_string(node.seq().value) + " reason=\"" + node.reason->message + "\""});
+    record(phase == Phase::conflict ? Happening::conflict : Happening::blocked, node, node.seq(), node.reason->message,
            effects);
   }
   if (node.present) {
     set_phase(node, phase);
   }
-  effects.actions.push_back(Changed{node.id});
-  window_.settled(node.path);
+  effects.actions.push_back(Changed{node.id()});
+  window_.settled(node.path());
   retry_later(node, now);
 }
 
@@ -131,7 +135,7 @@ void Replay::retry_later(Node& node, Now now) {
   const std::int64_t max_ms = node.convicted ? kMaxConvictRetryMs : kMaxRetryMs;
   std::int64_t delay_ms = std::min(first_ms << std::min<std::uint32_t>(node.attempts - 1, 10), max_ms);
   delay_ms = delay_ms * 3 / 4 + static_cast<std::int64_t>(random_() % static_cast<std::uint64_t>(delay_ms / 2));
-  retries_.emplace(now.steady_ms + delay_ms, node.path);
+  retries_.emplace(now.steady_ms + delay_ms, node.path());
 }
 
 void Replay::refused(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects) {
@@ -144,19 +148,19 @@ void Replay::refused(Node& node, const Flight& flight, const ZkReply& reply, Now
   switch (reply.code) {
     case ZkCode::no_auth:
       code = ReasonCode::no_auth;
-      why = "the ACL of its parent does not allow the agent to do this at " + node.path;
+      why = "the ACL of its parent does not allow the agent to do this at " + node.path();
       break;
     case ZkCode::invalid_path:
       code = ReasonCode::invalid_path;
-      why = "ZooKeeper refuses the path " + node.path + " as malformed";
+      why = "ZooKeeper refuses the path " + node.path() + " as malformed";
       break;
     case ZkCode::parent_ephemeral:
       code = ReasonCode::parent_ephemeral;
-      why = "a znode above " + node.path + " is ephemeral, and ephemeral znodes have no children";
+      why = "a znode above " + node.path() + " is ephemeral, and ephemeral znodes have no children";
       break;
     case ZkCode::quota_exceeded:
       code = ReasonCode::quota;
-      why = "a ZooKeeper quota above " + node.path + " is used up";
+      why = "a ZooKeeper quota above " + node.path() + " is used up";
       break;
     default:
       break;
@@ -190,17 +194,17 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
     parent_replied(flight, reply);
     return;
   }
-  const auto found = nodes_.find(flight.path);
+  Node* found = find_node(flight.path);
   if (flight.audit) {
     --audits_flying_;
-    if (found != nodes_.end()) {
-      audit_replied(found->second, reply, effects);
+    if (found != nullptr) {
+      audit_replied(*found, reply, effects);
     }
     return;
   }
-  assert(found != nodes_.end());  // a node with a request in flight is never erased
+  assert(found != nullptr);  // a node with a request in flight is never erased
   if (flight.clears_the_way) {
-    way_cleared(found->second, reply);
+    way_cleared(*found, reply);
     return;  // the create right behind it decides
   }
   --reads_and_writes_flying_;
@@ -210,7 +214,7 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
   if (flight.verb == ZkVerb::read) {
     read_flying_.erase(read_flying_.find(flight.key));
   }
-  Node& node = found->second;
+  Node& node = *found;
   node.place = Place::none;
   stop_waiting(node);
   if (flight.verb == ZkVerb::read) {
@@ -240,7 +244,7 @@ void Replay::way_cleared(Node& node, const ZkReply& reply) {
     case ZkCode::invalid_path:
     case ZkCode::quota_exceeded:
     case ZkCode::refused:
-      node.not_cleared = reply;
+      node.not_cleared = std::make_unique<ZkReply>(reply);
       return;
   }
 }
@@ -283,9 +287,8 @@ void Replay::read_replied(Node& node, const Flight& flight, const ZkReply& reply
       const SessionId owner = reply.stat.ephemeral_owner;
       if (owner != SessionId{} && owner == session_.current()) {
         node.remote = Remote::ours;
-        const Registration* registration = node.present ? registry_.find(node.id) : nullptr;
-        if (registration != nullptr && registration->data == reply.data) {
-          node.content = node.seq;
+        if (node.present && node.change->data == reply.data) {
+          node.content = node.seq();
         }
       } else {
         node.remote = session_.held_before(owner) ? Remote::former : Remote::foreign;
@@ -331,7 +334,7 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
         node.stat = reply.stat;
         node.stat.ephemeral_owner = session_.current();
         node.content = flight.seq;
-        if (flight.seq != node.seq || !node.present) {
+        if (flight.seq != node.seq() || !node.present) {
           record(Happening::registered, node, flight.seq, "but no longer wanted", effects);
         }
         queue_audit(node);  // which leaves a watch; a set has used up the one before
@@ -342,21 +345,21 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
       node.remote = Remote::absent;
       node.content = Seq{};
       if (flight.verb == ZkVerb::create) {
-        const ZkReply* cause = parent_error(node.path);
+        const ZkReply* cause = parent_error(node.path());
         if (cause != nullptr || ++node.parent_races > kMaxParentRaces) {
           const ZkReply copy = cause != nullptr ? *cause : reply;
-          forget_parents(node.path);
+          forget_parents(node.path());
           refused(node, flight, copy, now, effects);
           return;
         }
-        forget_parents(node.path);
+        forget_parents(node.path());
       }
       settle(node, now, effects);
       return;
     case ZkCode::node_exists:
     case ZkCode::bad_version:
       node.remote = Remote::unknown;
-      if (const auto why = std::exchange(node.not_cleared, std::nullopt)) {
+      if (const auto why = std::exchange(node.not_cleared, nullptr)) {
         refused(node, flight, *why, now, effects);
         return;
       }
@@ -400,10 +403,10 @@ void Replay::audit_replied(Node& node, const ZkReply& reply, Effects& effects) {
     return;
   }
   effects.actions.push_back(Note{Note::Level::warn, "drift",
-                                 "registration=" + node.id.str() + " path=" + node.path +
+                                 "registration=" + node.id().str() + " path=" + node.path() +
                                      " found=" + (reply.code == ZkCode::no_node ? "deleted" : "changed") +
                                      " meaning=\"somebody else touched our znode; it is put right\""});
-  record(Happening::repaired, node, node.seq,
+  record(Happening::repaired, node, node.seq(),
          reply.code == ZkCode::no_node ? "somebody else deleted its znode" : "somebody else changed its znode",
          effects);
   node.remote = Remote::unknown;
@@ -412,15 +415,15 @@ void Replay::audit_replied(Node& node, const ZkReply& reply, Effects& effects) {
   set_phase(node, Phase::pending);
   open_node(node);
   enqueue(node);
-  effects.actions.push_back(Changed{node.id});
+  effects.actions.push_back(Changed{node.id()});
 }
 
 void Replay::watch_fired(const std::string& path) {
-  const auto it = nodes_.find(path);
-  if (it == nodes_.end()) {
+  Node* found = find_node(path);
+  if (found == nullptr) {
     return;
   }
-  Node& node = it->second;
+  Node& node = *found;
   if (node.phase == Phase::confirmed) {
     queue_audit(node);
     return;

@@ -47,7 +47,7 @@ std::vector<ZkRequest> anchors_of(const std::vector<ZkRequest>& writes) {
 // ---- Sending
 
 bool Replay::goes_alone(const Node& node) const {
-  return node.alone || options_.batch <= 1 || node.bytes > window_.batch_bytes();
+  return node.alone || options_.batch <= 1 || node.bytes() > window_.batch_bytes();
 }
 
 // Those at the head of the line that may go together.
@@ -57,7 +57,7 @@ std::vector<Replay::Node*> Replay::next_batch(Now now) {
   std::uint64_t bytes = 0;
   for (const auto& [key, node] : write_ready_) {
     writes += node->present && node->remote == Remote::former ? 2 : 1;
-    bytes += node->bytes;
+    bytes += node->bytes();
     if (goes_alone(*node) || writes > options_.batch || bytes > window_.batch_bytes() || !may_write(key) ||
         !window_.room(reads_and_writes_flying_ + static_cast<std::uint32_t>(nodes.size())) ||
         !window_.take_share(now.steady_ms)) {
@@ -106,12 +106,12 @@ void Replay::send_batch(const std::vector<Node*>& nodes, Now now, Actions& actio
         batch.parts.push_back(begin_clearing(*node, now));
         writes.push_back(removal_of(*node));
       }
-      send_parents(node->path, true, actions);
+      send_parents(node->path(), true, actions);
     }
     writes.push_back(write_of(*node));
     batch.parts.push_back(begin_flight(*node, writes.back().verb, false, now));
   }
-  ZkRequest request{ZkVerb::transaction, nodes.back()->path, "", -1};
+  ZkRequest request{ZkVerb::transaction, nodes.back()->path(), "", -1};
   if (!batches_.empty()) {
     request.batch = std::move(anchors_);
     batch.checks = request.batch.size();
@@ -194,7 +194,7 @@ void Replay::part_failed(const Batch& batch, std::size_t part, const ZkReply& re
 
 void Replay::settle_alone(const Batch& batch) {
   for (const OpId part : batch.parts) {
-    nodes_.at(flights_.at(part.value).path).alone = true;
+    find_node(flights_.at(part.value).path)->alone = true;
   }
 }
 

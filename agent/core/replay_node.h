@@ -1,7 +1,9 @@
 // One znode path in the replay: what is wanted there, what is known of it, how far it is. Private to replay*.cc.
 #pragma once
 
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "agent/core/replay.h"
 
@@ -16,14 +18,27 @@ void for_each_parent(const std::string& path, Each each) {
 }
 
 struct Replay::Node {
-  std::string path;
-
   // Wanted.
-  RegistrationId id;
-  Seq seq;
+  SharedRegistration change;  // of a removal: its id, path and seq
   bool present = false;
-  bool live = false;        // of a live registration: present, or withdrawn for now
-  std::uint64_t bytes = 0;  // as counted in the queue
+  bool live = false;  // of a live registration: present, or withdrawn for now
+
+  // How far.
+  bool counted = false;
+  bool is_open = false;
+  bool waiting = false;  // its key is in waiting_
+  bool audit_queued = false;
+  bool audit_flying = false;
+  bool audit_again = false;
+  bool convicted = false;  // its request made the servers cut the connection
+  bool alone = false;      // goes by itself: a transaction failed that it was in, or it was refused
+  Phase phase = Phase::pending;
+  Place place = Place::none;
+  std::uint32_t attempts = 0;
+  std::uint32_t parent_races = 0;
+  Seq flying;                            // the change that the write in flight is about; 0: none is, or it only reads
+  std::unique_ptr<ZkReply> not_cleared;  // why the removal before the create in flight was refused
+  std::unique_ptr<Reason> reason;        // for which it is set aside, where `attempts` is not 0
 
   // Known.
   Remote remote = Remote::absent;
@@ -31,24 +46,13 @@ struct Replay::Node {
   Seq content;  // whose content stands there; 0: not known to be anybody's
   WallMs registered_at = 0;
 
-  // How far.
-  Phase phase = Phase::pending;
-  bool counted = false;
-  bool is_open = false;
-  Place place = Place::none;
-  Seq flying;            // the change that the write in flight is about; 0: none is, or it only reads
-  bool waiting = false;  // its key is in waiting_
-  bool audit_queued = false;
-  bool audit_flying = false;
-  bool audit_again = false;
-  std::uint32_t attempts = 0;
-  std::uint32_t parent_races = 0;
-  std::optional<ZkReply> not_cleared;  // why the removal before the create in flight was refused
-  bool convicted = false;              // its request made the servers cut the connection
-  bool alone = false;                  // goes by itself: a transaction failed that it was in, or it was refused
-  Reason reason;                       // while set aside
-
-  Key key() const { return {seq, live}; }
+  explicit Node(SharedRegistration wanted) : change(std::move(wanted)) {}
+  const RegistrationId& id() const { return change->id; }
+  const std::string& path() const { return change->path; }
+  Seq seq() const { return change->seq; }
+  Key key() const { return {change->seq, live}; }
+  // As counted in the queue.
+  std::uint64_t bytes() const { return change->path.size() + (present ? change->data.size() : 0); }
 };
 
 }  // namespace limpet::core

@@ -21,14 +21,14 @@ constexpr std::int64_t kFullAuditMs = 300'000;
 
 OpId Replay::begin_flight(Node& node, ZkVerb verb, bool audit, Now now) {
   const OpId op{next_op_++};
-  flights_.emplace(op.value, Flight{node.path, verb, node.seq, node.key(), node.present, audit, now.steady_ms});
+  flights_.emplace(op.value, Flight{node.path(), verb, node.seq(), node.key(), node.present, audit, now.steady_ms});
   if (audit) {
     ++audits_flying_;
     node.audit_flying = true;
   } else {
     ++reads_and_writes_flying_;
     node.place = Place::in_flight;
-    node.flying = verb == ZkVerb::read ? Seq{} : node.seq;
+    node.flying = verb == ZkVerb::read ? Seq{} : node.seq();
     if (verb == ZkVerb::read) {
       read_flying_.insert(node.key());
     }
@@ -67,19 +67,18 @@ ZkRequest Replay::write_of(const Node& node) const {
     assert(node.remote == Remote::ours || node.remote == Remote::former);
     return removal_of(node);
   }
-  const Registration* registration = registry_.find(node.id);
-  assert(registration != nullptr && registration->path == node.path && registration->seq == node.seq);
+  assert(registry_.find(node.id()) != nullptr && registry_.find(node.id())->seq == node.seq());
   if (node.remote == Remote::ours) {
-    return ZkRequest{ZkVerb::set, node.path, registration->data, node.stat.version};
+    return ZkRequest{ZkVerb::set, node.path(), node.change->data, node.stat.version};
   }
-  return ZkRequest{ZkVerb::create, node.path, registration->data, -1};
+  return ZkRequest{ZkVerb::create, node.path(), node.change->data, -1};
 }
 
 // A znode of a former session goes with that session, so it is made anew under this one. Both requests go out together:
 // readers miss the name no longer than the servers take between two requests, and nothing overtakes.
 OpId Replay::begin_clearing(Node& node, Now now) {
   const OpId op{next_op_++};
-  Flight flight{node.path, ZkVerb::remove, node.seq, node.key()};
+  Flight flight{node.path(), ZkVerb::remove, node.seq(), node.key()};
   flight.clears_the_way = true;
   flight.sent_ms = now.steady_ms;
   flights_.emplace(op.value, std::move(flight));
@@ -88,7 +87,7 @@ OpId Replay::begin_clearing(Node& node, Now now) {
 }
 
 ZkRequest Replay::removal_of(const Node& node) {
-  return ZkRequest{ZkVerb::remove, node.path, "", node.stat.version};
+  return ZkRequest{ZkVerb::remove, node.path(), "", node.stat.version};
 }
 
 void Replay::send_write(Node& node, Now now, Actions& actions) {
@@ -97,7 +96,7 @@ void Replay::send_write(Node& node, Now now, Actions& actions) {
       const OpId op = begin_clearing(node, now);
       actions.push_back(ZkSend{session_.epoch(), op, removal_of(node)});
     }
-    send_parents(node.path, false, actions);
+    send_parents(node.path(), false, actions);
   }
   send(node, write_of(node), false, now, actions);
 }
@@ -109,19 +108,19 @@ bool Replay::may_write(const Key& key) const {
 
 void Replay::retry_due(Now now) {
   while (!retries_.empty() && retries_.begin()->first <= now.steady_ms) {
-    const auto it = nodes_.find(retries_.begin()->second);
+    Node* found = find_node(retries_.begin()->second);
     retries_.erase(retries_.begin());
-    if (it == nodes_.end() || it->second.place != Place::none || !it->second.is_open) {
+    if (found == nullptr || found->place != Place::none || !found->is_open) {
       continue;
     }
-    Node& node = it->second;
+    Node& node = *found;
     if (node.remote == Remote::foreign) {
       node.remote = Remote::unknown;
     }
     if (node.convicted) {
-      window_.probation(node.path);
+      window_.probation(node.path());
     }
-    forget_parents(node.path);
+    forget_parents(node.path());
     enqueue(node);
   }
 }
@@ -137,7 +136,7 @@ void Replay::pump(Now now, Actions& actions) {
   while (synced_ && !read_ready_.empty() && window_.room(reads_and_writes_flying_)) {
     Node& node = *read_ready_.begin()->second;
     take_out(node);
-    send(node, ZkRequest{ZkVerb::read, node.path, "", -1}, false, now, actions);
+    send(node, ZkRequest{ZkVerb::read, node.path(), "", -1}, false, now, actions);
   }
   send_writes(now, actions);
   send_audits(now, actions);
@@ -146,9 +145,9 @@ void Replay::pump(Now now, Actions& actions) {
 void Replay::send_audits(Now now, Actions& actions) {
   if (now.steady_ms >= next_full_audit_ms_) {
     next_full_audit_ms_ = now.steady_ms + kFullAuditMs;
-    for (auto& [path, node] : nodes_) {
-      if (node.phase == Phase::confirmed) {
-        queue_audit(node);
+    for (const auto& node : nodes_) {
+      if (node->phase == Phase::confirmed) {
+        queue_audit(*node);
       }
     }
   }
@@ -158,15 +157,15 @@ void Replay::send_audits(Now now, Actions& actions) {
   }
   while (synced_ && !audits_.empty() && audits_flying_ < kAuditsInFlight && audit_share_used_ < kAuditsPerShare &&
          read_ready_.empty() && write_ready_.empty()) {
-    const auto it = nodes_.find(audits_.front());
+    Node* node = find_node(audits_.front()->path);
     audits_.pop_front();
-    if (it == nodes_.end()) {
+    if (node == nullptr) {
       continue;
     }
-    it->second.audit_queued = false;
-    if (it->second.phase == Phase::confirmed) {
+    node->audit_queued = false;
+    if (node->phase == Phase::confirmed) {
       ++audit_share_used_;
-      send(it->second, ZkRequest{ZkVerb::watch, it->second.path, "", -1}, true, now, actions);
+      send(*node, ZkRequest{ZkVerb::watch, node->path(), "", -1}, true, now, actions);
     }
   }
 }
