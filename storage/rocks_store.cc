@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "storage/ledger.h"
+#include "storage/log_end.h"
 #include "storage/reserve.h"
 #include "storage/rocks_history.h"
 #include "storage/rocks_inspect.h"
@@ -30,6 +31,8 @@ rocksdb::Slice slice(std::string_view bytes) {
 class BatchSink : public Ledger::Sink {
  public:
   BatchSink(std::size_t changes, RocksHistory& history) : batch(kRoom * (changes + 1)), history_(history) {}
+  // First of all.
+  void say_all_before_is_synced() { note(batch.PutLogData(slice(kAllBeforeIsSynced))); }
   void put(std::string_view key, std::string_view value) override { note(batch.Put(slice(key), slice(value))); }
   void erase(std::string_view key) override { note(batch.Delete(slice(key))); }
   void add_history(std::uint64_t event, std::string_view value) override { note(history_.add(batch, event, value)); }
@@ -94,6 +97,7 @@ class RocksStore::Impl {
   std::unique_ptr<rocksdb::DB> db_;  // null while closed
   RocksHistory history_;             // within db_
   Ledger ledger_;
+  bool all_synced_ = true;                   // what was appended is on stable storage
   std::optional<StoredState> read_at_open_;  // for the first load(); gone once something is appended
   Status failed_;                            // why appends are refused until reopen()
   rocksdb::Status corrupt_;                  // what RocksDB found damaged while it ran
@@ -202,6 +206,7 @@ rocksdb::Status RocksStore::Impl::open_for_writing(bool create) {
   rocksdb::Status status = rocksdb::DB::Open(options, dir_.db_path(), families, &handles, &raw);
   if (status.ok()) {
     db_.reset(raw);
+    all_synced_ = true;                                // what the logs held is in tables now
     (void)db_->DestroyColumnFamilyHandle(handles[0]);  // the database has its own
     history_.opened(*db_, handles[1]);
   }
@@ -243,6 +248,9 @@ Status RocksStore::Impl::append(const Batch& batch, bool sync) {
   failed_ = closed();
   read_at_open_.reset();
   BatchSink sink(batch.changes.size(), history_);
+  if (all_synced_) {
+    sink.say_all_before_is_synced();
+  }
   ledger_.apply(batch, sink);
   rocksdb::WriteOptions options;
   options.sync = sync;
@@ -256,6 +264,7 @@ Status RocksStore::Impl::append(const Batch& batch, bool sync) {
   }
   if (status.ok()) {
     failed_ = Status();
+    all_synced_ = sync;
     history_.tidy();
     return {};
   }

@@ -14,7 +14,7 @@
 #include <string>
 #include <utility>
 
-#include "storage/log_file.h"
+#include "storage/rocks_log.h"
 
 namespace limpet {
 
@@ -36,7 +36,7 @@ class SilentLogger : public rocksdb::Logger {
 //
 // The OPTIONS file is refused: nobody reads it, and it is one more thing that can fail. RocksDB goes on without.
 //
-// The write-ahead log is filled with zeros ahead of what is written: see log_file.h.
+// The write-ahead log is filled with zeros ahead of what is written: see rocks_log.h.
 class PrivateFiles : public rocksdb::FileSystemWrapper {
  public:
   using rocksdb::FileSystemWrapper::FileSystemWrapper;
@@ -48,7 +48,10 @@ class PrivateFiles : public rocksdb::FileSystemWrapper {
     if (name.find("/OPTIONS-") != std::string::npos) {
       return rocksdb::IOStatus::NotSupported("limpet keeps no OPTIONS file");
     }
-    rocksdb::IOStatus status = made_private(name, target()->NewWritableFile(name, options, file, debug));
+    rocksdb::IOStatus status = is_log(name) ? sync_earlier_logs(name) : rocksdb::IOStatus::OK();
+    if (status.ok()) {
+      status = made_private(name, target()->NewWritableFile(name, options, file, debug));
+    }
     if (status.ok() && is_log(name)) {
       *file = filled_ahead(name, std::move(*file));
     }

@@ -1,0 +1,156 @@
+#include "storage/rocks_log.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "storage/log_end.h"
+
+namespace limpet {
+
+namespace {
+
+using rocksdb::FSWritableFile;
+using rocksdb::IODebugContext;
+using rocksdb::IOOptions;
+using rocksdb::IOStatus;
+using rocksdb::Slice;
+
+// A tenth of a second of writing at full load; measured, what is smaller or larger by a factor of four is as good.
+constexpr std::size_t kAhead = 256u << 10;
+
+class FilledAhead : public rocksdb::FSWritableFileOwnerWrapper {
+ public:
+  // `fd` is of the same file, and owned.
+  FilledAhead(std::unique_ptr<FSWritableFile> file, int fd) : FSWritableFileOwnerWrapper(std::move(file)), fd_(fd) {}
+  ~FilledAhead() override { stop_filling(); }
+  FilledAhead(const FilledAhead&) = delete;
+  FilledAhead& operator=(const FilledAhead&) = delete;
+
+  IOStatus Append(const Slice& data, const IOOptions& options, IODebugContext* debug) override {
+    fill_behind(data.size());
+    return target()->Append(data, options, debug);
+  }
+  IOStatus Append(const Slice& data, const IOOptions& options, const rocksdb::DataVerificationInfo& verification,
+                  IODebugContext* debug) override {
+    fill_behind(data.size());
+    return target()->Append(data, options, verification, debug);
+  }
+
+ private:
+  // Sees to zeros behind the `size` bytes that are about to be appended.
+  void fill_behind(std::size_t size) {
+    static std::array<char, kAhead> zeros;  // not const: so it takes no room, neither in the program nor in memory
+    end_ += size;
+    if (fd_ < 0 || end_ <= filled_) {
+      return;
+    }
+    if (pwrite(fd_, zeros.data(), zeros.size(), static_cast<off_t>(end_)) == static_cast<ssize_t>(zeros.size())) {
+      filled_ = end_ + zeros.size();
+      return;
+    }
+    // What little there was room for is for the records.
+    (void)!ftruncate(fd_, static_cast<off_t>(filled_));
+    stop_filling();
+  }
+
+  void stop_filling() {
+    if (fd_ >= 0) {
+      close(std::exchange(fd_, -1));
+    }
+  }
+
+  int fd_;
+  std::uint64_t end_ = 0;     // nothing was written beyond, also by an append that failed half-way
+  std::uint64_t filled_ = 0;  // the file's length; while fd_ is open, not below end_
+};
+
+// The first `size` bytes of a file.
+class FirstPart : public rocksdb::FSSequentialFileOwnerWrapper {
+ public:
+  FirstPart(std::unique_ptr<rocksdb::FSSequentialFile> file, std::uint64_t size)
+      : FSSequentialFileOwnerWrapper(std::move(file)), left_(size) {}
+
+  IOStatus Read(std::size_t n, const IOOptions& options, Slice* result, char* scratch, IODebugContext* debug) override {
+    IOStatus status = target()->Read(std::min<std::uint64_t>(n, left_), options, result, scratch, debug);
+    left_ -= status.ok() ? result->size() : 0;
+    return status;
+  }
+  IOStatus Skip(std::uint64_t n) override {
+    n = std::min(n, left_);
+    left_ -= n;
+    return target()->Skip(n);
+  }
+
+ private:
+  std::uint64_t left_;
+};
+
+IOStatus error_of(const std::string& what, int error) {
+  return error == ENOSPC || error == EDQUOT ? IOStatus::NoSpace(what, std::strerror(error))
+                                            : IOStatus::IOError(what, std::strerror(error));
+}
+
+}  // namespace
+
+std::unique_ptr<FSWritableFile> filled_ahead(const std::string& name, std::unique_ptr<FSWritableFile> file) {
+  const int fd = open(name.c_str(), O_WRONLY | O_CLOEXEC);
+  return std::make_unique<FilledAhead>(std::move(file), fd);
+}
+
+IOStatus sync_earlier_logs(const std::string& name) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  for (fs::directory_iterator it(fs::path(name).parent_path(), error), end; !error && it != end; it.increment(error)) {
+    if (it->path().extension() != ".log") {
+      continue;
+    }
+    const int fd = open(it->path().c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+      continue;  // no longer needed
+    }
+    const int failed = fd < 0 || fdatasync(fd) != 0 ? errno : 0;
+    if (fd >= 0) {
+      close(fd);
+    }
+    if (failed != 0) {
+      return error_of("cannot sync " + it->path().string(), failed);
+    }
+  }
+  return error ? error_of("cannot list the logs beside " + name, error.value()) : IOStatus::OK();
+}
+
+IOStatus open_written_part(rocksdb::FileSystem& files, const std::string& name, const rocksdb::FileOptions& options,
+                           std::unique_ptr<rocksdb::FSSequentialFile>* file, IODebugContext* debug) {
+  std::unique_ptr<rocksdb::FSSequentialFile> reader;
+  IOStatus status = files.NewSequentialFile(name, options, &reader, debug);
+  LogEnd seeker;
+  std::string block(LogEnd::kBlock, '\0');
+  for (Slice read = block; status.ok() && read.size() == LogEnd::kBlock;) {
+    status = reader->Read(LogEnd::kBlock, options.io_options, &read, block.data(), debug);
+    if (status.ok()) {
+      seeker.add({read.data(), read.size()});
+    }
+  }
+  const std::optional<std::uint64_t> end = seeker.end();
+  if (status.ok() && !end) {
+    status = IOStatus::Corruption("a record is broken in front of others that were written after it was synced", name);
+  }
+  if (status.ok()) {
+    status = files.NewSequentialFile(name, options, file, debug);
+  }
+  if (status.ok()) {
+    *file = std::make_unique<FirstPart>(std::move(*file), *end);
+  }
+  return status;
+}
+
+}  // namespace limpet
