@@ -154,6 +154,9 @@ std::vector<Case> cases() {
       out.push_back({call, error, 1, Files::wal});
     }
   }
+  // The filling ahead: nobody hears of it when it fails.
+  out.push_back({"pwrite64", "EIO", 1, Files::wal});
+  out.push_back({"pwrite64", "ENOSPC", kForEver, Files::wal});
   out.push_back({"fdatasync", "EIO", kBurst});
   out.push_back({"write", "ENOSPC", kBurst});
   out.push_back({"write", "EDQUOT", 1, Files::wal});

@@ -196,10 +196,11 @@ INSTANTIATE_TEST_SUITE_P(Calls, KillPointWithZooKeeper,
                          });
 
 INSTANTIATE_TEST_SUITE_P(Calls, KillPoint,
-                         ::testing::Values(Where{"write"}, Where{"write", Files::wal}, Where{"fdatasync"},
-                                           Where{"fdatasync", Files::wal}, Where{"fsync"}, Where{"rename"},
-                                           Where{"renameat"}, Where{"unlink"}, Where{"openat", Files::state},
-                                           Where{"mkdirat"}, Where{"sendto"}, Where{"ftruncate"}),
+                         ::testing::Values(Where{"write"}, Where{"write", Files::wal}, Where{"pwrite64", Files::wal},
+                                           Where{"fdatasync"}, Where{"fdatasync", Files::wal}, Where{"fsync"},
+                                           Where{"rename"}, Where{"renameat"}, Where{"unlink"},
+                                           Where{"openat", Files::state}, Where{"mkdirat"}, Where{"sendto"},
+                                           Where{"ftruncate"}),
                          [](const auto& info) {
                            return std::string(info.param.call) + (info.param.files == Files::wal ? "_wal" : "");
                          });

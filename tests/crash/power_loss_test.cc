@@ -1,5 +1,6 @@
 // Power cuts at random moments: every acknowledged change is there afterwards, and the store opens without help.
-// LIMPET_POWERLOSS_ROUNDS and LIMPET_CRASH_SEED choose how many and which.
+// LIMPET_POWERLOSS_ROUNDS and LIMPET_CRASH_SEED choose how many and which. With a log that is shown to RocksDB whole
+// instead of up to its LogEnd, it does not start any more after some ten cuts.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -30,6 +31,7 @@ struct Result {
   long refused_starts = 0;  // the store did not open without help
   std::uint64_t acknowledged = 0;
   std::uint64_t syncs = 0;
+  std::uint64_t torn = 0;
   std::vector<std::string> violations;
 };
 
@@ -107,6 +109,7 @@ Result run(long rounds, std::uint64_t seed, const std::string& zookeeper, Fault 
     result.violations.insert(result.violations.end(), client->violations().begin(), client->violations().end());
   }
   result.syncs = power.syncs();
+  result.torn = power.torn();
   return result;
 }
 
@@ -117,10 +120,11 @@ std::uint64_t seed_of_run() {
 void expect_nothing_lost(const char* what, const std::string& zookeeper) {
   const long rounds = number_from_environment("LIMPET_POWERLOSS_ROUNDS", 15);
   const Result result = run(rounds, seed_of_run(), zookeeper);
-  std::printf("power loss, %s: %ld rounds, %llu changes acknowledged, %llu syncs, %zu violations, seed %llu\n", what,
-              result.rounds, static_cast<unsigned long long>(result.acknowledged),
-              static_cast<unsigned long long>(result.syncs), result.violations.size(),
-              static_cast<unsigned long long>(seed_of_run()));
+  std::printf(
+      "power loss, %s: %ld rounds, %llu changes acknowledged, %llu syncs, %llu files torn, %zu violations, seed %llu\n",
+      what, result.rounds, static_cast<unsigned long long>(result.acknowledged),
+      static_cast<unsigned long long>(result.syncs), static_cast<unsigned long long>(result.torn),
+      result.violations.size(), static_cast<unsigned long long>(seed_of_run()));
   for (const std::string& violation : result.violations) {
     ADD_FAILURE() << violation;
   }

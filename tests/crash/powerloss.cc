@@ -151,23 +151,64 @@ class Replay {
   std::map<int, ObjectPtr> by_id_;
 };
 
-// The bytes of a file after the cut. `written`: all that the process wrote, as far as that can still be read.
-std::string after_cut(const Object& object, const std::string& written, Rng& rng) {
+constexpr std::size_t kSector = 512;
+
+// The sectors of [from, to) that differ: each becomes as in `written` or stays as it is. Returns whether both happened.
+bool tear(std::string& bytes, const std::string& written, std::size_t from, std::size_t to, Rng& rng) {
+  enum class Kept { none, all, first, some };
+  const auto kept = static_cast<Kept>(rng.below(4));
+  std::vector<std::size_t> differing;
+  for (std::size_t at = from; at < to; at = (at / kSector + 1) * kSector) {
+    const std::size_t size = std::min(to, (at / kSector + 1) * kSector) - at;
+    if (bytes.compare(at, size, written, at, size) != 0) {
+      differing.push_back(at);
+    }
+  }
+  const std::size_t first = rng.below(differing.size() + 1);
+  std::size_t taken = 0;
+  for (std::size_t i = 0; i < differing.size(); ++i) {
+    if (kept == Kept::all || (kept == Kept::first && i < first) || (kept == Kept::some && rng.below(2) == 0)) {
+      const std::size_t at = differing[i];
+      const std::size_t size = std::min(to, (at / kSector + 1) * kSector) - at;
+      bytes.replace(at, size, written, at, size);
+      ++taken;
+    }
+  }
+  return taken > 0 && taken < differing.size();
+}
+
+// The bytes of a file after the cut. `written`: what the process saw in it at the end; null where it had no name then.
+// Zeros may stand amid the new bytes only of a log: of others, it is known to be refused, and the file systems that
+// this is to show do not leave it.
+std::string after_cut(const Object& object, const std::string* written, bool log, Rng& rng, std::uint64_t& torn) {
   std::string bytes = object.safe_in.empty() ? "" : read_file(object.safe_in);
   bytes.resize(object.safe_size);
-  if (written.size() > bytes.size()) {
-    const std::size_t more = rng.below(written.size() - bytes.size() + 1);
-    switch (rng.below(3)) {
+  if (written == nullptr) {
+    return bytes;
+  }
+  if (written->size() < bytes.size() && rng.below(2) == 0) {
+    bytes.resize(written->size());
+  }
+  bool is_torn = tear(bytes, *written, 0, std::min(bytes.size(), written->size()), rng);
+  if (written->size() > bytes.size()) {
+    const std::size_t before = bytes.size();
+    const std::size_t after = before + rng.below(written->size() - before + 1);
+    switch (rng.below(log ? 4 : 3)) {
       case 0:
         break;
       case 1:
-        bytes = written.substr(0, bytes.size() + more);
+        bytes = bytes + written->substr(before, after - before);
+        break;
+      case 2:
+        bytes.resize(after, '\0');
         break;
       default:
-        bytes.resize(bytes.size() + more, '\0');
+        bytes.resize(after, '\0');
+        is_torn = tear(bytes, *written, before, after, rng) || is_torn;
         break;
     }
   }
+  torn += is_torn ? 1 : 0;
   return bytes;
 }
 
@@ -219,7 +260,9 @@ void PowerCut::cut(Rng& rng) {
       fs::create_directory(path);
       fs::permissions(path, fs::perms::owner_all);
     } else {
-      std::ofstream(path, std::ios::binary) << after_cut(*object, written[object], rng);
+      const auto found = written.find(object);
+      const std::string* now = found == written.end() ? nullptr : &found->second;
+      std::ofstream(path, std::ios::binary) << after_cut(*object, now, path.ends_with(".log"), rng, torn_);
       fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write);
     }
   }

@@ -1,8 +1,9 @@
 // What a disk holds after a power cut: built from what powerloss_shim.c noted while the agent ran.
 //
 // What was synced is there. Of what was not, a part by seed: of the changes of names (made, renamed, removed) not yet
-// synced with their directory, the first few, as a journal would have them; of a file's bytes beyond the last sync,
-// none, a part, or zeros in their place. One thread.
+// synced with their directory, the first few, as a journal would have them; of a file's bytes beyond its length at
+// the last sync, none, a part, or zeros in their place; of what was written over since, each sector of 512 bytes as it
+// is or as it was. One thread.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +25,7 @@ class PowerCut {
   void cut(Rng& rng);
 
   std::uint64_t syncs() const { return syncs_; }  // of files, noted so far
+  std::uint64_t torn() const { return torn_; }    // files of which some sectors are as they were, and some are not
 
  private:
   const std::string state_;
@@ -31,6 +33,7 @@ class PowerCut {
   const std::string before_;
   const bool lying_;
   std::uint64_t syncs_ = 0;
+  std::uint64_t torn_ = 0;
 };
 
 }  // namespace limpet::test

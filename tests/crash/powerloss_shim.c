@@ -2,14 +2,16 @@
  *
  * LIMPET_POWERLOSS_STATE names the state directory, LIMPET_POWERLOSS_OUT a directory elsewhere. Every change of names
  * and every sync below the state directory is noted in OUT/events; what a file held when it was synced is copied to
- * OUT/<id>. The sync itself is not done, which makes the tests fast: it is the copy that survives. The test kills the
- * process and builds from this what a disk would hold (powerloss.cc).
+ * OUT/<id>. The sync itself is not done: it takes a fixed time, so that a good part of the kills falls into one, and it
+ * is the copy that survives. The test kills the process and builds from this what a disk would hold (powerloss.cc).
+ *
+ * Files are told apart by their inodes: what is written through one descriptor is synced through any other.
  *
  * With LIMPET_POWERLOSS_LIE the disk lies: fdatasync and fsync report success and keep nothing. The tests must notice.
  *
  * A line of OUT/events, written by one write(2) after the thing was done:
- *   C id path   a file was made, or emptied, and opened for writing; id names what is synced through it
- *   O id path   an existing file was opened for writing
+ *   C id path   a file was made, or emptied, and opened for writing; id names it from then on
+ *   O id path   an existing file without an id was opened for writing
  *   S id size   so much of it is safe now
  *   D path      the names in this directory are safe now
  *   M path, R from|to, U path   a directory was made; renamed; a file or directory was removed
@@ -26,21 +28,23 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { kMaxFds = 4096, kMaxLine = 2 * PATH_MAX + 64 };
+enum { kMaxFiles = 65536, kMaxLine = 2 * PATH_MAX + 64, kSyncNanoseconds = 150 * 1000 };
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static const char *state_dir;
 static const char *out_dir;
 static int lies;
 static int events = -1;
-static int next_id = 1;
-static struct {
-  int id; /* 0: not ours */
-  int out;
-  off_t copied;
-} files[kMaxFds];
+static struct file {
+  dev_t device;
+  ino_t inode;
+  off_t size;       /* at the last sync */
+  off_t from, to;   /* what was written since lies in between */
+} files[kMaxFiles]; /* the id is the place */
+static int last_id = 0;
 
 __attribute__((constructor)) static void begin(void) {
   char name[PATH_MAX];
@@ -89,23 +93,43 @@ static void note(const char *format, ...) {
   }
 }
 
+/* The file that is open as `fd`, or NULL where it is not ours. An inode may have been that of a file before. */
+static struct file *file_of(int fd, struct stat *info) {
+  if (events < 0 || fstat(fd, info) != 0 || !S_ISREG(info->st_mode)) {
+    return NULL;
+  }
+  for (int id = last_id; id > 0; --id) {
+    if (files[id].inode == info->st_ino && files[id].device == info->st_dev) {
+      return &files[id];
+    }
+  }
+  return NULL;
+}
+
+static void add_range(struct file *file, off_t from, off_t to) {
+  const int none = file->from >= file->to;
+  file->from = none || from < file->from ? from : file->from;
+  file->to = none || to > file->to ? to : file->to;
+}
+
 static int opened(int fd, const char *path, int flags, int existed) {
   const int kept_errno = errno;
-  char name[PATH_MAX];
-  if (fd < 0 || fd >= kMaxFds || events < 0) {
+  const int kept = existed && (flags & O_TRUNC) == 0;
+  struct stat info;
+  if (fd < 0 || !is_ours(path) || (flags & O_ACCMODE) == O_RDONLY) {
     return fd;
   }
   pthread_mutex_lock(&mutex);
-  if (files[fd].id != 0) {
-    syscall(SYS_close, files[fd].out);
-    files[fd].id = 0;
+  if (fstat(fd, &info) != 0 || last_id + 1 == kMaxFiles) {
+    abort();
   }
-  if (is_ours(path) && (flags & O_ACCMODE) != O_RDONLY) {
-    files[fd].id = next_id++;
-    files[fd].copied = 0;
-    snprintf(name, sizeof name, "%s/%d", out_dir, files[fd].id);
-    files[fd].out = (int)syscall(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    note("%c %d %s", existed && (flags & O_TRUNC) == 0 ? 'O' : 'C', files[fd].id, path);
+  if (!kept || file_of(fd, &info) == NULL) {
+    struct file *file = &files[++last_id];
+    file->device = info.st_dev;
+    file->inode = info.st_ino;
+    file->from = 0;
+    file->to = info.st_size; /* the first sync copies all of it */
+    note("%c %d %s", kept ? 'O' : 'C', last_id, path);
   }
   pthread_mutex_unlock(&mutex);
   errno = kept_errno;
@@ -149,47 +173,102 @@ int creat(const char *path, mode_t mode) {
   return do_open(AT_FDCWD, path, O_WRONLY | O_CREAT | O_TRUNC, mode);
 }
 
-/* Copies what was written since the last sync; all of it, where the file has become shorter. */
-static void keep(int fd, off_t size) {
-  static char chunk[1 << 16];
-  char link[64];
-  int in;
-  if (size < files[fd].copied) {
-    files[fd].copied = 0;
+/* After a write that returned `n`; `offset` is where it began, or negative: it ended where the file's offset stands. */
+static ssize_t written(int fd, off_t offset, ssize_t n) {
+  const int kept_errno = errno;
+  struct stat info;
+  if (n > 0 && events >= 0) {
+    pthread_mutex_lock(&mutex);
+    struct file *file = file_of(fd, &info);
+    if (file != NULL) {
+      const off_t begin = offset >= 0 ? offset : lseek(fd, 0, SEEK_CUR) - n;
+      add_range(file, begin, begin + n);
+    }
+    pthread_mutex_unlock(&mutex);
   }
-  snprintf(link, sizeof link, "/proc/self/fd/%d", fd); /* fd itself may be open for writing only */
-  in = (int)syscall(SYS_openat, AT_FDCWD, link, O_RDONLY | O_CLOEXEC, 0);
-  while (in >= 0 && files[fd].copied < size) {
-    const size_t left = (size_t)(size - files[fd].copied);
-    const ssize_t n = pread(in, chunk, left < sizeof chunk ? left : sizeof chunk, files[fd].copied);
-    if (n <= 0 || pwrite(files[fd].out, chunk, (size_t)n, files[fd].copied) != n) {
+  errno = kept_errno;
+  return n;
+}
+
+ssize_t write(int fd, const void *bytes, size_t size) {
+  return written(fd, -1, syscall(SYS_write, fd, bytes, size));
+}
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset) {
+  return written(fd, offset, syscall(SYS_pwrite64, fd, bytes, size, offset));
+}
+ssize_t pwrite64(int fd, const void *bytes, size_t size, off64_t offset) {
+  return pwrite(fd, bytes, size, offset);
+}
+
+int ftruncate(int fd, off_t size) {
+  struct stat info;
+  const int result = (int)syscall(SYS_ftruncate, fd, size);
+  if (result == 0 && events >= 0) {
+    pthread_mutex_lock(&mutex);
+    struct file *file = file_of(fd, &info);
+    if (file != NULL && size < file->size) {
+      add_range(file, size, file->size);
+    }
+    pthread_mutex_unlock(&mutex);
+  }
+  return result;
+}
+int ftruncate64(int fd, off64_t size) {
+  return ftruncate(fd, size);
+}
+
+/* Copies what was written since the last sync. */
+static void keep(struct file *file, int fd, off_t size) {
+  static char chunk[1 << 16];
+  char name[PATH_MAX];
+  if (size > file->size) {
+    add_range(file, file->size, size); /* also what became longer in another way */
+  }
+  snprintf(name, sizeof name, "/proc/self/fd/%d", fd); /* fd itself may be open for writing only */
+  const int in = (int)syscall(SYS_openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC, 0);
+  snprintf(name, sizeof name, "%s/%d", out_dir, (int)(file - files));
+  const int out = (int)syscall(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  for (off_t at = file->from; at < file->to && at < size;) {
+    const off_t end = file->to < size ? file->to : size;
+    const size_t left = (size_t)(end - at);
+    const ssize_t n = pread(in, chunk, left < sizeof chunk ? left : sizeof chunk, at);
+    if (n <= 0 || syscall(SYS_pwrite64, out, chunk, (size_t)n, at) != n) {
       abort();
     }
-    files[fd].copied += n;
+    at += n;
+  }
+  if (in < 0 || syscall(SYS_ftruncate, out, size) != 0) {
+    abort();
   }
   syscall(SYS_close, in);
+  syscall(SYS_close, out);
+  file->size = size;
+  file->from = file->to = 0;
 }
 
 static int do_sync(int fd, long call) {
+  const struct timespec time = {0, kSyncNanoseconds};
   struct stat info;
   char link[64];
   char name[PATH_MAX];
   ssize_t n;
-  if (events < 0 || fd < 0 || fd >= kMaxFds || fstat(fd, &info) != 0) {
+  if (events < 0 || fstat(fd, &info) != 0) {
     return (int)syscall(call, fd);
   }
   if (lies) {
     return 0;
   }
+  nanosleep(&time, NULL);
   pthread_mutex_lock(&mutex);
+  struct file *file = file_of(fd, &info);
   if (S_ISDIR(info.st_mode)) {
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     n = readlink(link, name, sizeof name - 1);
     name[n < 0 ? 0 : n] = '\0';
     note("D %s", name); /* also of the directory in which the state directory is */
-  } else if (files[fd].id != 0) {
-    keep(fd, info.st_size);
-    note("S %d %lld", files[fd].id, (long long)info.st_size);
+  } else if (file != NULL) {
+    keep(file, fd, info.st_size);
+    note("S %d %lld", (int)(file - files), (long long)info.st_size);
   }
   pthread_mutex_unlock(&mutex);
   return 0;
