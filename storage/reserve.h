@@ -17,8 +17,8 @@ namespace limpet {
 class Reserve {
  public:
   static constexpr char kFile[] = "RESERVE";
-  // Enough to write a full write buffer (4 MiB) into a table, with a new log and a new MANIFEST.
-  static constexpr std::uint64_t kMaxBytes = 8u << 20;
+  // Enough to write full write buffers (8 MiB, and 4 of history) into tables, with a new log and a new MANIFEST.
+  static constexpr std::uint64_t kMaxBytes = 16u << 20;
 
   // `dir` must exist; nothing is touched yet.
   explicit Reserve(const std::string& dir) : file_(dir + "/" + kFile) {}

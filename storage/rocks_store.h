@@ -19,7 +19,7 @@
 
 namespace limpet {
 
-// How much of the history is kept. The oldest goes first, in portions of a sixteenth of this, or of 1 MiB.
+// How much of the history is kept. The oldest goes first, in portions of a sixteenth of this, or of 4 MiB.
 struct HistoryLimits {
   std::uint64_t max_bytes = 64u << 20;
   std::int64_t max_age_s = 7 * 24 * 3600;
