@@ -42,6 +42,9 @@ void Replay::send(Node& node, ZkRequest request, bool audit, Now now, Actions& a
 }
 
 void Replay::send_sync(Actions& actions) {
+  if (synced_ || sync_flying_) {
+    return;
+  }
   sync_flying_ = true;
   const OpId op{next_op_++};
   flights_.emplace(op.value, Flight{options_.root, ZkVerb::sync, Seq{}, Key{}});
@@ -130,7 +133,7 @@ void Replay::pump(Now now, Actions& actions) {
     return;
   }
   retry_due(now);
-  if (!synced_ && !sync_flying_) {
+  if (!read_ready_.empty()) {
     send_sync(actions);
   }
   while (synced_ && !read_ready_.empty() && window_.room(reads_and_writes_flying_)) {
@@ -139,6 +142,7 @@ void Replay::pump(Now now, Actions& actions) {
     send(node, ZkRequest{ZkVerb::read, node.path(), "", -1}, false, now, actions);
   }
   send_writes(now, actions);
+  send_sync(actions);  // writes need none, so they do not wait behind it
   send_audits(now, actions);
 }
 

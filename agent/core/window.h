@@ -53,8 +53,8 @@ class Window {
   bool careful() const { return !suspects_.empty(); }
 
  private:
-  static constexpr std::uint32_t kFirst = 128;  // all of a usual host, in one transaction
-  static constexpr std::uint64_t kMaxBatchBytes = 128 << 10;
+  static constexpr std::uint32_t kFirst = 1024;  // all of a usual host, in one transaction
+  static constexpr std::uint64_t kMaxBatchBytes = 256 << 10;
   static constexpr std::uint64_t kMinBatchBytes = 8 << 10;
   // Answers slower than this are a sign of servers under load (P10).
   static constexpr std::int64_t kSlowMs = 200;

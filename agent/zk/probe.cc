@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/write.hpp>
 #include <cassert>
-#include <deque>
+#include <charconv>
+#include <utility>
 
 namespace limpet::zk {
 namespace {
@@ -16,6 +16,9 @@ using boost::system::error_code;
 
 constexpr std::size_t kMaxAnswer = 4096;
 constexpr std::string_view kQuestion = "srvr";
+constexpr std::int64_t kMaxLoad = 1'000'000;
+// While nothing serves, it is looked at after each such part of the time that has gone by.
+constexpr std::int64_t kPart = 20;
 
 std::string words(ServerState state, bool plural) {
   switch (state) {
@@ -52,6 +55,20 @@ ServerState read_srvr(std::string_view answer) {
   return answer.find("Mode: ") != std::string_view::npos ? ServerState::serving : ServerState::answers;
 }
 
+std::int64_t read_load(std::string_view answer) {
+  std::int64_t load = 0;
+  for (const std::string_view name : {"Connections: ", "Outstanding: "}) {
+    const std::size_t at = answer.find(name);
+    std::int64_t count = 0;
+    if (at != std::string_view::npos) {
+      const std::string_view number = answer.substr(at + name.size());
+      std::from_chars(number.data(), number.data() + number.size(), count);
+    }
+    load += std::clamp<std::int64_t>(count, 0, kMaxLoad);
+  }
+  return load;
+}
+
 std::string describe(const std::vector<Verdict>& verdicts) {
   assert(!verdicts.empty());
   std::string text;
@@ -83,113 +100,82 @@ std::string describe(const std::vector<Verdict>& verdicts) {
   return text;
 }
 
-// One question to each server, all at the same time.
-class Prober::Round : public std::enable_shared_from_this<Round> {
+// One question to one server.
+class Prober::Look : public std::enable_shared_from_this<Look> {
  public:
-  Round(boost::asio::io_context& io, const std::vector<Server>& servers, Prober* prober)
-      : prober_(prober), timer_(io), open_(servers.size()) {
-    for (const auto& server : servers) {
-      attempts_.emplace_back(io, server);
-    }
+  Look(Prober* prober, std::size_t which) : prober_(prober), which_(which), socket_(prober->io_), timer_(prober->io_) {
+    const Server& server = prober->watched_[which].server;
+    verdict_.label = server.label;
+    verdict_.endpoint = server.endpoint;
   }
 
   void begin(std::int64_t timeout_ms) {
-    for (auto& attempt : attempts_) {
-      attempt.socket.async_connect(attempt.endpoint, [self = shared_from_this(), &attempt](error_code error) {
-        self->connected(attempt, error);
-      });
-    }
+    socket_.async_connect(verdict_.endpoint, [self = shared_from_this()](error_code error) { self->connected(error); });
     timer_.expires_after(std::chrono::milliseconds(timeout_ms));
     timer_.async_wait([self = shared_from_this()](error_code error) {
       if (!error) {
-        self->end();
+        self->settle(ServerState::silent, "");
       }
     });
   }
 
-  // Ends it without a report.
+  // Ends it without a verdict.
   void drop() {
     prober_ = nullptr;
-    end();
+    error_code ignored;
+    socket_.close(ignored);
+    timer_.cancel();
   }
 
  private:
-  struct Attempt {
-    Attempt(boost::asio::io_context& io, const Server& server) : socket(io), endpoint(server.endpoint) {
-      verdict.label = server.label;
-    }
-    tcp::socket socket;
-    tcp::endpoint endpoint;
-    std::string answer;
-    Verdict verdict;
-    bool settled = false;
-  };
-
-  void connected(Attempt& attempt, error_code error) {
-    if (ended_) {
+  void connected(error_code error) {
+    if (prober_ == nullptr) {
       return;
     }
     if (error == boost::asio::error::connection_refused) {
-      settle(attempt, ServerState::refuses, "");
+      settle(ServerState::refuses, "");
     } else if (error == boost::asio::error::timed_out) {
-      settle(attempt, ServerState::silent, "");
+      settle(ServerState::silent, "");
     } else if (error) {
-      settle(attempt, ServerState::unreachable, error.message());
+      settle(ServerState::unreachable, error.message());
     } else {
-      boost::asio::async_write(
-          attempt.socket, boost::asio::buffer(kQuestion),
-          [self = shared_from_this(), &attempt](error_code failed, std::size_t) { self->asked(attempt, failed); });
+      boost::asio::async_write(socket_, boost::asio::buffer(kQuestion),
+                               [self = shared_from_this()](error_code failed, std::size_t) { self->asked(failed); });
     }
   }
 
-  void asked(Attempt& attempt, error_code error) {
-    if (ended_) {
+  void asked(error_code error) {
+    if (prober_ == nullptr) {
       return;
     }
     if (error) {
-      settle(attempt, ServerState::hangs_up, "");
+      settle(ServerState::hangs_up, "");
       return;
     }
-    boost::asio::async_read(attempt.socket, boost::asio::dynamic_buffer(attempt.answer, kMaxAnswer),
-                            [self = shared_from_this(), &attempt](error_code, std::size_t) {
-                              if (!self->ended_) {
-                                self->settle(attempt, read_srvr(attempt.answer), "");
-                              }
+    boost::asio::async_read(socket_, boost::asio::dynamic_buffer(answer_, kMaxAnswer),
+                            [self = shared_from_this()](error_code, std::size_t) {
+                              self->verdict_.load = read_load(self->answer_);
+                              self->settle(read_srvr(self->answer_), "");
                             });
   }
 
-  void settle(Attempt& attempt, ServerState state, std::string detail) {
-    assert(!attempt.settled);
-    attempt.settled = true;
-    attempt.verdict.state = state;
-    attempt.verdict.detail = std::move(detail);
-    if (--open_ == 0) {
-      end();
+  // May be what drop() makes end: then there is nobody to be told.
+  void settle(ServerState state, std::string detail) {
+    Prober* const prober = prober_;
+    drop();
+    if (prober != nullptr) {
+      verdict_.state = state;
+      verdict_.detail = std::move(detail);
+      prober->looked(which_, std::move(verdict_));
     }
   }
 
-  void end() {
-    if (ended_) {
-      return;
-    }
-    ended_ = true;
-    timer_.cancel();
-    std::vector<Verdict> verdicts;
-    for (auto& attempt : attempts_) {
-      error_code ignored;
-      attempt.socket.close(ignored);
-      verdicts.push_back(attempt.verdict);
-    }
-    if (prober_ != nullptr) {
-      prober_->ended(verdicts);
-    }
-  }
-
-  Prober* prober_;
+  Prober* prober_;  // null: it is over
+  const std::size_t which_;
+  tcp::socket socket_;
   boost::asio::steady_timer timer_;
-  std::deque<Attempt> attempts_;
-  std::size_t open_;
-  bool ended_ = false;
+  std::string answer_;
+  Verdict verdict_;
 };
 
 Prober::Prober(boost::asio::io_context& io, Pace pace, std::uint64_t seed, Report report)
@@ -201,37 +187,68 @@ Prober::~Prober() {
 
 void Prober::start(std::vector<Server> servers) {
   stop();
-  servers_ = std::move(servers);
-  alive_ = std::make_shared<char>();
-  if (!servers_.empty()) {
-    schedule(pace_.first_ms);
+  for (Server& server : servers) {
+    watched_.push_back({std::move(server)});
+  }
+  if (!watched_.empty()) {
+    alive_ = std::make_shared<char>();
+    next_ = random_() % watched_.size();
+    began_ = std::chrono::steady_clock::now();
+    schedule();
   }
 }
 
 void Prober::stop() {
   alive_ = nullptr;
   timer_.cancel();
-  if (round_ != nullptr) {
-    round_->drop();
-    round_ = nullptr;
+  for (const Watched& watched : watched_) {
+    if (watched.look != nullptr) {
+      watched.look->drop();
+    }
   }
+  watched_.clear();
 }
 
-void Prober::schedule(std::int64_t in_ms) {
+void Prober::schedule() {
+  using std::chrono::milliseconds;
+  const auto passed = std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began_);
+  const auto most_ms = std::max<std::int64_t>(1, pace_.then_ms / static_cast<std::int64_t>(watched_.size()));
+  const std::int64_t in_ms = std::min(std::max(pace_.first_ms, passed.count() / kPart), most_ms);
   std::uniform_int_distribution<std::int64_t> jitter(in_ms - in_ms / 4, in_ms + in_ms / 4);
-  timer_.expires_after(std::chrono::milliseconds(jitter(random_)));
+  timer_.expires_after(milliseconds(jitter(random_)));
   timer_.async_wait([this, alive = std::weak_ptr<char>(alive_)](error_code error) {
     if (!error && !alive.expired()) {
-      round_ = std::make_shared<Round>(io_, servers_, this);
-      round_->begin(pace_.timeout_ms);
+      look_at_next();
+      schedule();
     }
   });
 }
 
-void Prober::ended(const std::vector<Verdict>& verdicts) {
-  round_ = nullptr;
-  schedule(pace_.then_ms);
-  report_(verdicts);
+// One that has not answered the last time is not asked again before it has, or has had its time.
+void Prober::look_at_next() {
+  for (std::size_t tried = 0; tried < watched_.size(); ++tried) {
+    const std::size_t which = std::exchange(next_, (next_ + 1) % watched_.size());
+    if (watched_[which].look == nullptr) {
+      watched_[which].look = std::make_shared<Look>(this, which);
+      watched_[which].look->begin(pace_.timeout_ms);
+      return;
+    }
+  }
+}
+
+void Prober::looked(std::size_t which, Verdict verdict) {
+  const bool serves = verdict.state == ServerState::serving;
+  watched_[which].look = nullptr;
+  watched_[which].verdict = std::move(verdict);
+  std::vector<Verdict> verdicts;
+  for (const Watched& watched : watched_) {
+    if (watched.verdict) {
+      verdicts.push_back(*watched.verdict);
+    }
+  }
+  if (serves || verdicts.size() == watched_.size()) {
+    report_(verdicts);  // last: it may stop or start this
+  }
 }
 
 }  // namespace limpet::zk

@@ -1,14 +1,20 @@
-// Finds out, while there is no connection, what is wrong with each server: asks it for `srvr` on a socket of its own,
-// at a slow pace and with jitter.
+// Finds out, while there is no connection, what is wrong with each server: asks one after the other for `srvr`, each on
+// a socket of its own. Quickly at first and then more and more slowly, in proportion to how long it has been looking:
+// an outage that is short ends soon for us, one that is long costs little, and hosts that lost their servers at the
+// same time find them again spread over a while.
 //
 // Core thread only; nothing blocks. The io_context outlives the Prober.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -31,11 +37,16 @@ enum class ServerState {
 struct Verdict {
   std::string label;
   ServerState state = ServerState::silent;
-  std::string detail;  // of unreachable: the system's words
+  std::string detail;                            // of unreachable: the system's words
+  boost::asio::ip::tcp::endpoint endpoint = {};  // whose it is
+  std::int64_t load = 0;                         // of serving: see read_load()
 };
 
 // What a server's answer to `srvr` says.
 ServerState read_srvr(std::string_view answer);
+
+// How many connections it has by that, and how many requests that it has not answered yet; 0 where it does not say.
+std::int64_t read_load(std::string_view answer);
 
 // One sentence without a full stop: "2 of 3 servers refuse connections (a:1, b:1); c:1 answers but has no quorum".
 // Precondition: at least one verdict.
@@ -46,8 +57,8 @@ class Prober {
   using Report = std::function<void(const std::vector<Verdict>&)>;
 
   struct Pace {
-    std::int64_t first_ms = 1000;
-    std::int64_t then_ms = 5000;  // a quarter more or less
+    std::int64_t first_ms = 50;   // between two looks, at first; a quarter more or less
+    std::int64_t then_ms = 5000;  // between two looks at the same server, in the end
     std::int64_t timeout_ms = 2000;
   };
 
@@ -56,26 +67,34 @@ class Prober {
   Prober(const Prober&) = delete;
   Prober& operator=(const Prober&) = delete;
 
-  // Probes these from now on; `report` is called after each round, with a verdict on each, in the same order. Starts
-  // over if it is probing already.
+  // Looks at these from now on. `report` is called after each look, with the newest verdict on each in the same order,
+  // once all have been looked at; before that, where one serves, with those on which there is one. Starts over if it is
+  // looking already.
   void start(std::vector<Server> servers);
 
   // No report comes after this.
   void stop();
 
  private:
-  class Round;
+  class Look;
+  struct Watched {
+    Server server;
+    std::optional<Verdict> verdict = {};
+    std::shared_ptr<Look> look = {};  // on its way
+  };
 
-  void schedule(std::int64_t in_ms);
-  void ended(const std::vector<Verdict>& verdicts);
+  void schedule();
+  void look_at_next();
+  void looked(std::size_t which, Verdict verdict);
 
   boost::asio::io_context& io_;
   const Pace pace_;
   const Report report_;
   std::mt19937_64 random_;
   boost::asio::steady_timer timer_;
-  std::vector<Server> servers_;
-  std::shared_ptr<Round> round_;
+  std::vector<Watched> watched_;
+  std::size_t next_ = 0;
+  std::chrono::steady_clock::time_point began_;
   std::shared_ptr<char> alive_;  // of the timer's handlers: one that is late finds it gone
 };
 

@@ -21,17 +21,19 @@ using boost::system::error_code;
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-// In parts of the session time-out. An election takes a second or so, and the library finds back by itself; what lasts
-// longer than this is steered. Servers are looked at often enough, and a herd is spread little enough, for the session
-// to be taken up in a fraction of its time-out once a server serves.
+// In parts of the session time-out: how long the library may search by itself while a server serves. Servers are looked
+// at often enough, and a herd is spread little enough, for the session to be taken up in a fraction of its time-out
+// once a server serves.
 constexpr std::int64_t kPatiencePart = 5;
 constexpr std::int64_t kProbePart = 10;
 constexpr std::int64_t kSpreadPart = 20;
+// A host that finds more than a few others at a server that has just come up gives it so much time for each of them.
+constexpr std::int64_t kFew = 4;
+constexpr std::int64_t kEachMs = 20;
 
 Prober::Pace pace_of(const ZkClient::Options& options) {
   Prober::Pace pace = options.probe;
   const std::int64_t most_ms = std::max<std::int64_t>(1, options.session_timeout_ms / kProbePart);
-  pace.first_ms = std::min(pace.first_ms, most_ms);
   pace.then_ms = std::min(pace.then_ms, most_ms);
   return pace;
 }
@@ -234,41 +236,52 @@ class ZkClient::Impl {
   }
 
   // The library tries all servers again and again without jitter, and stays with one that hangs for 2/3 of the
-  // time-out. So, where it does not find back soon: while no server can serve, there is no handle at all, and a new one
-  // a random while after the first can; where one serves all the same, a new handle that begins with that one. A new
-  // handle also has seen nothing yet, which matters where the ensemble was wiped or restored from a backup: it turns
-  // away a client that has seen more, and does not say more than that.
+  // time-out. So, while no server can serve, there is no handle at all, and a new one as soon as one can; where one
+  // serves and the library does not find it, a new handle that begins with that one. A new handle also has seen nothing
+  // yet, which matters where the ensemble was wiped or restored from a backup: it turns away a client that has seen
+  // more, and does not say more than that.
   void steer(const std::vector<Verdict>& verdicts) {
     serving_.clear();
-    for (std::size_t i = 0; i < std::min(verdicts.size(), servers_.size()); ++i) {
-      if (verdicts[i].state == ServerState::serving) {
-        serving_.push_back(servers_[i].endpoint);
+    std::int64_t load = 0;
+    for (const Verdict& verdict : verdicts) {
+      if (verdict.state == ServerState::serving) {
+        serving_.push_back(verdict.endpoint);
+        load = std::max(load, verdict.load);
       }
     }
     const bool hopeless = std::all_of(verdicts.begin(), verdicts.end(), cannot_serve);
     if (waiting_for_servers_) {
       if (!hopeless) {
-        open_after_jitter();
+        open_after_jitter(load);
       }
-    } else if (Clock::now() - searching_since_ >= milliseconds(patience_ms_) && (hopeless || !serving_.empty())) {
+    } else if (hopeless) {
       drop_handle();
       make_handle();
-      if (hopeless) {
-        waiting_for_servers_ = true;
-        look_up_later();
-      } else {
-        patience_ms_ *= 2;  // for a network so slow that a session takes longer than that to be had
-        searching_since_ = Clock::now();
-        open_handle();
-      }
+      waiting_for_servers_ = true;
+      look_up_later();
+    } else if (Clock::now() - searching_since_ >= milliseconds(patience_ms_) && !serving_.empty()) {
+      drop_handle();
+      make_handle();
+      patience_ms_ *= 2;  // for a network so slow that a session takes longer than that to be had
+      searching_since_ = Clock::now();
+      open_handle();
     }
   }
 
-  void open_after_jitter() {
+  // Hosts find out at different times that a server serves, which spreads them; and more where many have come to it
+  // already. Of one that does not say whether it serves, nothing is known.
+  void open_after_jitter(std::int64_t load) {
     waiting_for_servers_ = false;
     searching_since_ = Clock::now();
-    std::uniform_int_distribution<std::int64_t> spread(0, options_.session_timeout_ms / kSpreadPart);
-    open_in(spread(random_));
+    const std::int64_t most_ms = options_.session_timeout_ms / kSpreadPart;
+    std::uniform_int_distribution<std::int64_t> spread(
+        0, serving_.empty() ? most_ms : std::min(most_ms, std::max<std::int64_t>(0, load - kFew) * kEachMs));
+    const std::int64_t in_ms = spread(random_);
+    if (in_ms == 0) {
+      open_handle();
+    } else {
+      open_in(in_ms);
+    }
   }
 
   void look_up_later() {

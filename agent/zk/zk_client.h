@@ -2,8 +2,8 @@
 //
 // It looks up names itself, gives the library numeric addresses in an order of its own, puts the chroot in front of
 // every path, and, while there is no connection, finds out in plain words why. It is easy on servers that come back:
-// where none can serve for longer than an election takes, it only looks at them, a tenth of the session's time-out
-// apart, and opens a handle a random while after one serves. All calls and all events are on the core
+// where none can serve, it only looks at them, the longer that lasts the less often (Prober), and opens a handle when
+// one serves, a random while later where many others have come to that. All calls and all events are on the core
 // thread. What blocks (name resolution, opening and closing handles) is on a thread of its own, "zk-life"; the
 // library's two threads only copy and post.
 //
@@ -40,7 +40,7 @@ class ZkClient final : public Ensemble {
     std::int64_t last_retry_ms = 10'000;
     // While there is no connection: how often names are looked up again, for addresses that have changed.
     std::int64_t look_up_again_ms = 60'000;
-    Prober::Pace probe;  // or faster: at least ten times in a session time-out
+    Prober::Pace probe;  // or faster: each server at least ten times in a session time-out
   };
 
   // `io` is the core thread's; it outlives the client. `sink` is called from its event loop only. Nothing happens

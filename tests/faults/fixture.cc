@@ -8,7 +8,7 @@ namespace limpet::test {
 RealEnsemble& Faults::ensemble() {
   static RealEnsemble instance([] {
     RealEnsemble::Options options;
-    options.java_options = {"-Djute.maxbuffer=64000", "-Dzookeeper.enforceQuota=true", "-Dreadonlymode.enabled=true"};
+    options.java_options = {"-Djute.maxbuffer=300000", "-Dzookeeper.enforceQuota=true", "-Dreadonlymode.enabled=true"};
     return options;
   }());
   static RealEnsemble& running = RealEnsemble::started(instance);

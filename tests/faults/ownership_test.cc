@@ -186,13 +186,13 @@ TEST_F(Ownership, A40_AThrottledRequestIsTriedAgain) {
   }
 }
 
-// The servers cut the connection of whoever sends more than jute.maxbuffer, here 64,000 bytes, and say nothing.
+// The servers cut the connection of whoever sends more than jute.maxbuffer, here 300,000 bytes, and say nothing.
 TEST_F(Ownership, Poison_ARequestThatCutsTheConnectionIsSetAsideAlone) {
   auto agent = start_agent();
   put(*agent, 0, 20);
   ASSERT_TRUE(agent->wait_settled());
   const Tree before = registered();
-  const std::string large(100'000, 'x');
+  const std::string large(400'000, 'x');
   put(*agent, 20, 40);
   ASSERT_EQ(put_one(*agent, target(1'000), large).status, 202);
   put(*agent, 40, 60);

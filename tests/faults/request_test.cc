@@ -15,7 +15,7 @@ class LostReply : public Faults {
       one->lose_reply(opcodes, n, swallow);
     }
     change();
-    EXPECT_TRUE(eventually([&] { return sums().fired > before; }, std::chrono::seconds(10))) << "nothing was lost";
+    EXPECT_TRUE(eventually([&] { return sums().fired > before; }, std::chrono::seconds(10))) << "nothing was lost, of " << n << (swallow ? ", swallowed" : "");
     for (const auto& one : proxies_) {
       one->forget();
     }
@@ -59,6 +59,7 @@ TEST_F(LostReply, A28_OfEachKindOfRequest) {
 
 // What waits for the quorum goes out as transactions when it is back; each is lost, done or not, first, second or last.
 TEST_F(LostReply, A28_OfATransaction) {
+  const std::string data(2'000, 'x');  // 300 of these are three transactions
   auto agent = start_agent();
   const auto id = session(*agent);
   int from = 0;
@@ -70,7 +71,7 @@ TEST_F(LostReply, A28_OfATransaction) {
           one->set_mode(ZkProxy::Mode::refuse);
           one->cut();
         }
-        put(*agent, from, from + count_of);
+        put(*agent, from, from + count_of, data);
         for (const auto& one : proxies_) {
           one->set_mode(ZkProxy::Mode::pass);
         }
@@ -78,7 +79,7 @@ TEST_F(LostReply, A28_OfATransaction) {
       from += count_of;
     }
   }
-  expect_exactly(*agent, 0, from);
+  expect_exactly(*agent, 0, from, data);
   EXPECT_EQ(session(*agent), id);
   std::int64_t last = 0;
   int created = 0;

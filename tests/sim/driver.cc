@@ -304,6 +304,7 @@ void Simulation::carry_out(core::Action action) {
           lose_in_flight();
           ensemble_->start(a);
         } else if constexpr (std::is_same_v<T, core::ZkStop>) {
+          handle_session_.reset();  // what it still says is not heard any more
           ensemble_->stop(a);
         } else if constexpr (std::is_same_v<T, core::ZkSend>) {
           ++sends_;

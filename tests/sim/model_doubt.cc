@@ -77,6 +77,9 @@ void Model::decided(const core::Core& core) {
       ids.insert(id_of(change));
     }
   }
+  for (const Ending& ending : endings_) {
+    ++touched[ending.id];
+  }
   for (const auto& [id, standing] : accepted_) {
     ids.insert(id);
   }

@@ -137,7 +137,7 @@ class Simulation {
   std::optional<core::Now> mutated_now_;
   std::map<std::string, int> losses_;  // of the connection while a request for this path was in flight
   core::Epoch epoch_;
-  std::optional<SessionId> handle_session_;  // of the present handle
+  std::optional<SessionId> handle_session_;  // of the present handle, until it is let go of
   std::deque<core::Event> early_;            // what a mutation makes up
   bool crash_within_step_ = false;
   std::uint64_t last_ticket_ = 0;

@@ -202,22 +202,23 @@ TEST_F(ReplayBatch, InANewSessionWhatStoodAboveIsNotMadeAgain) {
 }
 
 TEST_F(ReplayBatch, MuchGoesInSeveralOfBoundedSize) {
-  put(0, 300, std::string(1'000, 'x'));
+  put(0, 600, std::string(1'000, 'x'));
+  put(600, 2'000, "");
   connect();
   std::size_t created = 0;
-  for (int rounds = 0; rounds < 20 && created < 300; ++rounds) {
+  for (int rounds = 0; rounds < 20 && created < 2'600; ++rounds) {
     for (const ZkSend& send : writes()) {
       std::size_t bytes = 0;
       for (const ZkRequest& one : send.request.batch) {
         bytes += one.path.size() + one.data.size();
       }
-      EXPECT_LE(bytes, 140u << 10);
-      EXPECT_LE(paths(send.request.batch, ZkVerb::create).size(), 128u);
+      EXPECT_LE(bytes, 260u << 10);
+      EXPECT_LE(paths(send.request.batch, ZkVerb::create).size(), 1'024u);
       created += paths(send.request.batch, ZkVerb::create).size();
       done(send);
     }
   }
-  EXPECT_EQ(created, 300u);
+  EXPECT_EQ(created, 2'600u);
 }
 
 }  // namespace

@@ -19,6 +19,13 @@ TEST(ReadSrvr, TellsWhetherItServes) {
   EXPECT_EQ(read_srvr(""), ServerState::hangs_up);
 }
 
+TEST(ReadSrvr, TellsHowMuchItHasToDo) {
+  EXPECT_EQ(read_load("Received: 7\nSent: 6\nConnections: 40\nOutstanding: 2\nMode: follower\n"), 42);
+  EXPECT_EQ(read_load("Connections: -1\nOutstanding: x\n"), 0);
+  EXPECT_EQ(read_load("Connections: "), 0);
+  EXPECT_EQ(read_load(""), 0);
+}
+
 TEST(Describe, OneSentenceForAllServers) {
   EXPECT_EQ(describe({{"a:1", ServerState::refuses, ""}}), "the server refuses connections (a:1)");
   EXPECT_EQ(describe({{"a:1", ServerState::refuses, ""}, {"b:1", ServerState::refuses, ""}}),
