@@ -12,7 +12,6 @@ namespace {
 // RocksDB's log format (its db/log_format.h): blocks, in each records that do not cross its end, and zeros where not
 // even a record's head has room. A head is CRC (4, of what follows the length), length (2), type (1), lowest byte
 // first.
-constexpr std::size_t kBlock = LogEnd::kBlock;
 constexpr std::size_t kHead = 7;
 
 // What a disk writes wholly or not at all; no disk has smaller ones.

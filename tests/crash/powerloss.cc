@@ -186,27 +186,20 @@ std::string after_cut(const Object& object, const std::string* written, bool log
   if (written == nullptr) {
     return bytes;
   }
-  if (written->size() < bytes.size() && rng.below(2) == 0) {
+  std::size_t old_end = bytes.size();
+  if (written->size() > old_end && rng.below(3) != 0) {
+    bytes.resize(old_end + rng.below(written->size() - old_end + 1), '\0');
+  } else if (written->size() < old_end && rng.below(2) == 0) {
     bytes.resize(written->size());
   }
-  bool is_torn = tear(bytes, *written, 0, std::min(bytes.size(), written->size()), rng);
-  if (written->size() > bytes.size()) {
-    const std::size_t before = bytes.size();
-    const std::size_t after = before + rng.below(written->size() - before + 1);
-    switch (rng.below(log ? 4 : 3)) {
-      case 0:
-        break;
-      case 1:
-        bytes = bytes + written->substr(before, after - before);
-        break;
-      case 2:
-        bytes.resize(after, '\0');
-        break;
-      default:
-        bytes.resize(after, '\0');
-        is_torn = tear(bytes, *written, before, after, rng) || is_torn;
-        break;
-    }
+  const std::size_t both = std::min(bytes.size(), written->size());
+  // The sector in which the old bytes end is written as a whole.
+  old_end = std::min(both, log ? (old_end + kSector - 1) / kSector * kSector : old_end);
+  bool is_torn = tear(bytes, *written, 0, old_end, rng);
+  if (log && rng.below(2) == 0) {
+    is_torn = tear(bytes, *written, old_end, both, rng) || is_torn;
+  } else if (rng.below(2) == 0) {
+    bytes.replace(old_end, both - old_end, *written, old_end, both - old_end);
   }
   torn += is_torn ? 1 : 0;
   return bytes;

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes each target for so many seconds, with clang's libFuzzer and the address and undefined-behaviour sanitizers:
-#   bash tests/fuzz/run.sh SECONDS [http|api|json|records…]
+#   bash tests/fuzz/run.sh SECONDS [http|api|json|records|log…]
 # New inputs gather in build-fuzz/corpus, findings in build-fuzz/findings; a finding, once mended, goes into
 # tests/fuzz/corpus under a name that tells what it was. LIMPET_BUILD_DIR names another build directory.
 set -euo pipefail
@@ -10,7 +10,7 @@ cd "$here"
 seconds="${1:?how many seconds for each target?}"
 shift
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(http api json records)
+[ ${#targets[@]} -gt 0 ] || targets=(http api json records log)
 build="${LIMPET_BUILD_DIR:-$here/build-fuzz}"
 
 # shellcheck disable=SC2086
