@@ -10,7 +10,7 @@ namespace limpet::api {
 namespace {
 
 void write_id(JsonWriter& json, const RegistrationId& id) {
-  json.key("id").string(id.str());
+  json.key("id").string(id.service, id.instance);
   json.key("service").string(id.service);
   json.key("instance").string(id.instance);
 }

@@ -1,5 +1,7 @@
 #include "agent/api/json_writer.h"
 
+#include <array>
+#include <bit>
 #include <chrono>
 #include <cstring>
 
@@ -15,32 +17,31 @@ bool is_continuation(char byte) {
   return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
 }
 
-bool is_plain(unsigned char byte) {
-  return byte >= 0x20 && byte < 0x80 && byte != '"' && byte != '\\';
+constexpr std::array<bool, 256> make_plain() {
+  std::array<bool, 256> plain{};
+  for (std::size_t byte = 0x20; byte < 0x80; ++byte) {
+    plain[byte] = byte != '"' && byte != '\\';
+  }
+  return plain;
 }
+constexpr std::array<bool, 256> kPlain = make_plain();
 
-void append_escape(std::string& out, unsigned char byte) {
+// How a JSON string names this byte, which cannot stand for itself; `room` is for what has to be put together.
+std::string_view escape(unsigned char byte, std::array<char, 6>& room) {
   switch (byte) {
     case '"':
-      out += "\\\"";
-      return;
+      return "\\\"";
     case '\\':
-      out += "\\\\";
-      return;
+      return "\\\\";
     case '\n':
-      out += "\\n";
-      return;
+      return "\\n";
     case '\r':
-      out += "\\r";
-      return;
+      return "\\r";
     case '\t':
-      out += "\\t";
-      return;
+      return "\\t";
     default:
-      out += "\\u00";
-      out += kHexDigits[byte >> 4];
-      out += kHexDigits[byte & 15];
-      return;
+      room = {'\\', 'u', '0', '0', kHexDigits[byte >> 4], kHexDigits[byte & 15]};
+      return {room.data(), room.size()};
   }
 }
 
@@ -85,11 +86,15 @@ std::size_t plain_prefix(std::string_view text) {
   std::size_t size = 0;
   for (std::uint64_t word = 0; size + sizeof word <= text.size(); size += sizeof word) {
     std::memcpy(&word, text.data() + size, sizeof word);
-    if (((word | without(word, '"') | without(word, '\\') | (word - kOnes * 0x20)) & kHighs) != 0) {
+    const std::uint64_t found = (word | without(word, '"') | without(word, '\\') | (word - kOnes * 0x20)) & kHighs;
+    if (found != 0) {
+      if constexpr (std::endian::native == std::endian::little) {
+        return size + static_cast<std::size_t>(std::countr_zero(found)) / 8;
+      }
       break;
     }
   }
-  while (size != text.size() && is_plain(static_cast<unsigned char>(text[size]))) {
+  while (size != text.size() && kPlain[static_cast<unsigned char>(text[size])]) {
     ++size;
   }
   return size;
@@ -112,53 +117,75 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-void JsonWriter::string(std::string_view text) {
-  separate();
-  need_comma_ = true;
-  out_ += '"';
+// What stands between the quotes.
+void JsonWriter::put_escaped(std::string_view text) {
+  std::array<char, 6> room;
   const char* at = text.data();
   const char* const end = at + text.size();
   while (at != end) {
     const std::size_t run = plain_prefix(std::string_view(at, static_cast<std::size_t>(end - at)));
-    out_.append(at, run);
+    put(std::string_view(at, run));
     at += run;
     if (at == end) {
       break;
     }
     if (static_cast<unsigned char>(*at) < 0x80) {
-      append_escape(out_, static_cast<unsigned char>(*at));
+      put(escape(static_cast<unsigned char>(*at), room));
       ++at;
     } else if (const std::size_t length = utf8_sequence(at, end); length != 0) {
-      out_.append(at, length);
+      put(std::string_view(at, length));
       at += length;
     } else {
-      out_ += kReplacement;
+      put(kReplacement);
       ++at;
     }
   }
-  out_ += '"';
+}
+
+void JsonWriter::string(std::string_view text) {
+  separate();
+  put('"');
+  put_escaped(text);
+  put('"');
+  complete();
+}
+
+void JsonWriter::string(std::string_view first, std::string_view second) {
+  separate();
+  put('"');
+  put_escaped(first);
+  put('/');
+  put_escaped(second);
+  put('"');
+  complete();
 }
 
 void JsonWriter::hex(std::int64_t value) {
-  char digits[16];
-  const auto end = std::to_chars(digits, digits + sizeof digits, static_cast<std::uint64_t>(value), 16).ptr;
+  constexpr std::size_t kMaxBytes = 20;
   separate();
-  need_comma_ = true;
-  out_ += "\"0x";
-  out_.append(digits, end);
-  out_ += '"';
+  char* to = room_for(kMaxBytes);
+  to = std::copy_n("\"0x", 3, to);
+  to = std::to_chars(to, to + 16, static_cast<std::uint64_t>(value), 16).ptr;
+  *to++ = '"';
+  wrote_to(to);
+  complete();
 }
 
 void JsonWriter::time(WallMs at) {
   using namespace std::chrono;
   const sys_time<milliseconds> instant{milliseconds(at)};
   const auto day = floor<days>(instant);
-  const year_month_day date{day};
+  // Nearly all are of the same day.
+  thread_local sys_days known_day{days::min()};
+  thread_local char text[] = "\"0000-00-00T00:00:00.000Z\"";
+  if (day != known_day) {
+    const year_month_day date{day};
+    put_padded(text + 1, static_cast<unsigned>(static_cast<int>(date.year())), 4);
+    put_padded(text + 6, static_cast<unsigned>(date.month()), 2);
+    put_padded(text + 9, static_cast<unsigned>(date.day()), 2);
+    known_day = day;
+  }
   const auto of_day = static_cast<unsigned>((instant - day).count());
-  char text[] = "\"0000-00-00T00:00:00.000Z\"";
-  put_padded(text + 1, static_cast<unsigned>(static_cast<int>(date.year())), 4);
-  put_padded(text + 6, static_cast<unsigned>(date.month()), 2);
-  put_padded(text + 9, static_cast<unsigned>(date.day()), 2);
   put_padded(text + 12, of_day / 3'600'000, 2);
   put_padded(text + 15, of_day / 60'000 % 60, 2);
   put_padded(text + 18, of_day / 1'000 % 60, 2);
@@ -168,10 +195,11 @@ void JsonWriter::time(WallMs at) {
 
 void JsonWriter::base64(std::string_view bytes) {
   separate();
-  need_comma_ = true;
-  out_ += '"';
+  put('"');
+  flush();
   append_base64(out_, bytes);
-  out_ += '"';
+  put('"');
+  complete();
 }
 
 }  // namespace limpet::api

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <charconv>
 #include <concepts>
@@ -28,7 +29,10 @@ std::size_t plain_prefix(std::string_view text);
 
 class JsonWriter {
  public:
+  // What is written has arrived in `out` as soon as the outermost value is complete, and not before.
   explicit JsonWriter(std::string& out) : out_(out) {}
+  JsonWriter(const JsonWriter&) = delete;
+  JsonWriter& operator=(const JsonWriter&) = delete;
 
   void begin_object() { open('{'); }
   void end_object() { close('}'); }
@@ -39,26 +43,28 @@ class JsonWriter {
 
   // The value of the key is what is written next. `name` is written as it is: it must need no escaping.
   JsonWriter& key(std::string_view name) {
-    // In one piece: an answer has some twenty of them.
-    char text[kMaxKeyBytes + 4] = {',', '"'};
     assert(name.size() <= kMaxKeyBytes);
-    char* const end = std::copy(name.begin(), name.end(), text + 2);
-    end[0] = '"';
-    end[1] = ':';
-    const char* const begin = need_comma_ ? text : text + 1;
-    out_.append(begin, static_cast<std::size_t>(end + 2 - begin));
+    separate();
+    char* to = room_for(kMaxKeyBytes + 3);
+    *to++ = '"';
+    to = std::copy(name.begin(), name.end(), to);
+    *to++ = '"';
+    *to++ = ':';
+    wrote_to(to);
     need_comma_ = false;
     return *this;
   }
   // The same for a name that comes from outside.
   JsonWriter& escaped_key(std::string_view name) {
     string(name);
-    out_ += ':';
+    put(':');
     need_comma_ = false;
     return *this;
   }
 
   void string(std::string_view text);
+  // One string of both with a slash in between.
+  void string(std::string_view first, std::string_view second);
   // "0x" and lower-case digits.
   void hex(std::int64_t value);
   // RFC 3339, UTC, with milliseconds.
@@ -69,35 +75,77 @@ class JsonWriter {
   // `text` must be JSON of its own.
   void literal(std::string_view text) {
     separate();
-    out_ += text;
-    need_comma_ = true;
+    put(text);
+    complete();
   }
 
   template <std::integral T>
   requires(!std::same_as<T, bool>) void number(T value) {
-    char digits[24];
-    const auto end = std::to_chars(digits, digits + sizeof digits, value).ptr;
-    literal(std::string_view(digits, static_cast<std::size_t>(end - digits)));
+    constexpr std::size_t kMaxDigits = 24;
+    separate();
+    char* const to = room_for(kMaxDigits);
+    wrote_to(std::to_chars(to, to + kMaxDigits, value).ptr);
+    complete();
   }
 
  private:
+  // An answer has some hundred small pieces: they gather here, so that the string grows by few large ones.
+  static constexpr std::size_t kRoom = 512;
+
   void open(char bracket) {
     separate();
-    out_ += bracket;
+    put(bracket);
+    ++depth_;
     need_comma_ = false;
   }
   void close(char bracket) {
-    out_ += bracket;
-    need_comma_ = true;
+    put(bracket);
+    --depth_;
+    complete();
   }
   void separate() {
     if (need_comma_) {
-      out_ += ',';
+      put(',');
+    }
+  }
+  void complete() {
+    need_comma_ = true;
+    if (depth_ == 0) {
+      flush();
     }
   }
 
+  // Where up to `size` bytes, of kRoom at most, may be written; wrote_to() says how far they were.
+  char* room_for(std::size_t size) {
+    if (kRoom - used_ < size) {
+      flush();
+    }
+    return room_.data() + used_;
+  }
+  void wrote_to(const char* end) { used_ = static_cast<std::size_t>(end - room_.data()); }
+  void put(char one) {
+    *room_for(1) = one;
+    ++used_;
+  }
+  void put(std::string_view text) {
+    if (text.size() > kRoom) {
+      flush();
+      out_ += text;
+      return;
+    }
+    wrote_to(std::copy(text.begin(), text.end(), room_for(text.size())));
+  }
+  void put_escaped(std::string_view text);
+  void flush() {
+    out_.append(room_.data(), used_);
+    used_ = 0;
+  }
+
   std::string& out_;
+  std::size_t used_ = 0;
+  int depth_ = 0;
   bool need_comma_ = false;
+  std::array<char, kRoom> room_;
 };
 
 }  // namespace limpet::api

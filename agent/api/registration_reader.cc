@@ -83,7 +83,8 @@ void RegistrationReader::check_format(Format format, const RegistrationId& id) {
   const std::string name(format_name(format));
   if (format == Format::raw) {
     // Nothing that was given is dropped in silence.
-    const std::string detail = "is of no use with the format raw, which takes data only; choose another or leave it out";
+    const std::string detail =
+        "is of no use with the format raw, which takes data only; choose another or leave it out";
     if (address_) {
       errors_.add(at("address"), detail);
     }

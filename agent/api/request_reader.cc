@@ -164,7 +164,10 @@ RequestReader::Result RequestReader::read_head(std::string_view bytes, std::size
   const bool new_line = rest.find('\n', std::exchange(searched_, rest.size())) != std::string_view::npos;
   // Nothing past the limit is looked at: whether it would have been well formed must not decide.
   const std::string_view within = rest.substr(0, limits_.max_header_bytes);
-  const std::string_view lines = within.substr(0, new_line ? within.rfind('\n') + 1 : 0);
+  const std::size_t end_of_head = new_line ? within.find("\r\n\r\n") : std::string_view::npos;
+  const std::string_view lines = end_of_head != std::string_view::npos
+                                     ? within.substr(0, end_of_head + 4)
+                                     : within.substr(0, new_line ? within.rfind('\n') + 1 : 0);
   beast::error_code error = http::error::need_more;
   Head head(request_, limits_.max_header_bytes);
   header_bytes_ = lines.empty() ? 0 : head.put(boost::asio::const_buffer(lines.data(), lines.size()), error);
