@@ -189,9 +189,9 @@ void get_registration(const Call& call) {
   const auto& id = std::get<RegistrationId>(parsed_id);
   if (const Wait limit = std::get<Wait>(wait)) {
     const auto view = call.service.core().find(id);
-    if (view && !call.service.core().settled(id, view->registration.seq)) {
+    if (view && !call.service.core().settled(id, view->registration->seq)) {
       return call.service.wait_settled(
-          {{id, view->registration.seq}}, *limit,
+          {{id, view->registration->seq}}, *limit,
           [service = &call.service, weak = WeakExchange(call.exchange), id](bool /*settled*/) {
             if (const auto exchange = weak.lock()) {
               answer_get(*service, *exchange, id);
@@ -227,7 +227,7 @@ void list_registrations(const Call& call) {
     left -= shown;
     more = more || shown < views.size();
     if (shown != 0) {
-      filter.after = views[shown - 1].registration.id;
+      filter.after = views[shown - 1].registration->id;
     }
   }
   writer.finish(more);

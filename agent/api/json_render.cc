@@ -34,7 +34,7 @@ void write_content(JsonWriter& json, const core::RegistrationView& view) {
     json.key("data").null();
     return;
   }
-  const Registration& registration = view.registration;
+  const Registration& registration = *view.registration;
   json.key("format").string(format_name(registration.format));
   if (is_utf8(registration.data)) {
     json.key("data").string(registration.data);
@@ -96,7 +96,7 @@ void write_time(JsonWriter& json, std::string_view key, std::optional<WallMs> at
 }
 
 void write_lifetime(JsonWriter& json, const core::RegistrationView& view) {
-  const Lifetime& lifetime = view.registration.lifetime;
+  const Lifetime& lifetime = view.registration->lifetime;
   json.key("bind").string(bind_name(lifetime.bind));
   if (lifetime.process) {
     json.key("process").begin_object();
@@ -117,7 +117,7 @@ void write_lifetime(JsonWriter& json, const core::RegistrationView& view) {
 }
 
 void write_registration(JsonWriter& json, const core::RegistrationView& view) {
-  const Registration& registration = view.registration;
+  const Registration& registration = *view.registration;
   json.begin_object();
   write_id(json, registration.id);
   json.key("path").string(registration.path);
@@ -167,7 +167,7 @@ void RegistrationListWriter::add(const core::RegistrationView& view) {
     out_ += ',';
   }
   render_registration(out_, view);
-  last_id_ = view.registration.id.str();
+  last_id_ = view.registration->id.str();
 }
 
 void RegistrationListWriter::finish(bool more) {

@@ -1,7 +1,6 @@
 #include "agent/api/json_writer.h"
 
 #include <array>
-#include <bit>
 #include <chrono>
 #include <cstring>
 
@@ -79,18 +78,16 @@ std::size_t utf8_sequence(const char* begin, const char* end) {
 }
 
 std::size_t plain_prefix(std::string_view text) {
-  constexpr std::uint64_t kOnes = 0x0101010101010101;
-  constexpr std::uint64_t kHighs = kOnes * 0x80;
-  // Eight at a time: the high bit of each byte that is not plain is set, and perhaps of some above it.
-  const auto without = [](std::uint64_t word, std::uint64_t byte) { return (word ^ (kOnes * byte)) - kOnes; };
+  // Whole stretches first, without a branch within, so that the compiler takes many bytes at once.
+  constexpr std::size_t kStretch = 32;
   std::size_t size = 0;
-  for (std::uint64_t word = 0; size + sizeof word <= text.size(); size += sizeof word) {
-    std::memcpy(&word, text.data() + size, sizeof word);
-    const std::uint64_t found = (word | without(word, '"') | without(word, '\\') | (word - kOnes * 0x20)) & kHighs;
-    if (found != 0) {
-      if constexpr (std::endian::native == std::endian::little) {
-        return size + static_cast<std::size_t>(std::countr_zero(found)) / 8;
-      }
+  for (; size + kStretch <= text.size(); size += kStretch) {
+    unsigned char special = 0;
+    for (std::size_t i = 0; i < kStretch; ++i) {
+      const auto byte = static_cast<unsigned char>(text[size + i]);
+      special |= static_cast<unsigned char>((byte < 0x20) | (byte >= 0x80) | (byte == '"') | (byte == '\\'));
+    }
+    if (special != 0) {
       break;
     }
   }

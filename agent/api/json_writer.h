@@ -10,6 +10,7 @@
 #include <cassert>
 #include <charconv>
 #include <concepts>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -39,18 +40,19 @@ class JsonWriter {
   void begin_array() { open('['); }
   void end_array() { close(']'); }
 
-  static constexpr std::size_t kMaxKeyBytes = 28;
-
   // The value of the key is what is written next. `name` is written as it is: it must need no escaping.
-  JsonWriter& key(std::string_view name) {
-    assert(name.size() <= kMaxKeyBytes);
+  template <std::size_t Size>
+  JsonWriter& key(const char (&name)[Size]) {
+    return key(std::string_view(name, Size - 1));
+  }
+  [[gnu::always_inline]] JsonWriter& key(std::string_view name) {
     separate();
-    char* to = room_for(kMaxKeyBytes + 3);
-    *to++ = '"';
-    to = std::copy(name.begin(), name.end(), to);
-    *to++ = '"';
-    *to++ = ':';
-    wrote_to(to);
+    char* const to = room_for(name.size() + 3);
+    to[0] = '"';
+    std::memcpy(to + 1, name.data(), name.size());
+    to[name.size() + 1] = '"';
+    to[name.size() + 2] = ':';
+    used_ += name.size() + 3;
     need_comma_ = false;
     return *this;
   }

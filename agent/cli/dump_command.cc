@@ -20,7 +20,7 @@ namespace {
 // What keeps it out of ZooKeeper for now.
 void add_holds(const StoredState& stored, core::RegistrationView& view) {
   for (const Hold& hold : stored.holds) {
-    if (hold.id && *hold.id != view.registration.id) {
+    if (hold.id && *hold.id != view.registration->id) {
       continue;
     }
     const bool maintenance = hold.cause == HoldCause::maintenance;
@@ -48,17 +48,19 @@ std::vector<core::RegistrationView> views_of(const StoredState& stored) {
     views.push_back(std::move(view));
   }
   for (const Removal& removal : stored.removals) {
+    Registration registration;
+    registration.id = removal.id;
+    registration.path = removal.path;
+    registration.owner = removal.owner;
+    registration.seq = removal.seq;
+    registration.accepted_at = removal.accepted_at;
     core::RegistrationView view;
-    view.registration.id = removal.id;
-    view.registration.path = removal.path;
-    view.registration.owner = removal.owner;
-    view.registration.seq = removal.seq;
-    view.registration.accepted_at = removal.accepted_at;
+    view.registration = std::move(registration);
     view.state = core::State::removing;
     views.push_back(std::move(view));
   }
   std::sort(views.begin(), views.end(),
-            [](const auto& a, const auto& b) { return a.registration.seq < b.registration.seq; });
+            [](const auto& a, const auto& b) { return a.registration->seq < b.registration->seq; });
   return views;
 }
 

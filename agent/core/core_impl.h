@@ -36,7 +36,7 @@ class Core::Impl {
 
   State state_of(const Registration& registration) const;
   std::optional<Reason> reason_of(const RegistrationId& id, const std::string& path, State state) const;
-  RegistrationView view(const Registration& registration) const;
+  RegistrationView view(const SharedRegistration& registration) const;
   RegistrationView view(const Removal& removal) const;
 
  private:

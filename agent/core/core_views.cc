@@ -49,10 +49,11 @@ std::optional<Reason> Core::Impl::reason_of(const RegistrationId& id, const std:
   return std::nullopt;
 }
 
-RegistrationView Core::Impl::view(const Registration& registration) const {
+RegistrationView Core::Impl::view(const SharedRegistration& shared) const {
+  const Registration& registration = *shared;
   const State state = state_of(registration);
   const RegistrationId& id = registration.id;
-  RegistrationView view{registration, state, reason_of(id, registration.path, state), replay_.znode(registration.path)};
+  RegistrationView view{shared, state, reason_of(id, registration.path, state), replay_.znode(registration.path)};
   const auto copy = [](const Hold* hold) { return hold != nullptr ? std::optional(*hold) : std::nullopt; };
   view.maintenance = copy(holds_.maintenance(id));
   view.failing_check = copy(holds_.failing_check(id));
@@ -75,8 +76,8 @@ RegistrationView Core::Impl::view(const Removal& removal) const {
 }
 
 std::optional<RegistrationView> Core::find(const RegistrationId& id) const {
-  if (const Registration* registration = impl_->registry_.find(id)) {
-    return impl_->view(*registration);
+  if (const SharedRegistration registration = impl_->registry_.live(id)) {
+    return impl_->view(registration);
   }
   if (const auto* seqs = impl_->registry_.removals_of(id)) {
     return impl_->view(impl_->registry_.removals().at(*seqs->rbegin()));
@@ -100,7 +101,7 @@ std::vector<RegistrationView> Core::list(const std::optional<std::string>& servi
     }
     const bool live_first = b == removing.end() || (a != entries.end() && a->id() <= b->first);
     const RegistrationId& id = live_first ? a->id() : b->first;
-    const Registration* registration = live_first ? a->live.get() : nullptr;
+    const SharedRegistration* registration = live_first ? &a->live : nullptr;
     const Removal* removal = live_first ? nullptr : &impl_->registry_.removals().at(*b->second.rbegin());
     if (b != removing.end() && b->first == id) {
       ++b;  // shown as live where it is both
@@ -108,7 +109,7 @@ std::vector<RegistrationView> Core::list(const std::optional<std::string>& servi
     if (live_first) {
       ++a;
     }
-    const std::string& of = registration != nullptr ? registration->id.service : removal->id.service;
+    const std::string& of = registration != nullptr ? (*registration)->id.service : removal->id.service;
     if (service && of != *service) {
       continue;
     }

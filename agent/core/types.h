@@ -110,7 +110,7 @@ struct Reason {
 };
 
 struct RegistrationView {
-  Registration registration;  // of a removal: id, path, owner, seq and accepted_at only
+  SharedRegistration registration;  // of a removal: id, path, owner, seq and accepted_at only
   State state = State::pending;
   std::optional<Reason> reason;
   std::optional<Outcome> znode;  // what ZooKeeper confirmed last; of this content where znode->seq == registration.seq

@@ -212,7 +212,8 @@ TEST(Batch, NumberOfOperationsIsBounded) {
 
 core::RegistrationView example_view() {
   core::RegistrationView view;
-  view.registration = {kId, "/services/web/i-1", Format::raw, "a\"b", {1000, 4321}, Seq{17}, 1'700'000'000'123, {}};
+  view.registration =
+      Registration{kId, "/services/web/i-1", Format::raw, "a\"b", {1000, 4321}, Seq{17}, 1'700'000'000'123, {}};
   view.state = core::State::registered;
   view.znode =
       Outcome{Seq{17}, SessionId{0x1000000000000abc}, Zxid{0x100000002}, Zxid{0x100000003}, 4, 1'700'000'000'456};
@@ -233,7 +234,9 @@ TEST(Render, RegistrationAsTheContractShowsIt) {
 
 TEST(Render, BytesThatAreNotTextAreBase64) {
   auto view = example_view();
-  view.registration.data = "\xFF";
+  Registration binary = *view.registration;
+  binary.data = "\xFF";
+  view.registration = std::move(binary);
   std::string out;
   render_registration(out, view);
   const Json shown = Json::parse(out);

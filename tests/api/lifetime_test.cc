@@ -22,9 +22,11 @@ Lifetime accepted(std::string_view body) {
 }
 
 Json shown(const Lifetime& lifetime) {
+  Registration registration;
+  registration.id = kId;
+  registration.lifetime = lifetime;
   core::RegistrationView view;
-  view.registration.id = kId;
-  view.registration.lifetime = lifetime;
+  view.registration = std::move(registration);
   std::string out;
   render_registration(out, view);
   return Json::parse(out);
@@ -94,10 +96,12 @@ TEST(LifetimeFields, WhatIsShownCanBeAskedForAgain) {
 }
 
 TEST(LifetimeFields, BoundProcessAndHoldsAreShown) {
+  Registration registration;
+  registration.id = kId;
+  registration.lifetime.bind = Bind::process;
+  registration.lifetime.process = ProcessId{4321, 99, "boot"};
   core::RegistrationView view;
-  view.registration.id = kId;
-  view.registration.lifetime.bind = Bind::process;
-  view.registration.lifetime.process = ProcessId{4321, 99, "boot"};
+  view.registration = std::move(registration);
   view.ttl_expires_at = 1'700'000'000'123;
   view.expires_at = 1'700'000'000'456;
   view.maintenance.emplace();

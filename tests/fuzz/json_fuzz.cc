@@ -37,11 +37,13 @@ void check_accepted(const core::RegisterRequest& request) {
     std::string error;
     require(JsonDocument::parse(data, error).has_value(), "the formats are JSON");
   }
+  Registration registration;
+  registration.id = request.id;
+  registration.path = request.path.value_or("/services/web/i-1");
+  registration.format = request.format;
+  registration.data = request.data;
   core::RegistrationView view;
-  view.registration.id = request.id;
-  view.registration.path = request.path.value_or("/services/web/i-1");
-  view.registration.format = request.format;
-  view.registration.data = request.data;
+  view.registration = std::move(registration);
   std::string shown;
   render_registration(shown, view);
   std::string error;

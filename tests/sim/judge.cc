@@ -206,7 +206,7 @@ void Judge::check_settled(const core::Core& core) {
   for (const auto& [id, accepted] : model_.accepted()) {
     const auto view = core.find(id);
     const bool shown = view && view->state != core::State::removing;
-    if (shown != accepted.present || (shown && view->registration.seq != accepted.seq) ||
+    if (shown != accepted.present || (shown && view->registration->seq != accepted.seq) ||
         !core.settled(id, accepted.seq)) {
       continue;
     }

@@ -231,7 +231,7 @@ void Model::acknowledged_change(const Call& call, const ChangeRequest& change, c
                       request != nullptr ? request->lifetime : Lifetime{},
                       standing.present ? standing.born : answer.seq};
   if (const auto view = core.find(answer.id); request != nullptr && live(view) && call.caller.privileged) {
-    standing.uid = view->registration.owner.uid;  // root may change it without making it its own
+    standing.uid = view->registration->owner.uid;  // root may change it without making it its own
   }
 }
 
@@ -293,7 +293,7 @@ void Model::check_shown(const RegistrationId& id, const core::Core& core) {
   const auto view = core.find(id);
   if (it == accepted_.end() || !it->second.present) {
     if (live(view)) {
-      verdict_.fail("I5", id.str() + " is shown alive as " + seq_text(view->registration.seq) +
+      verdict_.fail("I5", id.str() + " is shown alive as " + seq_text(view->registration->seq) +
                               ", but was deregistered or never accepted");
     }
     return;
@@ -301,10 +301,10 @@ void Model::check_shown(const RegistrationId& id, const core::Core& core) {
   const Accepted& standing = it->second;
   if (!live(view)) {
     verdict_.fail("I1", "acknowledged " + seq_text(standing.seq) + " of " + id.str() + " is not shown");
-  } else if (view->registration.seq != standing.seq || view->registration.path != standing.path ||
-             view->registration.data != standing.data) {
-    verdict_.fail("I17", id.str() + " is shown as " + seq_text(view->registration.seq) + " " + view->registration.path +
-                             " data=" + view->registration.data + ", but stands as " + seq_text(standing.seq) + " " +
+  } else if (view->registration->seq != standing.seq || view->registration->path != standing.path ||
+             view->registration->data != standing.data) {
+    verdict_.fail("I17", id.str() + " is shown as " + seq_text(view->registration->seq) + " " + view->registration->path +
+                             " data=" + view->registration->data + ", but stands as " + seq_text(standing.seq) + " " +
                              standing.path + " data=" + standing.data);
   }
 }
@@ -325,12 +325,12 @@ void Model::check(const core::Core& core) {
   std::size_t path_bytes = 0;
   for (const auto& view : core.list(std::nullopt, std::nullopt, std::nullopt, 1000, more)) {
     count += live(view) ? 1 : 0;
-    path_bytes += live(view) ? view.registration.path.size() : 0;
-    if (live(view) && refused_data_.contains(view.registration.data)) {
-      verdict_.fail("I2", "refused data=" + view.registration.data + " is shown");
+    path_bytes += live(view) ? view.registration->path.size() : 0;
+    if (live(view) && refused_data_.contains(view.registration->data)) {
+      verdict_.fail("I2", "refused data=" + view.registration->data + " is shown");
     }
-    if (live(view) && view.registration.seq > store_.synced().last_seq) {
-      verdict_.fail("I17", view.registration.id.str() + " is shown before it is durable");
+    if (live(view) && view.registration->seq > store_.synced().last_seq) {
+      verdict_.fail("I17", view.registration->id.str() + " is shown before it is durable");
     }
   }
   if (count > options_.limits.max_registrations || path_bytes > options_.limits.max_path_bytes) {

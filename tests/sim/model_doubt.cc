@@ -32,7 +32,7 @@ bool Model::explains(const Call& call, const RegistrationId& id,
     }
     if (request == nullptr
             ? !live(view)
-            : live(view) && view->registration.data == request->data && view->registration.path == path_of(*request)) {
+            : live(view) && view->registration->data == request->data && view->registration->path == path_of(*request)) {
       return true;
     }
   }
@@ -91,9 +91,9 @@ void Model::decided(const core::Core& core) {
   for (const RegistrationId& id : ids) {
     const auto view = core.find(id);
     Accepted& standing = accepted_[id];
-    const bool same = live(view) == standing.present && (!live(view) || (view->registration.seq == standing.seq &&
-                                                                         view->registration.data == standing.data &&
-                                                                         view->registration.path == standing.path));
+    const bool same = live(view) == standing.present && (!live(view) || (view->registration->seq == standing.seq &&
+                                                                         view->registration->data == standing.data &&
+                                                                         view->registration->path == standing.path));
     if (same) {
       continue;
     }
@@ -102,8 +102,8 @@ void Model::decided(const core::Core& core) {
     const bool explained =
         (ends && !live(view)) ||
         std::any_of(possible.begin(), possible.end(), [&](const Call& call) { return explains(call, id, view); });
-    if (!explained || (live(view) && view->registration.seq <= standing.seq)) {
-      verdict_.fail("I1", id.str() + (live(view) ? " stands as " + seq_text(view->registration.seq) : " is gone") +
+    if (!explained || (live(view) && view->registration->seq <= standing.seq)) {
+      verdict_.fail("I1", id.str() + (live(view) ? " stands as " + seq_text(view->registration->seq) : " is gone") +
                               ", but accepted was " +
                               (standing.present ? seq_text(standing.seq) + " data=" + standing.data : "nothing"));
       return;

@@ -49,7 +49,7 @@ class RegistrationsDirTest : public FilesTest {
     }
     std::string data(const std::string& instance) const {
       const auto view = service.core().find({"web", instance});
-      return view && view->state != core::State::removing ? view->registration.data : "none";
+      return view && view->state != core::State::removing ? view->registration->data : "none";
     }
 
     boost::asio::io_context io;

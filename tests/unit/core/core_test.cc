@@ -148,7 +148,7 @@ TEST_F(CoreTest, TheTimeOfAcceptanceIsPutInAndTheSameAgainKeepsIt) {
   RegisterRequest request = put("a", "{at:}");
   request.time_at = 4;
   EXPECT_EQ(accepted({request}), Seq{1});
-  EXPECT_EQ(core_->find({"web", "a"})->registration.data, "{at:1700000000000}");
+  EXPECT_EQ(core_->find({"web", "a"})->registration->data, "{at:1700000000000}");
   now_.wall_ms += 1'000;
   EXPECT_EQ(accepted({request}), Seq{1});
   // Two at once: the second finds the first while that is still on its way to the disk.
@@ -157,17 +157,17 @@ TEST_F(CoreTest, TheTimeOfAcceptanceIsPutInAndTheSameAgainKeepsIt) {
   EXPECT_EQ(accepted({other, other}), Seq{2});
   request.data = "[at:]";
   EXPECT_EQ(accepted({request}), Seq{3});
-  EXPECT_EQ(core_->find({"web", "a"})->registration.data, "[at:1700000001000]");
+  EXPECT_EQ(core_->find({"web", "a"})->registration->data, "[at:1700000001000]");
 }
 
 TEST_F(CoreTest, ALeafStandsInPlaceOfTheInstance) {
   RegisterRequest request = put("a", "1");
   request.leaf = "member_0000000001";
   EXPECT_EQ(accepted({request}), Seq{1});
-  EXPECT_EQ(core_->find({"web", "a"})->registration.path, "/services/web/member_0000000001");
+  EXPECT_EQ(core_->find({"web", "a"})->registration->path, "/services/web/member_0000000001");
   EXPECT_EQ(refused({put("member_0000000001", "1")}), ProblemCode::path_taken);
   EXPECT_EQ(accepted({put("a", "1")}), Seq{2});
-  EXPECT_EQ(core_->find({"web", "a"})->registration.path, "/services/web/a");
+  EXPECT_EQ(core_->find({"web", "a"})->registration->path, "/services/web/a");
 }
 
 TEST_F(CoreTest, ANewerChangeSupersedesAQueuedOne) {
@@ -246,7 +246,7 @@ TEST_F(CoreTest, WhoseItIsAndWhereItMayLie) {
   EXPECT_EQ(refused({gone("missing")}), ProblemCode::not_found);
   // Root may, and it stays its owner's.
   EXPECT_TRUE(std::holds_alternative<std::vector<AcceptedChange>>(submit({put("a", "3")}, 0)));
-  EXPECT_EQ(core_->find({"web", "a"})->registration.owner.uid, 1000u);
+  EXPECT_EQ(core_->find({"web", "a"})->registration->owner.uid, 1000u);
 }
 
 TEST_F(CoreTest, ABatchIsAllOrNothingAndNamesTheOneAtFault) {
