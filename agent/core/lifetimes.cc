@@ -131,6 +131,12 @@ bool Lifetimes::may_expire(const RegistrationId& id) const {
 }
 
 bool Lifetimes::reached(const RegistrationId& id, Seq seq) {
+  // Found too late, but its end did not come to disk before it got there after all.
+  if (const auto found = found_.find({id, seq});
+      found != found_.end() && found->second.end.cause == Happening::expired) {
+    found_.erase(found);
+    return true;
+  }
   const auto it = lives_.find(id);
   if (it == lives_.end() || it->second.seq != seq || !it->second.expires_at) {
     return false;

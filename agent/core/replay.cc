@@ -271,7 +271,6 @@ void Replay::lost(Now now, Effects& effects) {
   }
   flights_.clear();
   batches_.clear();
-  anchors_.clear();
   audits_flying_ = 0;
   reads_and_writes_flying_ = 0;
   std::sort(writes.begin(), writes.end());  // one that replaces a former session's znode is two requests

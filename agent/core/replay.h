@@ -16,6 +16,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <set>
 #include <string>
@@ -118,9 +119,10 @@ class Replay {
   };
   // A transaction in flight.
   struct Batch {
-    std::vector<OpId> parts;   // what it is made of, each with a Flight
-    std::size_t checks = 0;    // that stand before them
-    std::uint64_t before = 0;  // the transaction that those are about
+    std::vector<OpId> parts;              // what it is made of, each with a Flight
+    std::size_t checks = 0;               // that stand before them
+    std::uint64_t before = 0;             // the newest transaction that those are about
+    std::vector<ZkRequest> anchors = {};  // hold where it was done; none: not to be told, or it was not
   };
 
   // Hash and equality of nodes by their path.
@@ -168,6 +170,8 @@ class Replay {
   void send_writes(Now now, Actions& actions);
   std::vector<Node*> next_batch(Now now);
   bool goes_alone(const Node& node) const;
+  bool worthwhile(Now now);
+  bool may_follow() const;
   void send_batch(const std::vector<Node*>& nodes, Now now, Actions& actions);
   void batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& reply, Now now, Effects& effects);
   void part_failed(const Batch& batch, std::size_t part, const ZkReply& reply, Now now, Effects& effects);
@@ -211,9 +215,9 @@ class Replay {
   bool synced_ = false;   // reads on this connection are not older than its beginning
   bool sync_flying_ = false;
 
-  std::unordered_map<std::uint64_t, Batch> batches_;  // in flight
-  std::vector<ZkRequest> anchors_;                    // hold where the newest of them was done
-  std::uint64_t newest_batch_ = 0;
+  std::int64_t paced_until_ms_ = 0;         // what is little waits for others until then, steady
+  bool paced_ = false;                      // something does
+  std::map<std::uint64_t, Batch> batches_;  // in flight
   std::uint64_t last_done_batch_ = 0;
 
   std::unordered_set<std::string> known_parents_;     // stand, or are on their way, in this session

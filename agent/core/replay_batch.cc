@@ -1,7 +1,7 @@
 // Replay: writes that go out as one transaction, and what becomes of one that fails.
 //
-// A transaction is done whole or not at all. Several are in flight, so each begins with checks of what the one before
-// it brings about: where that one came to nothing, so does this one, and nothing has overtaken anything. What was in a
+// A transaction is done whole or not at all. Several are in flight, so each begins with checks of what those before it
+// bring about: where one of them came to nothing, so does this one, and nothing has overtaken anything. What was in a
 // failed one is sent anew, each by itself until it has settled; what failed only by its checks goes together again.
 #include <algorithm>
 #include <cassert>
@@ -17,6 +17,13 @@ namespace {
 // How many paths of a transaction the next one looks at: all, or so many at even distances. Where a transaction failed,
 // they hold all the same only if somebody else has a znode at each of them.
 constexpr std::size_t kAnchors = 16;
+constexpr std::size_t kMaxInFlight = 8;
+
+// What waits goes out once it is so much, or once nothing is on its way and the last went out so long ago: a
+// transaction costs the servers what fifty creates in it do, however little is in it. One that comes by itself does not
+// wait.
+constexpr std::size_t kWorthwhile = 256;
+constexpr std::int64_t kPaceMs = 5;
 
 // What holds where `write` was done and did not before, if a look at its znode can tell.
 std::optional<ZkRequest> anchor_of(const ZkRequest& write) {
@@ -50,6 +57,22 @@ bool Replay::goes_alone(const Node& node) const {
   return node.alone || options_.batch <= 1 || node.bytes() > window_.batch_bytes();
 }
 
+// False while it is better to wait: for an answer to what is on its way, or until paced_until_ms_.
+bool Replay::worthwhile(Now now) {
+  const std::size_t room = window_.limit() - reads_and_writes_flying_;
+  if (std::min(write_ready_.size(), room) >= std::min<std::size_t>(options_.batch, kWorthwhile)) {
+    return true;
+  }
+  const bool flying = reads_and_writes_flying_ != read_flying_.size();
+  paced_ = !flying && now.steady_ms < paced_until_ms_;
+  return !flying && !paced_;
+}
+
+// False while the newest in flight leaves nothing to look at, or is known to come to nothing, or there are too many.
+bool Replay::may_follow() const {
+  return batches_.empty() || (batches_.size() < kMaxInFlight && !batches_.rbegin()->second.anchors.empty());
+}
+
 // Those at the head of the line that may go together.
 std::vector<Replay::Node*> Replay::next_batch(Now now) {
   std::vector<Node*> nodes;
@@ -69,6 +92,7 @@ std::vector<Replay::Node*> Replay::next_batch(Now now) {
 }
 
 void Replay::send_writes(Now now, Actions& actions) {
+  paced_ = false;
   while (!write_ready_.empty() && window_.room(reads_and_writes_flying_) && may_write(write_ready_.begin()->first)) {
     Node& first = *write_ready_.begin()->second;
     if (goes_alone(first)) {
@@ -80,13 +104,17 @@ void Replay::send_writes(Now now, Actions& actions) {
       send_write(first, now, actions);
       continue;
     }
-    if (!batches_.empty() && anchors_.empty()) {
-      return;  // the one before leaves nothing to look at, or is known to come to nothing
+    if (!worthwhile(now)) {
+      return;
+    }
+    if (!may_follow()) {
+      return;
     }
     const std::vector<Node*> nodes = next_batch(now);
     if (nodes.empty()) {
       return;  // this second's share is used up
     }
+    paced_until_ms_ = now.steady_ms + kPaceMs;
     if (nodes.size() == 1 && batches_.empty()) {
       take_out(first);
       send_write(first, now, actions);
@@ -112,16 +140,16 @@ void Replay::send_batch(const std::vector<Node*>& nodes, Now now, Actions& actio
     batch.parts.push_back(begin_flight(*node, writes.back().verb, false, now));
   }
   ZkRequest request{ZkVerb::transaction, nodes.back()->path(), "", -1};
-  if (!batches_.empty()) {
-    request.batch = std::move(anchors_);
-    batch.checks = request.batch.size();
-    batch.before = newest_batch_;
+  // Of all of them: what the last would have made may stand there from a former session, though it came to nothing.
+  for (const auto& [before, other] : batches_) {
+    request.batch.insert(request.batch.end(), other.anchors.begin(), other.anchors.end());
+    batch.before = before;
   }
-  anchors_ = anchors_of(writes);
+  batch.checks = request.batch.size();
+  batch.anchors = anchors_of(writes);
   request.batch.insert(request.batch.end(), std::make_move_iterator(writes.begin()),
                        std::make_move_iterator(writes.end()));
   const OpId op{next_op_++};
-  newest_batch_ = op.value;
   batches_.emplace(op.value, std::move(batch));
   actions.push_back(ZkSend{session_.epoch(), op, std::move(request)});
 }
@@ -129,9 +157,10 @@ void Replay::send_batch(const std::vector<Node*>& nodes, Now now, Actions& actio
 // ---- Answers
 
 void Replay::batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& reply, Now now, Effects& effects) {
-  // Nothing is in flight that the next one has to look at, or what is comes to nothing like this one.
-  if (batches_.empty() || reply.code != ZkCode::ok) {
-    anchors_.clear();
+  if (reply.code != ZkCode::ok) {
+    for (auto& [other, follower] : batches_) {
+      follower.anchors.clear();  // it comes to nothing like this one
+    }
   }
   if (reply.code == ZkCode::ok) {
     assert(reply.batch.size() == batch.checks + batch.parts.size());

@@ -185,6 +185,9 @@ std::optional<std::int64_t> Replay::deadline() const {
   if (!write_ready_.empty() && window_.next_share_ms()) {
     at = std::min(at, *window_.next_share_ms());
   }
+  if (paced_) {
+    at = std::min(at, paced_until_ms_);
+  }
   if (!audits_.empty() && audit_share_used_ == kAuditsPerShare) {
     at = std::min(at, audit_share_began_ms_ + kAuditShareMs);
   }

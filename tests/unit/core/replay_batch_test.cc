@@ -55,13 +55,16 @@ class ReplayBatch : public ::testing::Test {
     }
     return writes;
   }
+  // Each answer takes five milliseconds.
   void done(const ZkSend& send) {
+    now_.steady_ms += 5;
     ZkReply reply;
     reply.stat = ZkStat{Zxid{++zxid_}, Zxid{zxid_}, 0, kSession};
     reply.batch.assign(send.request.batch.size(), reply);
     step(ZkReplied{send.epoch, send.op, reply});
   }
   void refused(const ZkSend& send, std::size_t at, ZkCode code) {
+    now_.steady_ms += 5;
     ZkReply reply;
     reply.code = ZkCode::throttled;
     reply.batch.assign(send.request.batch.size(), reply);
@@ -113,11 +116,11 @@ TEST_F(ReplayBatch, WhatFollowsChecksWhatItFollows) {
   connect();
   put(0, 2);
   const auto first = writes();
-  put(2, 1);
+  put(2, 300);
   const auto second = writes();
   ASSERT_EQ(second.size(), 1u) << "though the one before is not answered";
   EXPECT_EQ(paths(second[0].request.batch, ZkVerb::check), (std::vector<std::string>{"0", "1"}));
-  EXPECT_EQ(paths(second[0].request.batch, ZkVerb::create), (std::vector<std::string>{"2"}));
+  EXPECT_EQ(paths(second[0].request.batch, ZkVerb::create).size(), 300u);
   // The first comes to nothing, and so does the second: both are sent again, in their order.
   ZkReply later;
   later.code = ZkCode::throttled;
@@ -127,7 +130,36 @@ TEST_F(ReplayBatch, WhatFollowsChecksWhatItFollows) {
   const auto again = writes();
   ASSERT_EQ(again.size(), 1u);
   EXPECT_EQ(paths(again[0].request.batch, ZkVerb::check), std::vector<std::string>());
-  EXPECT_EQ(paths(again[0].request.batch, ZkVerb::create), (std::vector<std::string>{"0", "1", "2"}));
+  const auto creates = paths(again[0].request.batch, ZkVerb::create);
+  ASSERT_EQ(creates.size(), 302u);
+  EXPECT_EQ(creates[0] + creates[1] + creates[2], "012");
+}
+
+TEST_F(ReplayBatch, AFewWaitForWhatIsOnItsWay) {
+  connect();
+  put(0, 1);
+  const auto first = writes();
+  ASSERT_EQ(first.size(), 1u) << "one does not wait for others";
+  put(1, 2);
+  put(3, 1);
+  EXPECT_TRUE(writes().empty());
+  done(first[0]);
+  const auto second = writes();
+  ASSERT_EQ(second.size(), 1u);
+  EXPECT_EQ(paths(second[0].request.batch, ZkVerb::check), (std::vector<std::string>{}));
+  EXPECT_EQ(paths(second[0].request.batch, ZkVerb::create), (std::vector<std::string>{"1", "2", "3"}));
+  // Nor do they go out one right after the other where answers are quick.
+  done(second[0]);
+  put(4, 1);
+  const auto third = writes();
+  ASSERT_EQ(third.size(), 1u);
+  done(third[0]);
+  now_.steady_ms -= 4;  // as if only one had gone by
+  put(5, 1);
+  EXPECT_TRUE(writes().empty());
+  now_.steady_ms += 4;
+  step(Tick{});
+  EXPECT_EQ(writes().size(), 1u);
 }
 
 TEST_F(ReplayBatch, ARefusalIsThatOfOneAndTheOthersAreSettledOneByOne) {
