@@ -57,7 +57,8 @@ Agent::Agent(boost::asio::io_context& io, const Config& config, ConfigSource sou
       space_timer_(io),
       registrations_dir_(
           io, *this, [this](auto work, auto then) { in_background(std::move(work), std::move(then)); },
-          config.data_dir + "/registrations.d.json") {}
+          config.data_dir + "/registrations.d.json"),
+      idle_trim_(io) {}
 
 Agent::~Agent() = default;
 
@@ -73,6 +74,7 @@ Status Agent::start(int listen_fd) {
       feed(core::Persisted{through, std::move(status)});
     });
   });
+  idle_trim_.worked(IdleTrim::kBurst);  // to load what is stored is one
   feed(core::Started{});
   free_bytes_ = free_bytes(config_.data_dir);
   if (store_->low_on_space()) {
@@ -90,6 +92,7 @@ void Agent::stop(std::function<void()> stopped) {
   }
   server_->stop([this, stopped = std::move(stopped)] {
     liveness_.stop();
+    idle_trim_.stop();
     feed(core::Stopping{});
     // Joins the commit thread: what was accepted meanwhile is on disk when this returns.
     commit();
@@ -109,6 +112,7 @@ void Agent::feed(core::Event event) {
     return;
   }
   stepping_ = true;
+  idle_trim_.worked(1);
   core_.step(std::move(event), now(), actions_);
   carry_out(actions_);
   while (!backlog_.empty()) {
@@ -165,6 +169,7 @@ void Agent::carry_out(core::Action& action) {
 void Agent::gather(core::Persist persist) {
   constexpr std::chrono::microseconds kOneRequest(10);
   constexpr std::int64_t kAtLeast = 16;
+  idle_trim_.worked(persist.batch.changes.size());
   gathered_.push_back({persist.ticket, std::move(persist.batch), persist.sync});
   if (std::cmp_greater_equal(gathered_.size(), std::max(kAtLeast, commit_->append_time() / kOneRequest))) {
     return commit_->submit(gathered_);

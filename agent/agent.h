@@ -17,6 +17,7 @@
 #include "agent/config.h"
 #include "agent/core/core.h"
 #include "agent/forbidden_log.h"
+#include "agent/idle_trim.h"
 #include "agent/liveness/liveness.h"
 #include "agent/mailbox.h"
 #include "agent/metrics.h"
@@ -128,6 +129,7 @@ class Agent : public api::Service {
   ForbiddenLog forbidden_log_;
   std::optional<std::uint64_t> free_bytes_;  // of the disk of the state, when last looked for
   bool looking_for_free_bytes_ = false;
+  IdleTrim idle_trim_;
   core::Actions actions_;            // of the step that is under way; empty otherwise
   std::deque<core::Event> backlog_;  // arrived while a step was under way
   bool stepping_ = false;

@@ -37,7 +37,7 @@ std::size_t weight(const Change& change) {
                                 [](const PutRemoval& put) { return put.removal.path.size(); },
                                 [](const PutSession& put) { return put.former.size() * sizeof(SessionId); },
                                 [](const PutHold& put) { return put.hold.message.size(); },
-                                [](const AddHistory& added) { return added.entry.why.size(); },
+                                [](const AddHistory& added) { return added.entry->why.size(); },
                                 [](const EraseRegistration&) { return std::size_t{0}; },
                                 [](const EraseRemoval&) { return std::size_t{0}; },
                                 [](const EraseHold&) { return std::size_t{0}; },

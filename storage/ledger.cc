@@ -84,11 +84,32 @@ Status misplaced(std::string_view key) {
 
 // ---- Writing
 
-void Ledger::account(const std::string& key, std::string_view value) {
-  const std::uint64_t mark = fingerprint(key, value);
-  std::uint64_t& stored = records_[key];  // 0 if new
-  digest_ += mark - stored;
-  stored = mark;
+Ledger::Mark& Ledger::mark(std::string_view key) {
+  switch (static_cast<Kind>(key[0])) {
+    case Kind::registration:
+      return names_[std::string(key.substr(1))].registration;
+    case Kind::outcome:
+      return names_[std::string(key.substr(1))].outcome;
+    default:
+      return others_[std::string(key)];
+  }
+}
+
+void Ledger::drop_unmarked(std::string_view key) {
+  const Kind kind = static_cast<Kind>(key[0]);
+  if (kind != Kind::registration && kind != Kind::outcome) {
+    others_.erase(std::string(key));
+  } else if (const auto it = names_.find(std::string(key.substr(1))); !it->second.registration && !it->second.outcome) {
+    names_.erase(it);
+  }
+}
+
+void Ledger::account(std::string_view key, std::string_view value) {
+  const std::uint64_t now = fingerprint(key, value);
+  Mark& stored = mark(key);
+  count_ += stored ? 0 : 1;
+  digest_ += now - stored.value_or(0);
+  stored = now;
 }
 
 template <typename Record>
@@ -99,13 +120,13 @@ void Ledger::put(Sink& sink, const std::string& key, const Record& record) {
 }
 
 void Ledger::erase(Sink& sink, const std::string& key) {
-  const auto found = records_.find(key);
-  if (found == records_.end()) {
-    return;  // nothing there: a tombstone would only be one more thing to read over
+  if (Mark& stored = mark(key)) {  // where there is nothing a tombstone would only be one more thing to read over
+    sink.erase(key);
+    digest_ -= *stored;
+    --count_;
+    stored.reset();
   }
-  sink.erase(key);
-  digest_ -= found->second;
-  records_.erase(found);
+  drop_unmarked(key);
 }
 
 void Ledger::erase_registration(const RegistrationId& id, Sink& sink) {
@@ -173,7 +194,7 @@ void Ledger::apply(const Batch& batch, Sink& sink) {
   seen(batch.last_seq);
   value_ = frame::Writer(Kind::meta, frame::kFixedSize, std::move(value_))
                .u64(meta_tag::last_seq, last_seq_.value)
-               .u64(meta_tag::count, records_.size())
+               .u64(meta_tag::count, count_)
                .u64(meta_tag::digest, digest_)
                .u64(meta_tag::last_event, last_event_)
                .finish();
@@ -208,7 +229,7 @@ Status Ledger::add(std::string_view key, std::string_view value) {
     case Kind::pack:
       return misplaced(key);  // the history is elsewhere
   }
-  account(std::string(key), value);
+  account(key, value);
   return add_unknown(key);
 }
 
@@ -247,7 +268,7 @@ Status Ledger::add_registration(std::string_view key, std::string_view value) {
     return misplaced(key);
   }
   seen(registration->seq);
-  account(std::string(key), value);
+  account(key, value);
   state_.registrations.push_back(std::move(*registration));
   return {};
 }
@@ -261,7 +282,7 @@ Status Ledger::add_removal(std::string_view key, std::string_view value) {
     return misplaced(key);
   }
   seen(removal->seq);
-  account(std::string(key), value);
+  account(key, value);
   state_.removals.push_back(std::move(*removal));
   return {};
 }
@@ -277,7 +298,7 @@ Status Ledger::add_outcome(std::string_view key, std::string_view value) {
     return misplaced(key);
   }
   seen(outcome->seq);
-  account(std::string(key), value);
+  account(key, value);
   RegistrationId id{std::string(name.substr(0, slash)), std::string(name.substr(slash + 1))};
   state_.outcomes.emplace_back(std::move(id), *outcome);
   return {};
@@ -288,7 +309,7 @@ Status Ledger::add_session(std::string_view key, std::string_view value) {
   if (!session.ok()) {
     return at_key(key, session.status());
   }
-  account(std::string(key), value);
+  account(key, value);
   state_.session = *session;
   return {};
 }
@@ -298,7 +319,7 @@ Status Ledger::add_former(std::string_view key, std::string_view value) {
   if (!former.ok()) {
     return at_key(key, former.status());
   }
-  account(std::string(key), value);
+  account(key, value);
   state_.former = std::move(*former);
   return {};
 }
@@ -312,22 +333,22 @@ Status Ledger::add_hold(std::string_view key, std::string_view value) {
     return misplaced(key);
   }
   seen(hold->seq);
-  account(std::string(key), value);
+  account(key, value);
   state_.holds.push_back(std::move(*hold));
   return {};
 }
 
 Result<StoredState> Ledger::finish() {
   if (!meta_) {
-    return Status(Errc::damaged, "the record of last_seq is missing (" + std::to_string(records_.size()) +
-                                     " other records were found)");
+    return Status(Errc::damaged,
+                  "the record of last_seq is missing (" + std::to_string(count_) + " other records were found)");
   }
   if (last_seq_ > meta_->last_seq) {
     return Status(Errc::damaged, "a record has seq " + std::to_string(last_seq_.value) + ", but last_seq is " +
                                      std::to_string(meta_->last_seq.value));
   }
-  if (records_.size() != meta_->count || digest_ != meta_->digest) {
-    return Status(Errc::damaged, "the records do not add up: " + std::to_string(records_.size()) + " found, " +
+  if (count_ != meta_->count || digest_ != meta_->digest) {
+    return Status(Errc::damaged, "the records do not add up: " + std::to_string(count_) + " found, " +
                                      std::to_string(meta_->count) +
                                      " expected; some are missing, or older than they should be");
   }

@@ -48,7 +48,7 @@ class Ledger {
 
   // Nothing was added but the Meta of a new store, or not even that.
   bool untouched() const {
-    return records_.empty() && last_seq_ == Seq{} && (!meta_ || (meta_->last_seq == Seq{} && meta_->last_event == 0));
+    return count_ == 0 && last_seq_ == Seq{} && (!meta_ || (meta_->last_seq == Seq{} && meta_->last_event == 0));
   }
 
  private:
@@ -75,10 +75,22 @@ class Ledger {
   void erase_registration(const RegistrationId& id, Sink& sink);
   void add_history(const HistoryEntry& entry, Sink& sink);
   void write_history(Sink& sink);
-  void account(const std::string& key, std::string_view value);
+  void account(std::string_view key, std::string_view value);
   void seen(Seq seq);
 
-  std::unordered_map<std::string, std::uint64_t> records_;  // key -> fingerprint
+  // The fingerprint of a record that is stored; absent: none is.
+  using Mark = std::optional<std::uint64_t>;
+  // Most of all records: two for each name.
+  struct OfName {
+    Mark registration;
+    Mark outcome;
+  };
+  Mark& mark(std::string_view key);
+  void drop_unmarked(std::string_view key);
+
+  std::unordered_map<std::string, OfName> names_;  // by "service/instance"
+  std::unordered_map<std::string, Mark> others_;   // by key
+  std::uint64_t count_ = 0;                        // of marks
   std::uint64_t digest_ = 0;
   Seq last_seq_;  // while reading: the highest seq of any record
   std::uint64_t last_event_ = 0;

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "storage/error.h"
+#include "storage/rare.h"
 #include "storage/shared.h"
 
 namespace limpet {
@@ -86,7 +87,7 @@ struct Check {
 struct Lifetime {
   std::int64_t ttl_ms = 0;  // deregistered unless a heartbeat comes in time; 0: none
   Bind bind = Bind::none;
-  std::optional<ProcessId> process;  // where bind is process
+  Rare<ProcessId> process;  // where bind is process
   std::vector<Check> checks;
   std::int64_t expires_ms = 0;  // dropped if it has not been in ZooKeeper so long after accepted_at; 0: never
   friend bool operator==(const Lifetime&, const Lifetime&) = default;
@@ -206,6 +207,8 @@ struct HistoryEntry {
   Zxid zxid;  // of the znode's change in ZooKeeper; 0: none, or not known
   friend bool operator==(const HistoryEntry&, const HistoryEntry&) = default;
 };
+// On its way to the disk, and to those who listen when it is there.
+using SharedHistoryEntry = Shared<HistoryEntry>;
 
 // ---- Changes to the stored state; a Batch of them is written atomically and in order.
 
@@ -238,7 +241,7 @@ struct EraseHold {
   HoldCause cause = HoldCause::maintenance;
 };
 struct AddHistory {  // entries are added in the order of their event numbers
-  HistoryEntry entry;
+  SharedHistoryEntry entry;
 };
 
 using Change = std::variant<PutRegistration, EraseRegistration, PutRemoval, EraseRemoval, PutOutcome, PutSession,

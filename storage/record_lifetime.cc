@@ -17,7 +17,7 @@ enum : std::uint8_t { type = 1, target, command, status, interval_ms, timeout_ms
 // pid (4), start_ticks (8), and the rest is the boot id.
 constexpr std::size_t kProcessNumbers = 12;
 
-void write_process(Writer& writer, const std::optional<ProcessId>& process) {
+void write_process(Writer& writer, const Rare<ProcessId>& process) {
   if (!process) {
     return;
   }
@@ -27,7 +27,7 @@ void write_process(Writer& writer, const std::optional<ProcessId>& process) {
   writer.bytes(lifetime_tag::process, bytes + process->boot_id);
 }
 
-void read_process(Reader& reader, std::optional<ProcessId>& target) {
+void read_process(Reader& reader, Rare<ProcessId>& target) {
   if (!reader.has(lifetime_tag::process)) {
     return;
   }

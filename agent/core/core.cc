@@ -34,19 +34,21 @@ Core::Impl::Impl(Options options, StoredState stored)
   drop_void_holds();
   // Without any session so far nothing of ours can stand anywhere.
   const bool known = nothing_of_ours_;
+  registry_.for_each_live([&](const SharedRegistration& registration) { replay_.expect(registration, known); });
   registry_.for_each_live([&](const SharedRegistration& registration) { want(registration, known, effects); });
   for (const auto& [id, outcome] : stored.outcomes) {
     const Registration* registration = registry_.find(id);
     if (registration == nullptr || registration->seq != outcome.seq) {
       continue;
     }
-    reached_.insert(id);
+    reached_.push_back(outcome.seq);
     replay_.presume_parents(registration->path);
     // A check that failed may have withdrawn it in the last moment, before that was on disk: such a one is read first.
     if (registration->lifetime.checks.empty()) {
       replay_.remember(id, outcome);
     }
   }
+  std::sort(reached_.begin(), reached_.end());
   const std::vector<Removal> removals = [&] {
     std::vector<Removal> copy;
     for (const auto& [seq, removal] : registry_.removals()) {
@@ -75,16 +77,18 @@ void Core::Impl::on(Started, Now now, Actions& actions) {
   registry_.for_each_live([&](const Registration& registration) {
     std::optional<std::int64_t> left_ms;
     const std::int64_t expires_ms = registration.lifetime.expires_ms;
-    if (expires_ms > 0 && !reached_.contains(registration.id)) {
+    if (expires_ms > 0 && !std::binary_search(reached_.begin(), reached_.end(), registration.seq)) {
       // By the wall clock, as far as that can be: it may have been set meanwhile.
       left_ms = std::clamp<std::int64_t>(registration.accepted_at + expires_ms - now.wall_ms, 0, expires_ms);
     }
     began(registration, left_ms, now, actions);
   });
-  reached_.clear();
+  reached_ = {};
   for (Change& change : lazy_) {
     if (auto* added = std::get_if<AddHistory>(&change)) {
-      added->entry.time = now.wall_ms;  // it happened in the constructor, which knows no time
+      HistoryEntry entry = added->entry;
+      entry.time = now.wall_ms;  // it happened in the constructor, which knows no time
+      added->entry = std::move(entry);
     }
   }
   record(Happening::agent_started, std::to_string(registry_.live_count()) + " registrations", now);

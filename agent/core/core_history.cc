@@ -160,10 +160,10 @@ void Core::Impl::record_session(Now now) {
 void Core::Impl::rescue_history(std::uint64_t stored_event, Now now, Actions& actions) {
   last_event_ = std::max(last_event_, stored_event);
   std::vector<Change> rescued;
-  for (HistoryEntry& entry : std::exchange(unwritten_, {})) {
-    if (entry.event <= stored_event) {
+  for (SharedHistoryEntry& entry : std::exchange(unwritten_, {})) {
+    if (entry->event <= stored_event) {
       actions.push_back(Recorded{std::move(entry)});  // the batch is on disk all the same
-    } else if (!belongs_to_change(entry.what)) {
+    } else if (!belongs_to_change(entry->what)) {
       rescued.push_back(AddHistory{std::move(entry)});
     }
   }

@@ -120,10 +120,10 @@ class Core::Impl {
   std::uint64_t last_event_ = 0;
   std::uint64_t entries_lost_ = 0;  // of the history, while the disk failed
   SessionState recorded_session_ = SessionState::connecting;
-  std::vector<HistoryEntry> unwritten_;         // of batches that failed
+  std::vector<SharedHistoryEntry> unwritten_;   // of batches that failed
   std::vector<PutOutcome> unwritten_outcomes_;  // likewise
   std::unordered_set<RegistrationId> watched_;
-  std::unordered_set<RegistrationId> reached_;  // before the start: has been in ZooKeeper with its present content
+  std::vector<Seq> reached_;  // before the start: present contents that have been in ZooKeeper, sorted
   std::optional<std::int64_t> lazy_at_ms_;
   bool lazy_sync_ = false;  // what waits must not be lost by a power cut either
   std::int64_t reopen_delay_ms_ = 0;

@@ -200,10 +200,10 @@ struct Changed {
 struct Watch {
   RegistrationId id;
   Seq seq;
-  std::uint32_t uid = 0;             // whose registration it is: command checks run as that
-  std::optional<ProcessId> process;  // ProcessEnded when it ends, also when it ended long ago
-  std::vector<Check> checks;         // HealthChanged when one fails, and when all are well again
-  bool failing = false;              // how its health was when last heard of: of the run before, at the start
+  std::uint32_t uid = 0;      // whose registration it is: command checks run as that
+  Rare<ProcessId> process;    // ProcessEnded when it ends, also when it ended long ago
+  std::vector<Check> checks;  // HealthChanged when one fails, and when all are well again
+  bool failing = false;       // how its health was when last heard of: of the run before, at the start
 };
 struct Unwatch {
   RegistrationId id;
@@ -211,7 +211,7 @@ struct Unwatch {
 
 // This stands in the history now.
 struct Recorded {
-  HistoryEntry entry;
+  SharedHistoryEntry entry;
 };
 
 using Action = std::variant<Persist, ReopenStore, Reply, ZkStart, ZkStop, ZkSend, SetTimer, Note, Changed, Watch,

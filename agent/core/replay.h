@@ -50,6 +50,9 @@ class Replay {
 
   Replay(const Options& options, const Registry& registry, const SessionMachine& session);
 
+  // Makes room for what is going to be wanted. At a start, this comes first for all of them: what is held only until it
+  // is known what stands, and freed then, does not come to lie between them.
+  void expect(const SharedRegistration& registration, bool known) { node_at(registration, known); }
   // Whether the znode may stand there is `known`: false after a restart, when requests of the last run may have gone
   // unrecorded.
   void want_present(const SharedRegistration& registration, bool known);

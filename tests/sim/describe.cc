@@ -158,7 +158,7 @@ std::string describe(const Change& change) {
           return std::string("-") + name_of(c.cause) + " of " + target(c.id);
         } else {
           static_assert(std::is_same_v<T, AddHistory>);
-          return "event " + num(c.entry.event) + " " + name_of(c.entry.what) + "#" + num(c.entry.seq.value);
+          return "event " + num(c.entry->event) + " " + name_of(c.entry->what) + "#" + num(c.entry->seq.value);
         }
       },
       change);
@@ -259,7 +259,7 @@ std::string describe(const core::Action& action) {
           return "Unwatch " + a.id.str();
         } else {
           static_assert(std::is_same_v<T, core::Recorded>);
-          return "Recorded " + num(a.entry.event);
+          return "Recorded " + num(a.entry->event);
         }
       },
       action);

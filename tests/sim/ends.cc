@@ -67,9 +67,9 @@ void Ends::persisting(const core::Persist& persist, const core::Caller* by) {
       const HistoryEntry* cause = nullptr;
       for (const Change& other : persist.batch.changes) {
         const auto* added = std::get_if<AddHistory>(&other);
-        if (added != nullptr && added->entry.id == erase->id &&
-            (added->entry.what == Happening::deregistered || ends_by_itself(added->entry.what))) {
-          cause = &added->entry;
+        if (added != nullptr && added->entry->id == erase->id &&
+            (added->entry->what == Happening::deregistered || ends_by_itself(added->entry->what))) {
+          cause = added->entry.get();
         }
       }
       if (cause == nullptr) {
@@ -86,8 +86,8 @@ void Ends::persisting(const core::Persist& persist, const core::Caller* by) {
 void Ends::committed(const Batch& batch) {
   for (const Change& change : batch.changes) {
     const auto* added = std::get_if<AddHistory>(&change);
-    if (added != nullptr && added->entry.id && ends_by_itself(added->entry.what)) {
-      model_.ended(added->entry.seq);
+    if (added != nullptr && added->entry->id && ends_by_itself(added->entry->what)) {
+      model_.ended(added->entry->seq);
     }
   }
 }

@@ -29,8 +29,8 @@ void Judge::persisting(const core::Persist& persist) {
     } else if (const auto* session = std::get_if<PutSession>(&change)) {
       sessions_[session->session.id] = session->session;
     } else if (const auto* added = std::get_if<AddHistory>(&change);
-               added != nullptr && added->entry.what == Happening::superseded) {
-      superseded_.insert(added->entry.seq);
+               added != nullptr && added->entry->what == Happening::superseded) {
+      superseded_.insert(added->entry->seq);
     }
   }
 }

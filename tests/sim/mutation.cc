@@ -119,6 +119,11 @@ bool Mutator::local_event(core::Event& event, std::vector<core::Event>& before, 
 
 constexpr const char* kByWall = "by the wall clock";
 
+static HistoryEntry as_ttl_expired(HistoryEntry entry) {
+  entry.what = Happening::ttl_expired;
+  return entry;
+}
+
 void Mutator::end_by_wall(std::vector<core::Event>& before, WallMs now) {
   for (auto it = wall_ttls_.begin(); it != wall_ttls_.end();) {
     if (it->second.at <= now) {
@@ -138,14 +143,14 @@ void Mutator::lives(core::Persist& persist) {
       if (const std::int64_t ttl_ms = registration.lifetime.ttl_ms; ttl_ms > 0) {
         wall_ttls_[registration.id] = WallTtl{registration.seq, ttl_ms, wall_ms_ + ttl_ms};
       }
-    } else if (auto* added = std::get_if<AddHistory>(&change); added != nullptr && added->entry.why == kByWall) {
-      added->entry.what = Happening::ttl_expired;
+    } else if (auto* added = std::get_if<AddHistory>(&change); added != nullptr && added->entry->why == kByWall) {
+      added->entry = as_ttl_expired(added->entry);
     }
   }
   if (is(Mutation::untold_causes)) {
     std::erase_if(persist.batch.changes, [](const Change& change) {
       const auto* added = std::get_if<AddHistory>(&change);
-      return added != nullptr && added->entry.what == Happening::ttl_expired;
+      return added != nullptr && added->entry->what == Happening::ttl_expired;
     });
   }
 }
@@ -259,8 +264,8 @@ void Mutator::actions(core::Actions& actions) {
         }
       }
       sent_[send->op.value] = send->request;
-    } else if (auto* told = std::get_if<core::Recorded>(&action); told != nullptr && told->entry.why == kByWall) {
-      told->entry.what = Happening::ttl_expired;
+    } else if (auto* told = std::get_if<core::Recorded>(&action); told != nullptr && told->entry->why == kByWall) {
+      told->entry = as_ttl_expired(told->entry);
     } else if (const auto* watch = std::get_if<core::Watch>(&action)) {
       watched_[watch->id] = watch->seq;
     } else if (const auto* start = std::get_if<core::ZkStart>(&action)) {

@@ -42,8 +42,8 @@ void StoredMap::apply(const Change& change) {
         } else if constexpr (std::is_same_v<T, EraseHold>) {
           holds.erase({c.id, c.cause});
         } else if constexpr (std::is_same_v<T, AddHistory>) {
-          disordered = disordered || c.entry.event <= last_event;
-          last_event = c.entry.event;
+          disordered = disordered || c.entry->event <= last_event;
+          last_event = c.entry->event;
           history.push_back(c.entry);
         } else {
           static_assert(std::is_same_v<T, PutSession>);

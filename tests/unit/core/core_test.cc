@@ -137,8 +137,8 @@ TEST_F(CoreTest, WhatIsOvertakenWhileAnEarlierOneIsInFlightIsSuperseded) {
   write();
   std::vector<Seq> superseded;
   for (const Recorded& recorded : take<Recorded>()) {
-    if (recorded.entry.what == Happening::superseded) {
-      superseded.push_back(recorded.entry.seq);
+    if (recorded.entry->what == Happening::superseded) {
+      superseded.push_back(recorded.entry->seq);
     }
   }
   EXPECT_EQ(superseded, (std::vector<Seq>{Seq{2}, Seq{3}}));
