@@ -27,7 +27,7 @@ std::unique_ptr<rocksdb::FSWritableFile> filled_ahead(const std::string& name,
 rocksdb::IOStatus sync_earlier_logs(const std::string& name);
 
 // Opens the log `name` of the file system `files` for reading, up to its LogEnd; Corruption where it has none. Reads it
-// once for that, a block at a time; a log is bounded by a few MiB.
+// once for that, a block at a time; a log is bounded by options_for_writing().
 rocksdb::IOStatus open_written_part(rocksdb::FileSystem& files, const std::string& name,
                                     const rocksdb::FileOptions& options,
                                     std::unique_ptr<rocksdb::FSSequentialFile>* file, rocksdb::IODebugContext* debug);

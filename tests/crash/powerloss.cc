@@ -16,8 +16,7 @@ namespace fs = std::filesystem;
 
 struct Object {
   bool directory = false;
-  std::string safe_in;  // file with the synced bytes; empty: none
-  std::uint64_t safe_size = 0;
+  std::string safe;  // the synced bytes
 };
 using ObjectPtr = std::shared_ptr<Object>;
 using Names = std::map<std::string, ObjectPtr>;
@@ -81,7 +80,7 @@ class Replay {
 
   void add_seed(const std::string& path, const std::string& copy) {
     const bool directory = fs::is_directory(copy);
-    now[path] = std::make_shared<Object>(Object{directory, copy, directory ? 0 : fs::file_size(copy)});
+    now[path] = std::make_shared<Object>(Object{directory, directory ? "" : read_file(copy)});
   }
 
   void change(NameChange one) {
@@ -101,11 +100,23 @@ class Replay {
     pending = std::move(left);
   }
 
+  void synced(int id, std::size_t size, std::size_t from, std::size_t length) {
+    Copied& copied = copied_[id];
+    if (copied.taken == 0) {
+      copied.bytes = read_file(out_ + "/" + std::to_string(id));
+    }
+    by_id_[id]->safe.resize(size, '\0');
+    by_id_[id]->safe.replace(from, length, copied.bytes, copied.taken, length);
+    copied.taken += length;
+  }
+
   void note(const std::string& line) {
     std::istringstream words(line.substr(1));
     std::string path;
     int id = 0;
-    std::uint64_t size = 0;
+    std::size_t size = 0;
+    std::size_t from = 0;
+    std::size_t length = 0;
     switch (line[0]) {
       case 'C':
         words >> id >> path;
@@ -117,10 +128,9 @@ class Replay {
         by_id_[id] = now[path];
         break;
       case 'S':
-        words >> id >> size;
+        words >> id >> size >> from >> length;
         if (by_id_[id]) {
-          by_id_[id]->safe_in = out_ + "/" + std::to_string(id);
-          by_id_[id]->safe_size = size;
+          synced(id, size, from, length);
         }
         ++syncs;
         break;
@@ -130,7 +140,7 @@ class Replay {
         break;
       case 'M':
         words >> path;
-        change({path, std::make_shared<Object>(Object{true, "", 0}), ""});
+        change({path, std::make_shared<Object>(Object{true, ""}), ""});
         break;
       case 'R': {
         words >> path;
@@ -149,6 +159,11 @@ class Replay {
 
   const std::string out_;
   std::map<int, ObjectPtr> by_id_;
+  struct Copied {
+    std::string bytes;  // what OUT/<id> holds
+    std::size_t taken = 0;
+  };
+  std::map<int, Copied> copied_;
 };
 
 constexpr std::size_t kSector = 512;
@@ -181,8 +196,7 @@ bool tear(std::string& bytes, const std::string& written, std::size_t from, std:
 // Zeros may stand amid the new bytes only of a log: of others, it is known to be refused, and the file systems that
 // this is to show do not leave it.
 std::string after_cut(const Object& object, const std::string* written, bool log, Rng& rng, std::uint64_t& torn) {
-  std::string bytes = object.safe_in.empty() ? "" : read_file(object.safe_in);
-  bytes.resize(object.safe_size);
+  std::string bytes = object.safe;
   if (written == nullptr) {
     return bytes;
   }

@@ -1,8 +1,8 @@
 /* Loaded into limpetd by LD_PRELOAD: keeps account of what a power cut would leave of its state directory.
  *
  * LIMPET_POWERLOSS_STATE names the state directory, LIMPET_POWERLOSS_OUT a directory elsewhere. Every change of names
- * and every sync below the state directory is noted in OUT/events; what a file held when it was synced is copied to
- * OUT/<id>. The sync itself is not done: it takes a fixed time, so that a good part of the kills falls into one, and it
+ * and every sync below the state directory is noted in OUT/events; what was written to a file between two syncs is
+ * added to OUT/<id>. The sync itself is not done: it takes a fixed time, so that a good part of the kills falls into one, and it
  * is the copy that survives. The test kills the process and builds from this what a disk would hold (powerloss.cc).
  *
  * Files are told apart by their inodes: what is written through one descriptor is synced through any other.
@@ -12,7 +12,7 @@
  * A line of OUT/events, written by one write(2) after the thing was done:
  *   C id path   a file was made, or emptied, and opened for writing; id names it from then on
  *   O id path   an existing file without an id was opened for writing
- *   S id size   so much of it is safe now
+ *   S id size from length   its size is safe now, and `length` bytes from `from` on, which are the next ones in OUT/<id>
  *   D path      the names in this directory are safe now
  *   M path, R from|to, U path   a directory was made; renamed; a file or directory was removed
  */
@@ -217,31 +217,33 @@ int ftruncate64(int fd, off64_t size) {
   return ftruncate(fd, size);
 }
 
-/* Copies what was written since the last sync. */
+/* Adds what was written since the last sync to OUT/<id>, and says so: of a copy that is cut off, nothing counts. */
 static void keep(struct file *file, int fd, off_t size) {
   static char chunk[1 << 16];
   char name[PATH_MAX];
   if (size > file->size) {
     add_range(file, file->size, size); /* also what became longer in another way */
   }
+  const off_t end = file->to < size ? file->to : size;
+  const off_t from = file->from < end ? file->from : end;
   snprintf(name, sizeof name, "/proc/self/fd/%d", fd); /* fd itself may be open for writing only */
   const int in = (int)syscall(SYS_openat, AT_FDCWD, name, O_RDONLY | O_CLOEXEC, 0);
   snprintf(name, sizeof name, "%s/%d", out_dir, (int)(file - files));
-  const int out = (int)syscall(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  for (off_t at = file->from; at < file->to && at < size;) {
-    const off_t end = file->to < size ? file->to : size;
+  const int out = (int)syscall(SYS_openat, AT_FDCWD, name, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+  for (off_t at = from; at < end;) {
     const size_t left = (size_t)(end - at);
     const ssize_t n = pread(in, chunk, left < sizeof chunk ? left : sizeof chunk, at);
-    if (n <= 0 || syscall(SYS_pwrite64, out, chunk, (size_t)n, at) != n) {
+    if (n <= 0 || syscall(SYS_write, out, chunk, (size_t)n) != n) {
       abort();
     }
     at += n;
   }
-  if (in < 0 || syscall(SYS_ftruncate, out, size) != 0) {
+  if (in < 0 || out < 0) {
     abort();
   }
   syscall(SYS_close, in);
   syscall(SYS_close, out);
+  note("S %d %lld %lld %lld", (int)(file - files), (long long)size, (long long)from, (long long)(end - from));
   file->size = size;
   file->from = file->to = 0;
 }
@@ -268,7 +270,6 @@ static int do_sync(int fd, long call) {
     note("D %s", name); /* also of the directory in which the state directory is */
   } else if (file != NULL) {
     keep(file, fd, info.st_size);
-    note("S %d %lld", (int)(file - files), (long long)info.st_size);
   }
   pthread_mutex_unlock(&mutex);
   return 0;
