@@ -95,8 +95,11 @@ void Lifetimes::begin(const Registration& registration, std::optional<std::int64
     clear(it->second);
     lives_.erase(it);
   }
-  const std::pair key(id, registration.seq);
-  const bool orphan = lifetime.bind == Bind::connection && !connections_.contains(key) && !found_.contains(key);
+  bool orphan = false;
+  if (lifetime.bind == Bind::connection) {
+    const std::pair key(id, registration.seq);
+    orphan = !connections_.contains(key) && !found_.contains(key);
+  }
   if (lifetime.ttl_ms == 0 && !expires_in_ms && !orphan) {
     return;
   }
@@ -122,6 +125,9 @@ void Lifetimes::end(const RegistrationId& id, Seq seq) {
 }
 
 void Lifetimes::forget_found(const RegistrationId& id, Seq before) {
+  if (found_.empty()) {
+    return;
+  }
   found_.erase(found_.lower_bound({id, Seq{}}), found_.lower_bound({id, before}));
 }
 
@@ -171,6 +177,9 @@ void Lifetimes::bind(const RegistrationId& id, Seq seq, ConnectionId connection)
 
 // What was bound by changes before that one is so no longer.
 void Lifetimes::unbind(const RegistrationId& id, Seq before) {
+  if (connections_.empty()) {
+    return;
+  }
   auto it = connections_.lower_bound({id, Seq{}});
   while (it != connections_.end() && it->first < std::pair(id, before)) {
     const auto bound = bound_.find(it->second);

@@ -20,8 +20,11 @@ std::string path_of(const Options& options, const RegisterRequest& request) {
   if (request.path) {
     return *request.path;
   }
-  return (options.root == "/" ? "" : options.root) + "/" + request.id.service + "/" +
-         (request.leaf.empty() ? request.id.instance : request.leaf);
+  const std::string& leaf = request.leaf.empty() ? request.id.instance : request.leaf;
+  std::string path;
+  path.reserve(options.root.size() + request.id.service.size() + leaf.size() + 2);
+  path.append(options.root == "/" ? "" : options.root);
+  return path.append(1, '/').append(request.id.service).append(1, '/').append(leaf);
 }
 
 // True where `data` is what this request asks for, at whatever time.

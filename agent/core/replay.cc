@@ -138,7 +138,7 @@ void Replay::set_phase(Node& node, Phase phase) {
 void Replay::open_node(Node& node) {
   if (!node.is_open) {
     node.is_open = true;
-    open_.emplace(node.key(), &node);
+    open_.emplace_hint(open_.end(), node.key(), &node);  // as a rule the newest
     open_bytes_ += node.bytes();
   }
 }
@@ -178,10 +178,10 @@ void Replay::enqueue(Node& node) {
   }
   if (node.remote == Remote::unknown || (node.remote == Remote::presumed_absent && !node.present)) {
     node.place = Place::read_ready;
-    read_ready_.emplace(node.key(), &node);
+    read_ready_.emplace_hint(read_ready_.end(), node.key(), &node);
   } else {
     node.place = Place::write_ready;
-    write_ready_.emplace(node.key(), &node);
+    write_ready_.emplace_hint(write_ready_.end(), node.key(), &node);
   }
 }
 

@@ -183,6 +183,7 @@ class Replay {
   void send_sync(Actions& actions);
   bool may_write(const Key& key) const;
   void forget_parents(const std::string& path);
+  void drop_idle_parents();
   const ZkReply* parent_error(const std::string& path) const;
 
   void way_cleared(Node& node, const ZkReply& reply);
@@ -226,6 +227,8 @@ class Replay {
   std::unordered_set<std::string> known_parents_;     // stand, or are on their way, in this session
   std::unordered_set<std::string> presumed_parents_;  // stood in an earlier one
   std::unordered_map<std::string, ZkReply> parent_errors_;
+  static constexpr std::size_t kParentsAllowed = 1'000;
+  std::size_t parents_allowed_ = kParentsAllowed;  // of all these; where there are more, those without a node go
 
   std::uint64_t open_bytes_ = 0;
   std::uint64_t counts_[kPhaseCount] = {};

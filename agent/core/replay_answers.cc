@@ -76,6 +76,7 @@ void Replay::finish_removal(Node& node, Effects& effects) {
   effects.removals_done.push_back(std::move(done));
   // Audits and retries that still name the path find no node, and are dropped.
   nodes_.erase(nodes_.find(std::string_view(node.path())));
+  drop_idle_parents();
 }
 
 // Decides, after something was learnt about an idle node, what is next.
@@ -268,6 +269,23 @@ void Replay::forget_parents(const std::string& path) {
     presumed_parents_.erase(parent);
     parent_errors_.erase(parent);
   });
+}
+
+// Names that are used once would pile up. What is forgotten although it stands costs one more request, should it be
+// needed again.
+void Replay::drop_idle_parents() {
+  const auto kept = [this] { return known_parents_.size() + presumed_parents_.size() + parent_errors_.size(); };
+  if (kept() < parents_allowed_) {
+    return;
+  }
+  std::unordered_set<std::string> needed;
+  for (const auto& node : nodes_) {
+    for_each_parent(node->path(), [&](std::string parent) { needed.insert(std::move(parent)); });
+  }
+  std::erase_if(known_parents_, [&](const std::string& parent) { return !needed.contains(parent); });
+  std::erase_if(presumed_parents_, [&](const std::string& parent) { return !needed.contains(parent); });
+  std::erase_if(parent_errors_, [&](const auto& error) { return !needed.contains(error.first); });
+  parents_allowed_ = kParentsAllowed + 2 * kept();
 }
 
 const ZkReply* Replay::parent_error(const std::string& path) const {

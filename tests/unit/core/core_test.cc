@@ -214,6 +214,34 @@ TEST_F(CoreTest, ParentsGoBeforeTheFirstChildAndOnlyOnce) {
   EXPECT_EQ(creates, (std::vector<std::string>{"/services", "/services/web", "/services/web/a", "/services/web/b"}));
 }
 
+TEST_F(CoreTest, ParentsOfWhatIsLongGoneAreForgottenAndOthersAreNot) {
+  connect();
+  answer_all();
+  accepted({put("a", "1")});
+  answer_all();
+  const auto parents_for = [this](const std::string& service, const std::string& instance) {
+    accepted({RegisterRequest{{service, instance}, std::nullopt, Format::raw, "1"}});
+    std::vector<std::string> parents;
+    for (const Action& action : actions_) {
+      const auto* send = std::get_if<ZkSend>(&action);
+      if (send != nullptr && send->request.verb == ZkVerb::create_parent) {
+        parents.push_back(send->request.path);
+      }
+    }
+    answer_all();
+    return parents;
+  };
+  for (int i = 0; i < 1'200; ++i) {
+    const std::string service = "s-" + std::to_string(i);
+    EXPECT_EQ(parents_for(service, "x").size(), 1u);
+    accepted({DeregisterRequest{{service, "x"}}});
+    answer_all();
+  }
+  EXPECT_EQ(parents_for("s-0", "x").size(), 1u) << "it is made anew";
+  EXPECT_TRUE(parents_for("s-1199", "x").empty()) << "not long gone";
+  EXPECT_TRUE(parents_for("web", "b").empty());
+}
+
 TEST_F(CoreTest, AnUpdateIsASetAndAMoveIsARemovalAndACreationInOrder) {
   options_.paths = {"/dubbo"};
   restart({});
