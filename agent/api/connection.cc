@@ -1,11 +1,9 @@
 #include "agent/api/connection.h"
 
-#include <poll.h>
 #include <time.h>
 
 #include <algorithm>
 #include <boost/asio/buffer.hpp>
-#include <cstring>
 #include <utility>
 
 namespace limpet::api {
@@ -48,7 +46,7 @@ void Connection::finish() {
     return;
   }
   assert(busy_);
-  busy_ = false;
+  set_busy(false);
   append_answer(draining_ || !request_.keep_alive || (end_of_input_ && in_begin_ == in_end_));
   pump();
 }
@@ -139,7 +137,7 @@ void Connection::handle_one() {
     return answer_and_close(problem);
   }
   deadline_kind_ = Deadline::none;
-  busy_ = true;
+  set_busy(true);
   ++host_.counters.requests;
   response_.reset();
   complete_caller();
@@ -192,11 +190,7 @@ void Connection::settle() {
   }
   if (busy_) {
     deadline_kind_ = Deadline::none;
-    arm_read();
-    if (!reading_) {
-      watch_for_hangup();
-    }
-    return;
+    return look_for_hangup_in_turn();
   }
   const bool in_request = reader_.in_request() || in_begin_ != in_end_;
   if (end_of_input_ || (draining_ && !in_request)) {
@@ -207,7 +201,12 @@ void Connection::settle() {
   } else if (deadline_kind_ != Deadline::request) {
     set_deadline(Deadline::request, limits_.request_timeout);
   }
-  arm_read();
+  read_in_turn();
+}
+
+void Connection::set_busy(bool busy) {
+  busy_ = busy;
+  host_.unanswered += busy ? 1 : -1;
 }
 
 // Closing with something unread in the socket would break the caller's pipe before it has read why. So what it still
@@ -226,60 +225,6 @@ void Connection::begin_linger() {
   arm_read();
 }
 
-// Makes space for a read where there is none. False: there must be no more now.
-bool Connection::make_room() {
-  if (lingering_) {
-    in_begin_ = in_end_ = 0;
-    return true;
-  }
-  if (in_begin_ == in_end_) {
-    in_begin_ = in_end_ = 0;
-  } else if (in_begin_ != 0 && in_end_ == in_.size()) {
-    std::memmove(in_.data(), in_.data() + in_begin_, in_end_ - in_begin_);
-    in_end_ -= in_begin_;
-    in_begin_ = 0;
-  }
-  // A body passes through in pieces; only a head has to fit as a whole.
-  const std::size_t most = 2 * limits_.request.max_header_bytes;
-  if ((in_end_ == in_.size() || reader_.in_request()) && in_.size() < most) {
-    in_.resize(std::min(in_.size() * 4, most));
-  }
-  return in_end_ != in_.size();
-}
-
-void Connection::arm_read() {
-  if (reading_ || end_of_input_ || closed_ || !make_room()) {
-    return;
-  }
-  reading_ = true;
-  socket_.async_read_some(
-      boost::asio::buffer(in_.data() + in_end_, in_.size() - in_end_),
-      [self = shared_from_this()](const error_code& error, std::size_t bytes) { self->on_read(error, bytes); });
-}
-
-void Connection::on_read(const error_code& error, std::size_t bytes) {
-  reading_ = false;
-  if (closed_) {
-    return;
-  }
-  if (error && error != boost::asio::error::eof) {
-    return close();
-  }
-  end_of_input_ = error == boost::asio::error::eof;
-  if (lingering_) {
-    return end_of_input_ ? close() : arm_read();
-  }
-  in_end_ += bytes;
-  if (end_of_input_ && (busy_ || output_pending())) {
-    if (in_begin_ == in_end_) {
-      report_gone();
-    }
-    // Half closed, or gone altogether? The first still gets its answer.
-    return watch_for_hangup();
-  }
-  pump();
-}
-
 void Connection::arm_write() {
   if (writing_) {
     return;
@@ -295,28 +240,6 @@ void Connection::arm_write() {
     }
     self->deadline_kind_ = Deadline::none;  // the caller took something
     self->pump();
-  });
-}
-
-bool Connection::hung_up() {
-  pollfd state{socket_.native_handle(), 0, 0};
-  return ::poll(&state, 1, 0) == 1 && (state.revents & (POLLHUP | POLLERR)) != 0;
-}
-
-void Connection::watch_for_hangup() {
-  if (hung_up()) {
-    return close();
-  }
-  if (watching_) {
-    return;
-  }
-  watching_ = true;
-  socket_.async_wait(Socket::wait_error, [self = shared_from_this()](const error_code& error) {
-    // Not armed again: urgent data wakes this too, and whoever sends that need not be told that its caller went.
-    self->watching_ = false;
-    if (!self->closed_ && !error && self->hung_up()) {
-      self->close();
-    }
   });
 }
 
@@ -366,6 +289,9 @@ void Connection::close() {
   }
   const auto self = shared_from_this();
   closed_ = true;
+  if (busy_) {
+    set_busy(false);
+  }
   host_.output_bytes -= counted_;
   stream_.reset();
   release_body();

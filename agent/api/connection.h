@@ -14,6 +14,7 @@
 
 #include "agent/api/counters.h"
 #include "agent/api/http_message.h"
+#include "agent/api/read_turns.h"
 #include "agent/api/request_reader.h"
 #include "agent/api/routes.h"
 #include "agent/api/shares.h"
@@ -40,6 +41,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
     virtual void caller_gone(Connection& connection) = 0;
     // The connection is closed and wants to be forgotten.
     virtual void closed(Connection& connection) = 0;
+    virtual ReadTurns& read_turns() = 0;
     // A deadline is set: call sweep() from time to time until told otherwise by its result.
     virtual void watch_deadlines() = 0;
     virtual WallMs wall_ms() = 0;
@@ -57,6 +59,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
 
     ResponseHead head;
     Counters counters;
+    std::size_t unanswered = 0;    // connections with a request that is with the routes
     Shares bodies{{}};             // bytes of requests that are still arriving, over all connections
     std::size_t output_bytes = 0;  // of answers that their callers do not take, over all connections
   };
@@ -73,6 +76,10 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   void drain();
   // Closes at once. Idempotent.
   void close();
+
+  // For ReadTurns, which says when.
+  void read();
+  void look_for_hangup();
 
   const core::Caller& caller() const { return request_.caller; }
 
@@ -101,6 +108,9 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   void append_answer(bool close);
   void answer_and_close(const Problem& problem);
   void begin_linger();
+  void set_busy(bool busy);
+  void read_in_turn();
+  void look_for_hangup_in_turn();
   void arm_read();
   void arm_write();
   void watch_for_hangup();
@@ -136,6 +146,8 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   bool pumping_ = false;       // pump() is on the stack
   bool busy_ = false;          // a request is with the routes, unanswered
   bool reading_ = false;       // a read is under way
+  bool reads_soon_ = false;    // with the host's read_turns()
+  bool looks_soon_ = false;    // likewise, for a hang-up
   bool writing_ = false;       // waiting until the socket takes more
   bool watching_ = false;      // waiting for the caller to hang up
   bool starved_ = false;       // what is buffered holds no whole request

@@ -55,7 +55,7 @@ void Connection::end_stream() {
     out_ += "0\r\n\r\n";
   }
   stream_.reset();
-  busy_ = false;
+  set_busy(false);
   last_answer_ = true;
 }
 

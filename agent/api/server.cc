@@ -54,7 +54,8 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
         acceptor_(io),
         sweep_timer_(io),
         pause_timer_(io),
-        grace_timer_(io) {
+        grace_timer_(io),
+        read_turns_(io) {
     bodies.set_limits(kBodyBytes);
   }
 
@@ -63,6 +64,7 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
   void stop(std::function<void()> done);
   void close();
   std::size_t connections() const { return connections_.size(); }
+  bool everybody_waits() const { return unanswered != 0 && unanswered == connections_.size(); }
 
  private:
   // Connection::Host
@@ -72,6 +74,7 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
   void caller_gone(Connection& connection) override;
   void closed(Connection& connection) override;
   void watch_deadlines() override;
+  ReadTurns& read_turns() override { return read_turns_; }
   WallMs wall_ms() override { return service_.now().wall_ms; }
   bool wants_groups() const override { return options_.wants_groups; }
 
@@ -100,6 +103,7 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
   asio::steady_timer sweep_timer_;
   asio::steady_timer pause_timer_;
   asio::steady_timer grace_timer_;
+  ReadTurns read_turns_;
   Connections connections_;
   Connections refusals_;  // of connections beyond the limit
   std::uint64_t last_connection_ = 0;
@@ -342,6 +346,7 @@ void Server::Impl::close() {
   sweep_timer_.cancel();
   pause_timer_.cancel();
   grace_timer_.cancel();
+  read_turns_.cancel();
   for (const auto& connection : all_connections()) {
     connection->close();
   }
@@ -369,6 +374,10 @@ void Server::set_limits(const ServerOptions& options) {
 
 std::size_t Server::connections() const {
   return impl_->connections();
+}
+
+bool Server::everybody_waits() const {
+  return impl_->everybody_waits();
 }
 
 const Counters& Server::counters() const {

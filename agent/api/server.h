@@ -53,6 +53,8 @@ class Server {
 
   // Those within the limit, now.
   std::size_t connections() const;
+  // There are connections, and each waits for an answer: no more requests come before one is given.
+  bool everybody_waits() const;
   const Counters& counters() const;
 
  private:

@@ -1,0 +1,121 @@
+// Connection: when it reads, what it does with what came, and how it notices that its caller hung up.
+#include <poll.h>
+
+#include <algorithm>
+#include <boost/asio/buffer.hpp>
+#include <cstring>
+#include <utility>
+
+#include "agent/api/connection.h"
+
+namespace limpet::api {
+
+using boost::system::error_code;
+
+void Connection::read_in_turn() {
+  if (!reading_ && !std::exchange(reads_soon_, true)) {
+    host_.read_turns().add(shared_from_this());
+  }
+}
+
+void Connection::look_for_hangup_in_turn() {
+  if (!reading_ && !std::exchange(looks_soon_, true)) {
+    host_.read_turns().add_unanswered(shared_from_this());
+  }
+}
+
+void Connection::read() {
+  reads_soon_ = false;
+  if (!output_pending() && !last_answer_) {  // else settle() is on its way to it
+    arm_read();
+  }
+}
+
+void Connection::look_for_hangup() {
+  looks_soon_ = false;
+  if (!busy_ || closed_) {
+    return;
+  }
+  read();
+  if (!reading_) {
+    watch_for_hangup();
+  }
+}
+
+// Makes space for a read where there is none. False: there must be no more now.
+bool Connection::make_room() {
+  if (lingering_) {
+    in_begin_ = in_end_ = 0;
+    return true;
+  }
+  if (in_begin_ == in_end_) {
+    in_begin_ = in_end_ = 0;
+  } else if (in_begin_ != 0 && in_end_ == in_.size()) {
+    std::memmove(in_.data(), in_.data() + in_begin_, in_end_ - in_begin_);
+    in_end_ -= in_begin_;
+    in_begin_ = 0;
+  }
+  // A body passes through in pieces; only a head has to fit as a whole.
+  const std::size_t most = 2 * limits_.request.max_header_bytes;
+  if ((in_end_ == in_.size() || reader_.in_request()) && in_.size() < most) {
+    in_.resize(std::min(in_.size() * 4, most));
+  }
+  return in_end_ != in_.size();
+}
+
+void Connection::arm_read() {
+  if (reading_ || end_of_input_ || closed_ || !make_room()) {
+    return;
+  }
+  reading_ = true;
+  socket_.async_read_some(
+      boost::asio::buffer(in_.data() + in_end_, in_.size() - in_end_),
+      [self = shared_from_this()](const error_code& error, std::size_t bytes) { self->on_read(error, bytes); });
+}
+
+void Connection::on_read(const error_code& error, std::size_t bytes) {
+  reading_ = false;
+  if (closed_) {
+    return;
+  }
+  if (error && error != boost::asio::error::eof) {
+    return close();
+  }
+  end_of_input_ = error == boost::asio::error::eof;
+  if (lingering_) {
+    return end_of_input_ ? close() : arm_read();
+  }
+  in_end_ += bytes;
+  if (end_of_input_ && (busy_ || output_pending())) {
+    if (in_begin_ == in_end_) {
+      report_gone();
+    }
+    // Half closed, or gone altogether? The first still gets its answer.
+    return watch_for_hangup();
+  }
+  pump();
+}
+
+bool Connection::hung_up() {
+  pollfd state{socket_.native_handle(), 0, 0};
+  return ::poll(&state, 1, 0) == 1 && (state.revents & (POLLHUP | POLLERR)) != 0;
+}
+
+void Connection::watch_for_hangup() {
+  if (hung_up()) {
+    return close();
+  }
+  if (watching_) {
+    return;
+  }
+  watching_ = true;
+  socket_.async_wait(Socket::wait_error, [self = shared_from_this()](const error_code& error) {
+    // Not armed again: urgent data wakes this too, and whoever sends that need not be told that its caller went.
+    self->watching_ = false;
+    if (!self->closed_ && !error && self->hung_up()) {
+      self->close();
+    }
+  });
+}
+
+}  // namespace limpet::api
