@@ -211,7 +211,7 @@ class Replay {
   std::unordered_map<std::uint64_t, Flight> flights_;
   std::uint64_t next_op_ = 1;
   std::int64_t audit_share_began_ms_ = 0;
-  std::uint32_t audit_share_used_ = 0;
+  std::uint32_t audit_share_left_ = 0;
   std::int64_t next_full_audit_ms_ = 0;
   std::uint32_t audits_flying_ = 0;
   std::uint32_t reads_and_writes_flying_ = 0;

@@ -14,6 +14,7 @@ namespace {
 // tenth of a second, after every connect and then every so often: a watch tells sooner, but may be lost.
 constexpr std::uint32_t kAuditsInFlight = 16;
 constexpr std::uint32_t kAuditsPerShare = 100;
+constexpr std::uint32_t kAuditsPerBusyShare = 10;  // while changes come: each of these uses up a watch anyway
 constexpr std::int64_t kAuditShareMs = 100;
 constexpr std::int64_t kFullAuditMs = 300'000;
 
@@ -157,9 +158,9 @@ void Replay::send_audits(Now now, Actions& actions) {
   }
   if (now.steady_ms - audit_share_began_ms_ >= kAuditShareMs) {
     audit_share_began_ms_ = now.steady_ms;
-    audit_share_used_ = 0;
+    audit_share_left_ = now.steady_ms - paced_until_ms_ < kAuditShareMs ? kAuditsPerBusyShare : kAuditsPerShare;
   }
-  while (synced_ && !audits_.empty() && audits_flying_ < kAuditsInFlight && audit_share_used_ < kAuditsPerShare &&
+  while (synced_ && !audits_.empty() && audits_flying_ < kAuditsInFlight && audit_share_left_ > 0 &&
          read_ready_.empty() && write_ready_.empty()) {
     Node* node = find_node(audits_.front()->path);
     audits_.pop_front();
@@ -168,7 +169,7 @@ void Replay::send_audits(Now now, Actions& actions) {
     }
     node->audit_queued = false;
     if (node->phase == Phase::confirmed) {
-      ++audit_share_used_;
+      --audit_share_left_;
       send(*node, ZkRequest{ZkVerb::watch, node->path(), "", -1}, true, now, actions);
     }
   }
@@ -188,7 +189,7 @@ std::optional<std::int64_t> Replay::deadline() const {
   if (paced_) {
     at = std::min(at, paced_until_ms_);
   }
-  if (!audits_.empty() && audit_share_used_ == kAuditsPerShare) {
+  if (!audits_.empty() && audit_share_left_ == 0) {
     at = std::min(at, audit_share_began_ms_ + kAuditShareMs);
   }
   return at;
