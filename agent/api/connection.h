@@ -115,7 +115,8 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
   void arm_write();
   void watch_for_hangup();
   bool hung_up();
-  void on_read(const boost::system::error_code& error, std::size_t bytes);
+  void receive();
+  void take(const boost::system::error_code& error, std::size_t bytes);
   void set_deadline(Deadline kind, std::chrono::milliseconds after);
   bool make_room();
   bool output_pending() const { return sent_ != out_.size(); }
@@ -145,7 +146,7 @@ class Connection final : public Exchange, public std::enable_shared_from_this<Co
 
   bool pumping_ = false;       // pump() is on the stack
   bool busy_ = false;          // a request is with the routes, unanswered
-  bool reading_ = false;       // a read is under way
+  bool reading_ = false;       // waiting until there is something to read
   bool reads_soon_ = false;    // with the host's read_turns()
   bool looks_soon_ = false;    // likewise, for a hang-up
   bool writing_ = false;       // waiting until the socket takes more

@@ -27,7 +27,7 @@ void Connection::look_for_hangup_in_turn() {
 void Connection::read() {
   reads_soon_ = false;
   if (!output_pending() && !last_answer_) {  // else settle() is on its way to it
-    arm_read();
+    receive();
   }
 }
 
@@ -63,21 +63,34 @@ bool Connection::make_room() {
   return in_end_ != in_.size();
 }
 
+// Reads once something is there.
 void Connection::arm_read() {
   if (reading_ || end_of_input_ || closed_ || !make_room()) {
     return;
   }
   reading_ = true;
-  socket_.async_read_some(
-      boost::asio::buffer(in_.data() + in_end_, in_.size() - in_end_),
-      [self = shared_from_this()](const error_code& error, std::size_t bytes) { self->on_read(error, bytes); });
+  socket_.async_wait(Socket::wait_read, [self = shared_from_this()](const error_code& error) {
+    self->reading_ = false;
+    if (!self->closed_ && !error) {
+      self->receive();
+    }
+  });
 }
 
-void Connection::on_read(const error_code& error, std::size_t bytes) {
-  reading_ = false;
-  if (closed_) {
+// Reads what is there; waits where that is nothing.
+void Connection::receive() {
+  if (reading_ || end_of_input_ || closed_ || !make_room()) {
     return;
   }
+  error_code error;
+  const std::size_t bytes = socket_.read_some(boost::asio::buffer(in_.data() + in_end_, in_.size() - in_end_), error);
+  if (error == boost::asio::error::would_block) {
+    return arm_read();
+  }
+  take(error, bytes);
+}
+
+void Connection::take(const error_code& error, std::size_t bytes) {
   if (error && error != boost::asio::error::eof) {
     return close();
   }

@@ -114,7 +114,7 @@ void write_curator(JsonWriter& json, const Endpoint& endpoint, bool spring, Cont
     write_curator_payload(json, endpoint);
   }
   json.key("registrationTimeUTC").literal("");
-  content.time_at = content.data.size();
+  content.time_at = json.size();
   json.key("serviceType").string("DYNAMIC");
   json.key("uriSpec");
   if (spring) {

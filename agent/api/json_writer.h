@@ -81,6 +81,9 @@ class JsonWriter {
     complete();
   }
 
+  // How long the string will be, with what was written so far.
+  std::size_t size() const { return out_.size() + used_; }
+
   template <std::integral T>
   requires(!std::same_as<T, bool>) void number(T value) {
     constexpr std::size_t kMaxDigits = 24;

@@ -181,17 +181,26 @@ TEST_F(Herd, OurReaderOfTransactionLogsAgreesWithZooKeepers) {
   ::pclose(pipe);
   std::vector<Txn> ours = read_txn_log(files.back());
   std::size_t at = 0;
+  std::size_t theirs = 0;
   const std::regex line("session (0x[0-9a-f]+) cxid (0x[0-9a-f]+) zxid (0x[0-9a-f]+) (\\w+)([^\n]*)");
-  for (std::sregex_iterator it(text.begin(), text.end(), line); it != std::sregex_iterator(); ++it, ++at) {
+  for (std::sregex_iterator it(text.begin(), text.end(), line); it != std::sregex_iterator(); ++it, ++theirs) {
+    const std::uint64_t zxid = std::stoull((*it)[3], nullptr, 16);
+    if ((*it)[4] == "multi") {  // one line of theirs; ours are its parts, none where it failed
+      while (at < ours.size() && static_cast<std::uint64_t>(ours[at].zxid) == zxid) {
+        ++at;
+      }
+      continue;
+    }
     ASSERT_LT(at, ours.size());
     EXPECT_EQ(static_cast<std::uint64_t>(ours[at].session), std::stoull((*it)[1], nullptr, 16));
-    EXPECT_EQ(static_cast<std::uint64_t>(ours[at].zxid), std::stoull((*it)[3], nullptr, 16));
+    EXPECT_EQ(static_cast<std::uint64_t>(ours[at].zxid), zxid);
     if (!ours[at].path.empty()) {
       EXPECT_NE((*it)[5].str().find(ours[at].path), std::string::npos) << (*it)[0];
       EXPECT_EQ((*it)[4].str().substr(0, 3), ours[at].what.substr(0, 3)) << (*it)[0];
     }
+    ++at;
   }
-  EXPECT_GT(at, 5U);
+  EXPECT_GT(theirs, 5U);
   EXPECT_GE(ours.size(), at);
   EXPECT_LE(ours.size(), at + 3) << "more may have come meanwhile";
 }
