@@ -231,9 +231,13 @@ TEST(History, IsBoundedBySize) {
   ASSERT_TRUE(store->reopen().ok());
   EXPECT_LT(store->bytes_on_disk(), 2 * kMaxBytes) << "the logs are gone, this is what is kept";
 
-  const std::uint64_t oldest = store->history({})->oldest_event;
+  std::uint64_t oldest = 0;
+  std::vector<std::uint64_t> kept;
+  do {  // a table may go between two pages
+    oldest = store->history({})->oldest_event;
+    kept = all_events(*store, oldest_first());
+  } while (store->history({})->oldest_event != oldest);
   EXPECT_GT(oldest, kEvents / 2);
-  const auto kept = all_events(*store, oldest_first());
   ASSERT_FALSE(kept.empty());
   EXPECT_EQ(kept.front(), oldest);
   EXPECT_EQ(kept.back(), kEvents);
