@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -13,6 +14,7 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -131,6 +133,20 @@ inline std::vector<std::uint64_t> up_to(std::uint64_t last) {
     numbers.push_back(number);
   }
   return numbers;
+}
+
+// So long as `wanted` does not hold, `step` is done: what RocksDB does in the background takes its time.
+template <typename Wanted, typename Step>
+bool eventually(Wanted wanted, Step step) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (!wanted()) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      return false;
+    }
+    step();
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return true;
 }
 
 inline std::string read_file(const std::string& path) {

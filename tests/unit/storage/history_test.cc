@@ -1,9 +1,7 @@
 // The history: pages in both directions, what bounds it, and that its loss never costs a registration.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <limits>
-#include <thread>
 
 #include "fixtures.h"
 #include "storage/rocks_store.h"
@@ -199,20 +197,6 @@ TEST(History, GoesWithTheBatchThatItIsAboutWhenThePowerFails) {
   store.power_cut(1);
   EXPECT_EQ(store.load()->last_event, 2u);
   EXPECT_EQ(events(store, oldest_first()), up_to(2));
-}
-
-// So long as `wanted` does not hold, `step` is done: what RocksDB does in the background takes its time.
-template <typename Wanted, typename Step>
-bool eventually(Wanted wanted, Step step) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  while (!wanted()) {
-    if (std::chrono::steady_clock::now() > deadline) {
-      return false;
-    }
-    step();
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return true;
 }
 
 TEST(History, IsBoundedBySize) {
