@@ -1,5 +1,6 @@
 #include "storage/frame.h"
 
+#include <algorithm>
 #include <cassert>
 #include <cstring>
 #include <limits>
@@ -130,11 +131,13 @@ bool take_item(std::string_view& list, std::string_view& item) {
 // ---- Writer
 
 Writer::Writer(Kind kind, std::size_t capacity, std::string room) : out_(std::move(room)) {
-  out_.clear();
-  out_.reserve(capacity);
-  out_.push_back(static_cast<char>(kVersion));
-  out_.push_back(static_cast<char>(kind));
-  out_.append(4, '\0');  // the checksum's place
+  assert(capacity >= kHeaderSize);
+  if (out_.size() < capacity) {
+    out_.resize(capacity);
+  }
+  out_[0] = static_cast<char>(kVersion);
+  out_[1] = static_cast<char>(kind);
+  used_ = kHeaderSize;  // the checksum's place is filled by finish()
 }
 
 Writer Writer::nested() {
@@ -143,33 +146,34 @@ Writer Writer::nested() {
   return writer;
 }
 
-// The field's header and, where it is a number, its value in one piece: a record has ten of them, a busy host many
-// thousand records a second.
+// Where the next `size` bytes go.
+char* Writer::take(std::size_t size) {
+  if (out_.size() - used_ < size) {
+    out_.resize(std::max(2 * out_.size(), used_ + size));
+  }
+  char* const place = out_.data() + used_;
+  used_ += size;
+  return place;
+}
+
+// Writes the field's header; returns where its `size` bytes go.
+char* Writer::begin_field(std::uint8_t tag, std::size_t size) {
+  assert(tag > last_tag_ && size <= std::numeric_limits<std::uint32_t>::max());
+  last_tag_ = tag;
+  char* const place = take(kFieldHeaderSize + size);
+  *place = static_cast<char>(tag);
+  put_big_endian(place + 1, static_cast<std::uint32_t>(size));
+  return place + kFieldHeaderSize;
+}
+
 template <typename T>
 Writer& Writer::number(std::uint8_t tag, T value) {
-  std::array<char, kFieldHeaderSize + sizeof(T)> field;
-  put_header(field.data(), tag, sizeof(T));
-  for (std::size_t i = 0; i < sizeof(T); ++i) {
-    field[kFieldHeaderSize + i] = static_cast<char>(value >> (8 * (sizeof(T) - 1 - i)));
-  }
-  out_.append(field.data(), field.size());
+  put_big_endian(begin_field(tag, sizeof(T)), value);
   return *this;
 }
 
-void Writer::put_header(char* target, std::uint8_t tag, std::size_t size) {
-  assert(tag > last_tag_);
-  assert(size <= std::numeric_limits<std::uint32_t>::max());
-  last_tag_ = tag;
-  *target++ = static_cast<char>(tag);
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    *target++ = static_cast<char>(size >> shift);
-  }
-}
-
 Writer& Writer::bytes(std::uint8_t tag, std::string_view value) {
-  std::array<char, kFieldHeaderSize> header;
-  put_header(header.data(), tag, value.size());
-  out_.append(header.data(), header.size()).append(value);
+  value.copy(begin_field(tag, value.size()), value.size());
   return *this;
 }
 
@@ -202,11 +206,9 @@ Writer& Writer::bytes_unless_empty(std::uint8_t tag, std::string_view value) {
 }
 
 std::string Writer::finish() {
+  out_.resize(used_);
   if (!nested_) {
-    const std::uint32_t crc = checksum(out_);
-    for (std::size_t i = 0; i < sizeof(crc); ++i) {
-      out_[2 + i] = static_cast<char>(crc >> (24 - 8 * i));
-    }
+    put_big_endian(out_.data() + 2, checksum(out_));
   }
   return std::move(out_);
 }

@@ -11,10 +11,13 @@
 #pragma once
 
 #include <array>
+#include <bit>
 #include <bitset>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "storage/error.h"
@@ -45,13 +48,25 @@ std::uint32_t crc32c(std::string_view bytes, std::uint32_t crc = 0);
 // round: crc32c(b, c) == ~crc32c_by_tables(b, ~c). For crc32c(), and for tests, which compare the two.
 std::uint32_t crc32c_by_tables(std::string_view bytes, std::uint32_t crc);
 
+// Writes `value` to `target`, big-endian, in sizeof(T) bytes.
+template <typename T>
+void put_big_endian(char* target, T value) {
+  static_assert(std::is_unsigned_v<T>);
+  if constexpr (std::endian::native == std::endian::little && sizeof(T) == sizeof(std::uint64_t)) {
+    value = __builtin_bswap64(value);
+  } else if constexpr (std::endian::native == std::endian::little && sizeof(T) == sizeof(std::uint32_t)) {
+    value = __builtin_bswap32(value);
+  } else {
+    static_assert(std::endian::native == std::endian::big || sizeof(T) == 1);
+  }
+  std::memcpy(target, &value, sizeof(T));
+}
+
 // Appends `value` to `out`, big-endian, in sizeof(T) bytes.
 template <typename T>
 void append_big_endian(std::string& out, T value) {
   std::array<char, sizeof(T)> bytes;
-  for (std::size_t i = 0; i < sizeof(T); ++i) {
-    bytes[i] = static_cast<char>(value >> (8 * (sizeof(T) - 1 - i)));
-  }
+  put_big_endian(bytes.data(), value);
   out.append(bytes.data(), bytes.size());
 }
 
@@ -89,9 +104,11 @@ class Writer {
   Writer() = default;
   template <typename T>
   Writer& number(std::uint8_t tag, T value);
-  void put_header(char* target, std::uint8_t tag, std::size_t size);
+  char* begin_field(std::uint8_t tag, std::size_t size);
+  char* take(std::size_t size);
 
-  std::string out_;
+  std::string out_;       // as long as may be needed; its memory is filled where it grows, and never twice
+  std::size_t used_ = 0;  // of it
   bool nested_ = false;
   int last_tag_ = -1;
 };

@@ -1,8 +1,9 @@
 // Entries of the history that are appended together, as one value: where many registrations share a sync, the history
 // costs them one write, not one or two each. Pure; one thread at a time.
 //
-// The entry of an append that has no other stands for itself, a value of kind event. Several are a value of kind pack:
-// a list of such values in the order of their event numbers. Either lies at the key of its first event.
+// The entry of an append that has no other stands for itself, a value of kind event. Several are a value of kind pack,
+// in the order of their event numbers, each told by what is different from the one before (history_short.h). Either
+// lies at the key of its first event.
 #pragma once
 
 #include <cstddef>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "storage/error.h"
+#include "storage/history_short.h"
 #include "storage/record.h"
 
 namespace limpet {
@@ -35,15 +37,10 @@ class HistoryPack {
  private:
   std::size_t entries_ = 0;
   std::uint64_t first_event_ = 0;
-  std::string list_;
-  std::string entry_;  // whose memory serves for one entry after the other
+  std::string alone_;  // the first entry, should it be the only one
+  std::string list_;   // all of them
+  ShortWriter writer_;
   std::string value_;
-};
-
-// An entry as it was read; without it: it is of a later limpet, which alone can show it.
-struct StoredEntry {
-  std::uint64_t event = 0;
-  std::optional<HistoryEntry> entry;
 };
 
 // What `value`, found at the key of `first_event`, holds, in ascending order. Errc::damaged.

@@ -80,6 +80,13 @@ Status misplaced(std::string_view key) {
   return Status(Errc::damaged, "key " + printable(key) + ": the record there belongs to another key");
 }
 
+// The value of `key`, a new one where there is none.
+template <typename Map>
+typename Map::mapped_type& at(Map& map, std::string_view key) {
+  const auto it = map.find(key);
+  return it != map.end() ? it->second : map[std::string(key)];
+}
+
 }  // namespace
 
 // ---- Writing
@@ -87,19 +94,19 @@ Status misplaced(std::string_view key) {
 Ledger::Mark& Ledger::mark(std::string_view key) {
   switch (static_cast<Kind>(key[0])) {
     case Kind::registration:
-      return names_[std::string(key.substr(1))].registration;
+      return at(names_, key.substr(1)).registration;
     case Kind::outcome:
-      return names_[std::string(key.substr(1))].outcome;
+      return at(names_, key.substr(1)).outcome;
     default:
-      return others_[std::string(key)];
+      return at(others_, key);
   }
 }
 
 void Ledger::drop_unmarked(std::string_view key) {
   const Kind kind = static_cast<Kind>(key[0]);
   if (kind != Kind::registration && kind != Kind::outcome) {
-    others_.erase(std::string(key));
-  } else if (const auto it = names_.find(std::string(key.substr(1))); !it->second.registration && !it->second.outcome) {
+    others_.erase(others_.find(key));
+  } else if (const auto it = names_.find(key.substr(1)); !it->second.registration && !it->second.outcome) {
     names_.erase(it);
   }
 }

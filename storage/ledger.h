@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -88,9 +89,16 @@ class Ledger {
   Mark& mark(std::string_view key);
   void drop_unmarked(std::string_view key);
 
-  std::unordered_map<std::string, OfName> names_;  // by "service/instance"
-  std::unordered_map<std::string, Mark> others_;   // by key
-  std::uint64_t count_ = 0;                        // of marks
+  struct HashOfText {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view text) const { return std::hash<std::string_view>()(text); }
+  };
+  template <typename Value>
+  using ByText = std::unordered_map<std::string, Value, HashOfText, std::equal_to<>>;
+
+  ByText<OfName> names_;     // by "service/instance"
+  ByText<Mark> others_;      // by key
+  std::uint64_t count_ = 0;  // of marks
   std::uint64_t digest_ = 0;
   Seq last_seq_;  // while reading: the highest seq of any record
   std::uint64_t last_event_ = 0;

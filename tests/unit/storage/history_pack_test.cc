@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "fixtures.h"
 #include "storage/frame.h"
 #include "storage/rocks_store.h"
@@ -45,6 +47,102 @@ TEST(HistoryPack, ServesForOnePackAfterTheOther) {
     }
     EXPECT_EQ(pack.finish(), packed(first, 3));
   }
+}
+
+// All that can be said, nothing, and as far from what came before as numbers go.
+std::vector<HistoryEntry> odd_entries() {
+  HistoryEntry all = sample_event(1);
+  all.event = 9;
+  all.last_seq = Seq{5};
+  all.why = std::string(300, 'w');
+  all.zxid = Zxid{-1};
+  HistoryEntry nothing;
+  nothing.event = 10;
+  HistoryEntry least = all;
+  least.event = 11;
+  least.time = std::numeric_limits<WallMs>::min();
+  least.zxid = Zxid{std::numeric_limits<std::int64_t>::min()};
+  least.seq = Seq{1};
+  HistoryEntry most = least;
+  most.event = std::numeric_limits<std::uint64_t>::max();
+  most.time = std::numeric_limits<WallMs>::max();
+  most.zxid = Zxid{std::numeric_limits<std::int64_t>::max()};
+  most.seq = most.last_seq = Seq{std::numeric_limits<std::uint64_t>::max()};
+  most.who = Actor{{0xffffffff, -1}, ""};
+  most.id = RegistrationId{"", ""};
+  return {all, nothing, least, most, most};
+}
+
+TEST(HistoryPack, WhateverIsSaidComesBack) {
+  HistoryPack pack;
+  for (const HistoryEntry& entry : odd_entries()) {
+    pack.add(entry);
+  }
+  const auto read = decode_history(9, pack.finish());
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  ASSERT_EQ(read->size(), odd_entries().size());
+  for (std::size_t i = 0; i < read->size(); ++i) {
+    EXPECT_EQ((*read)[i].entry, odd_entries()[i]) << i;
+  }
+}
+
+TEST(HistoryPack, OfAnEarlierLimpetIsRead) {
+  std::string list;
+  for (std::uint64_t event = 7; event < 12; ++event) {
+    frame::append_item(list, encode(sample_event(event)));
+  }
+  const auto read = decode_history(7, frame::Writer(frame::Kind::pack).bytes(1, list).finish());
+  ASSERT_TRUE(read.ok()) << read.status().message();
+  ASSERT_EQ(read->size(), 5u);
+  for (std::uint64_t i = 0; i < 5; ++i) {
+    EXPECT_EQ((*read)[i].entry, sample_event(7 + i));
+  }
+}
+
+// The example in FORMAT.md.
+TEST(HistoryPack, BytesAreAsDocumented) {
+  HistoryEntry accepted;
+  accepted.event = 40;
+  accepted.time = 1'700'000'000'000;
+  accepted.seq = accepted.last_seq = Seq{18};
+  accepted.id = RegistrationId{"web", "i-1"};
+  accepted.who = Actor{{1000, 4321}, "bash"};
+  HistoryEntry next = accepted;
+  next.event = 41;
+  next.time += 3;
+  next.seq = next.last_seq = Seq{19};
+  next.id->instance = "i-2";
+  HistoryPack pack;
+  pack.add(accepted);
+  pack.add(next);
+  std::string hex;
+  for (const char c : pack.finish().substr(frame::kHeaderSize)) {
+    constexpr char kDigits[] = "0123456789abcdef";
+    hex += kDigits[static_cast<unsigned char>(c) >> 4];
+    hex += kDigits[static_cast<unsigned char>(c) & 15];
+  }
+  EXPECT_EQ(hex,
+            "0200000024"
+            "01252880a0abfef962240303e807e12104776562692d3162617368"
+            "016d01060203692d32");
+}
+
+TEST(HistoryPack, WhatCannotBeIsRefused) {
+  HistoryPack pack;
+  for (const HistoryEntry& entry : odd_entries()) {
+    pack.add(entry);
+  }
+  const std::string_view list = pack.finish().substr(frame::kHeaderSize + 5);
+  std::size_t refused = 0;
+  for (std::size_t size = 1; size < list.size(); ++size) {
+    const auto cut = decode_history(9, frame::Writer(frame::Kind::pack).bytes(2, list.substr(0, size)).finish());
+    ASSERT_TRUE(cut.ok() || cut.status().code() == Errc::damaged) << size;
+    refused += cut.ok() ? 0 : 1;
+  }
+  EXPECT_EQ(refused, list.size() - odd_entries().size()) << "only between two entries is it whole";
+  EXPECT_EQ(
+      decode_history(9, frame::Writer(frame::Kind::pack).bytes(2, std::string(40, '\xff')).finish()).status().code(),
+      Errc::damaged);
 }
 
 TEST(HistoryPack, EveryFlippedBitAndEveryCutIsRefused) {
