@@ -119,10 +119,11 @@ Result<std::map<RegistrationId, std::string>> load_registrations_memory(const st
   if (!stream) {
     return errno == ENOENT ? Result(std::move(memory)) : io_error("read", path, errno);
   }
-  std::ostringstream text;
-  text << stream.rdbuf();
+  std::ostringstream read;
+  read << stream.rdbuf();
+  const std::string text = std::move(read).str();
   std::string error;
-  const auto document = api::JsonDocument::parse(text.str(), error);
+  const auto document = api::JsonDocument::parse(text, error);
   if (!document || !read_entries(document->root(), memory)) {
     return Status(Errc::damaged, path +
                                      " is damaged: which registrations came from files is not known any more. Those "

@@ -46,6 +46,16 @@ enum : std::uint8_t { ids = 1, kLast = ids };
 
 }  // namespace
 
+Registration remnant_of(const Removal& removal) {
+  Registration remnant;
+  remnant.id = removal.id;
+  remnant.path = removal.path;
+  remnant.owner = removal.owner;
+  remnant.seq = removal.seq;
+  remnant.accepted_at = removal.accepted_at;
+  return remnant;
+}
+
 std::string encode(const Registration& registration, std::string room) {
   namespace tag = registration_tag;
   const std::size_t strings = registration.id.service.size() + registration.id.instance.size() +

@@ -118,6 +118,8 @@ struct Removal {
   WallMs accepted_at = 0;
   friend bool operator==(const Removal&, const Removal&) = default;
 };
+// What is still known of a registration whose znode is being removed: everything but its format, data and lifetime.
+Registration remnant_of(const Removal& removal);
 
 // What ZooKeeper confirmed of a registration: the content of change `seq` stands there. Written lazily: it may be
 // missing or older than the truth, never newer.

@@ -15,6 +15,13 @@ class Shared {
   Shared() = default;  // holds nothing
   // Where a Shared<T> is wanted a T will do, and the other way round.
   Shared(T value) : held_(new Held{{1}, std::move(value)}) {}  // NOLINT(google-explicit-constructor)
+  // What `make` returns, made where it is held: nothing is moved.
+  template <typename Make>
+  static Shared made_by(Make make) {
+    Shared shared;
+    shared.held_ = new Held{{1}, make()};
+    return shared;
+  }
   Shared(const Shared& other) noexcept : held_(other.held_) {
     if (held_ != nullptr) {
       held_->holders.fetch_add(1, std::memory_order_relaxed);

@@ -29,8 +29,9 @@ std::string_view kind_name(JsonKind kind) {
 
 }  // namespace
 
-std::string child_pointer(const std::string& parent, std::string_view key) {
-  std::string pointer = parent + "/";
+std::string child_pointer(std::string_view parent, std::string_view key) {
+  std::string pointer(parent);
+  pointer += '/';
   for (const char c : key.substr(0, kMaxWordBytes)) {
     if (c == '~') {
       pointer += "~0";
@@ -53,7 +54,7 @@ void FieldErrors::wrong_type(std::string pointer, std::string_view expected, Jso
   add(std::move(pointer), "must be " + std::string(expected) + ", not " + std::string(kind_name(found)));
 }
 
-void FieldErrors::add_unknown(const std::string& parent, std::string_view key, std::string_view nearest) {
+void FieldErrors::add_unknown(std::string_view parent, std::string_view key, std::string_view nearest) {
   std::string detail = "is not a field of this object";
   if (!nearest.empty()) {
     detail += "; did you mean " + std::string(nearest) + "?";

@@ -14,7 +14,7 @@ namespace limpet::api {
 inline constexpr std::size_t kMaxWordBytes = 64;  // of an unknown word that is repeated to the caller
 
 // The RFC 6901 pointer of member `key` of the object at `parent`; a long key is shortened.
-std::string child_pointer(const std::string& parent, std::string_view key);
+std::string child_pointer(std::string_view parent, std::string_view key);
 
 class FieldErrors {
  public:
@@ -23,7 +23,7 @@ class FieldErrors {
   void wrong_type(std::string pointer, std::string_view expected, JsonKind found);
   // A field that the object at `parent` does not have. `known`: the fields that could have been meant.
   template <typename Words>
-  void unknown_field(const std::string& parent, std::string_view key, const Words& known) {
+  void unknown_field(std::string_view parent, std::string_view key, const Words& known) {
     add_unknown(parent, key, nearest_word(key.substr(0, kMaxWordBytes), known));
   }
 
@@ -32,7 +32,7 @@ class FieldErrors {
   Problem problem() &&;
 
  private:
-  void add_unknown(const std::string& parent, std::string_view key, std::string_view nearest);
+  void add_unknown(std::string_view parent, std::string_view key, std::string_view nearest);
 
   std::vector<FieldError> errors_;
 };

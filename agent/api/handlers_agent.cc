@@ -17,15 +17,13 @@ void answer_changes(const Service& service, const WeakExchange& weak, const Acce
   if (!exchange) {
     return;
   }
-  std::vector<ChangeOutcome> results;
-  results.reserve(accepted.size());
-  for (const core::AcceptedChange& change : accepted) {
-    const auto view = service.core().find(change.id);
-    results.push_back({change, view ? state_name(view->state) : "removed"});
-  }
   Response& response = exchange->response();
   response.status = status;
-  render_results(response.body, results);
+  ResultListWriter results(response.body);
+  for (const core::AcceptedChange& change : accepted) {
+    results.add(change, service.core().state(change.id));
+  }
+  results.finish();
   exchange->finish();
 }
 

@@ -55,9 +55,10 @@ void answer_delete(const Change& change, Seq seq, bool settled) {
 using Answer = void (*)(const Change&, Seq, bool);
 
 // Submits one change, waits for ZooKeeper where the caller asked for it, and answers.
-void submit_one(const Call& call, Change change, core::ChangeRequest request, Answer answer) {
+template <typename Request>
+void submit_one(const Call& call, Change change, Request request, Answer answer) {
   std::vector<core::ChangeRequest> requests;
-  requests.push_back(std::move(request));
+  requests.emplace_back(std::move(request));
   if (const auto problem = resolve_lifetimes(call, requests, false)) {
     return refuse(*call.exchange, *problem);
   }

@@ -7,10 +7,12 @@
 // `data_base64` holds them. Of a registration that is being removed neither format nor data is known: both are null.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "agent/api/json_writer.h"
 #include "agent/api/problem.h"
 #include "agent/api/service.h"
 
@@ -74,12 +76,16 @@ void render_history_entry(std::string& out, const HistoryEntry& entry);
 
 void render_status(std::string& out, const core::StatusView& status, const ProcessInfo& process);
 
-// One result of a batch or of leave. `state` is that of the registration now, "removed" where there is none.
-struct ChangeOutcome {
-  core::AcceptedChange change;
-  std::string_view state;
+// Of a batch or of leave: {"results":[{"id","service","instance","seq","changed","state"},…]}
+class ResultListWriter {
+ public:
+  explicit ResultListWriter(std::string& out);
+  // `state` is that of the registration now; absent where there is none, which is shown as "removed".
+  void add(const core::AcceptedChange& change, std::optional<core::State> state);
+  void finish();
+
+ private:
+  JsonWriter json_;
 };
-// {"results":[{"id","service","instance","seq","changed","state"},…]}
-void render_results(std::string& out, const std::vector<ChangeOutcome>& results);
 
 }  // namespace limpet::api

@@ -1,8 +1,9 @@
 // JSON that came from outside, read strictly: the only user of nlohmann/json, and of it only the event interface.
 //
-// A JsonDocument is a tape: one small Node for each value in the order of the text, and one string that holds all
-// decoded strings and numbers. Reading it costs two allocations however many values there are, and refuses what must
-// never be coerced or guessed: a byte order mark, invalid UTF-8, lone surrogates, NUL, text after the value, nesting
+// A JsonDocument is a tape: one small Node for each value in the order of the text, which says where its string or
+// number stands: as a rule in the bytes that were read, which must outlive it; where these had to be decoded, in a
+// string of its own. Reading it costs one or two allocations however many values there are, and refuses what must never
+// be coerced or guessed: a byte order mark, invalid UTF-8, lone surrogates, NUL, text after the value, nesting
 // deeper than 32, a key that occurs twice in one object. Numbers are kept as they were written, whatever their size.
 // A JsonValue is a view and must not outlive its document. Any thread.
 #pragma once
@@ -27,8 +28,8 @@ class JsonDocument {
 
   class Value;
 
-  // Reads `bytes`, at most 2 GiB. On failure returns nullopt and puts into `error` what is wrong and where, in words
-  // for a human.
+  // Reads `bytes`, at most 2 GiB, which must outlive what is returned. On failure returns nullopt and puts into `error`
+  // what is wrong and where, in words for a human.
   static std::optional<JsonDocument> parse(std::string_view bytes, std::string& error);
 
   // The same, but never the short way (json_scan.cc): for tests, which compare the two.
@@ -43,7 +44,7 @@ class JsonDocument {
     Kind kind = Kind::null;
     bool truth = false;
     std::uint32_t end = 0;   // index past this value and all in it
-    std::uint32_t text = 0;  // where in text_
+    std::uint32_t text = 0;  // where in bytes_, or where that is null, in text_
     std::uint32_t size = 0;
   };
 
@@ -51,7 +52,12 @@ class JsonDocument {
   // Reads what is simple. False: it is not, and this is empty; nothing is said about whether it is valid.
   bool scan(std::string_view bytes);
 
+  std::string_view text_of(const Node& node) const {
+    return {(bytes_ != nullptr ? bytes_ : text_.data()) + node.text, node.size};
+  }
+
   std::vector<Node> nodes_;
+  const char* bytes_ = nullptr;
   std::string text_;
 };
 
@@ -60,7 +66,7 @@ class JsonDocument::Value {
   Kind kind() const { return node().kind; }
   bool boolean() const { return node().truth; }
   // Of a string: what it means. Of a number: its digits.
-  std::string_view text() const { return std::string_view(document_->text_).substr(node().text, node().size); }
+  std::string_view text() const { return document_->text_of(node()); }
 
   // Elements of an array and members of an object, in the order of the text: for (auto e = v.first(); e; e.next()).
   class Cursor {

@@ -1,6 +1,7 @@
 // Strict reading of request bodies.
 #include <algorithm>
 #include <array>
+#include <charconv>
 
 #include "agent/api/field_errors.h"
 #include "agent/api/json.h"
@@ -35,24 +36,25 @@ Parsed<JsonDocument> read_object(std::string_view body) {
 }
 
 // A service or instance of an operation of a batch.
-void read_name(const JsonValue* value, const std::string& pointer, FieldErrors& errors, std::string& name) {
-  if (value == nullptr) {
-    return errors.add(pointer, "is missing");
+void read_name(const std::optional<JsonValue>& value, std::string_view parent, std::string_view key,
+               FieldErrors& errors, std::string& name) {
+  if (!value) {
+    errors.add(child_pointer(parent, key), "is missing");
+  } else if (value->kind() != JsonKind::string) {
+    errors.wrong_type(child_pointer(parent, key), "a string", value->kind());
+  } else if (auto error = name_error(value->text())) {
+    errors.add(child_pointer(parent, key), *std::move(error));
+  } else {
+    name = value->text();
   }
-  if (value->kind() != JsonKind::string) {
-    return errors.wrong_type(pointer, "a string", value->kind());
-  }
-  if (const auto error = name_error(value->text())) {
-    return errors.add(pointer, *error);
-  }
-  name = value->text();
 }
 
-Parsed<core::ChangeRequest> read_operation(const JsonValue& object, const std::string& pointer,
-                                           const BodyLimits& limits) {
+// Appends what is asked for to `requests`.
+std::optional<Problem> read_operation(const JsonValue& object, std::string_view pointer, const BodyLimits& limits,
+                                      std::vector<core::ChangeRequest>& requests) {
   FieldErrors errors;
   if (object.kind() != JsonKind::object) {
-    errors.wrong_type(pointer, "an object", object.kind());
+    errors.wrong_type(std::string(pointer), "an object", object.kind());
     return std::move(errors).problem();
   }
   std::optional<JsonValue> op;
@@ -70,12 +72,12 @@ Parsed<core::ChangeRequest> read_operation(const JsonValue& object, const std::s
   const bool is_register = op && op->kind() == JsonKind::string && op->text() == "register";
   const bool is_deregister = op && op->kind() == JsonKind::string && op->text() == "deregister";
   if (!is_register && !is_deregister) {
-    errors.add(pointer + "/op", op ? "must be \"register\" or \"deregister\"" : "is missing");
+    errors.add(child_pointer(pointer, "op"), op ? "must be \"register\" or \"deregister\"" : "is missing");
   }
-  RegistrationId id;
-  read_name(service ? &*service : nullptr, pointer + "/service", errors, id.service);
-  read_name(instance ? &*instance : nullptr, pointer + "/instance", errors, id.instance);
-  RegistrationReader reader(pointer, errors, limits.max_data_bytes);
+  auto& request = std::get<core::RegisterRequest>(requests.emplace_back(core::RegisterRequest()));
+  read_name(service, pointer, "service", errors, request.id.service);
+  read_name(instance, pointer, "instance", errors, request.id.instance);
+  RegistrationReader reader(pointer, errors, limits.max_data_bytes, request);
   for (auto member = object.first(); member; member.next()) {
     if (std::find(kOperationFields.begin(), kOperationFields.end(), member.key()) != kOperationFields.end()) {
       continue;
@@ -87,13 +89,11 @@ Parsed<core::ChangeRequest> read_operation(const JsonValue& object, const std::s
     }
   }
   if (is_deregister && errors.empty()) {
-    return core::ChangeRequest(core::DeregisterRequest{std::move(id)});
+    core::DeregisterRequest deregister{std::move(request.id)};
+    requests.back() = std::move(deregister);
+    return std::nullopt;
   }
-  auto request = reader.finish(id);
-  if (auto* problem = std::get_if<Problem>(&request)) {
-    return std::move(*problem);
-  }
-  return core::ChangeRequest(std::get<core::RegisterRequest>(std::move(request)));
+  return reader.finish();
 }
 
 }  // namespace
@@ -104,14 +104,20 @@ Parsed<core::RegisterRequest> parse_registration(const RegistrationId& id, std::
   if (auto* problem = std::get_if<Problem>(&document)) {
     return std::move(*problem);
   }
+  Parsed<core::RegisterRequest> parsed;
+  auto& request = parsed.emplace<core::RegisterRequest>();
+  request.id = id;
   FieldErrors errors;
-  RegistrationReader reader("", errors, limits.max_data_bytes);
+  RegistrationReader reader("", errors, limits.max_data_bytes, request);
   for (auto member = std::get<JsonDocument>(document).root().first(); member; member.next()) {
     if (!reader.field(member.key(), member.value())) {
       errors.unknown_field("", member.key(), kRegistrationFields);
     }
   }
-  return reader.finish(id);
+  if (auto problem = reader.finish()) {
+    parsed = *std::move(problem);
+  }
+  return parsed;
 }
 
 Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body, const BodyLimits& limits) {
@@ -137,19 +143,26 @@ Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body, cons
   if (!errors.empty()) {
     return std::move(errors).problem();
   }
+  std::size_t count = 0;
+  for (auto element = operations->first(); element; element.next()) {
+    ++count;
+  }
   std::vector<core::ChangeRequest> requests;
+  requests.reserve(std::min(count, kMaxBatchOperations));
   for (auto element = operations->first(); element; element.next()) {
     const std::size_t index = requests.size();
     if (index == kMaxBatchOperations) {
       errors.add("/operations", "has more than " + std::to_string(kMaxBatchOperations) + " operations");
       return std::move(errors).problem();
     }
-    auto operation = read_operation(element.value(), "/operations/" + std::to_string(index), limits);
-    if (auto* problem = std::get_if<Problem>(&operation)) {
+    std::array<char, 32> pointer;
+    constexpr std::string_view kStem = "/operations/";
+    char* const digits = std::copy(kStem.begin(), kStem.end(), pointer.begin());
+    const char* const end = std::to_chars(digits, pointer.data() + pointer.size(), index).ptr;
+    if (auto problem = read_operation(element.value(), {pointer.data(), end}, limits, requests)) {
       problem->index = index;
-      return std::move(*problem);
+      return *std::move(problem);
     }
-    requests.push_back(std::move(std::get<core::ChangeRequest>(operation)));
   }
   return requests;
 }

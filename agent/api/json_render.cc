@@ -10,18 +10,25 @@ namespace limpet::api {
 namespace {
 
 void write_id(JsonWriter& json, const RegistrationId& id) {
-  json.key("id").string(id.service, id.instance);
-  json.key("service").string(id.service);
-  json.key("instance").string(id.instance);
+  // The names that a request may give are.
+  if (is_plain(id.service) && is_plain(id.instance)) {
+    json.key("id").plain(id.service, id.instance);
+    json.key("service").plain(id.service);
+    json.key("instance").plain(id.instance);
+  } else {
+    json.key("id").string(id.str());
+    json.key("service").string(id.service);
+    json.key("instance").string(id.instance);
+  }
 }
 
-void write_reason(JsonWriter& json, const std::optional<core::Reason>& reason) {
+void write_reason(JsonWriter& json, const core::SharedReason& reason) {
   json.key("reason");
   if (!reason) {
     return json.null();
   }
   json.begin_object();
-  json.key("code").string(reason_name(reason->code));
+  json.key("code").plain(reason_name(reason->code));
   json.key("message").string(reason->message);
   json.key("since").time(reason->since);
   json.key("attempts").number(reason->attempts);
@@ -35,8 +42,10 @@ void write_content(JsonWriter& json, const core::RegistrationView& view) {
     return;
   }
   const Registration& registration = *view.registration;
-  json.key("format").string(format_name(registration.format));
-  if (is_utf8(registration.data)) {
+  json.key("format").plain(format_name(registration.format));
+  if (is_plain(registration.data)) {
+    json.key("data").plain(registration.data);
+  } else if (is_utf8(registration.data)) {
     json.key("data").string(registration.data);
   } else {
     json.key("data").null();
@@ -82,7 +91,7 @@ void write_duration(JsonWriter& json, std::string_view key, std::int64_t ms) {
   if (ms == 0) {
     json.null();
   } else {
-    json.string(duration_text(std::chrono::milliseconds(ms)));
+    json.plain(duration_text(std::chrono::milliseconds(ms)));
   }
 }
 
@@ -97,7 +106,7 @@ void write_time(JsonWriter& json, std::string_view key, std::optional<WallMs> at
 
 void write_lifetime(JsonWriter& json, const core::RegistrationView& view) {
   const Lifetime& lifetime = view.registration->lifetime;
-  json.key("bind").string(bind_name(lifetime.bind));
+  json.key("bind").plain(bind_name(lifetime.bind));
   if (lifetime.process) {
     json.key("process").begin_object();
     json.key("pid").number(lifetime.process->pid);
@@ -122,7 +131,7 @@ void write_registration(JsonWriter& json, const core::RegistrationView& view) {
   write_id(json, registration.id);
   json.key("path").string(registration.path);
   write_content(json, view);
-  json.key("state").string(state_name(view.state));
+  json.key("state").plain(state_name(view.state));
   write_reason(json, view.reason);
   json.key("seq").number(registration.seq.value);
   json.key("accepted_at").time(registration.accepted_at);
@@ -154,7 +163,7 @@ void render_removed(std::string& out, const RegistrationId& id, Seq seq) {
   json.begin_object();
   write_id(json, id);
   json.key("seq").number(seq.value);
-  json.key("state").string("removed");
+  json.key("state").plain("removed");
   json.end_object();
 }
 
@@ -191,7 +200,7 @@ void render_queue(std::string& out, const std::vector<core::QueuedOperation>& op
     json.key("op").string(operation.deregister ? "deregister" : operation.withdraw ? "withdraw" : "register");
     write_id(json, operation.id);
     json.key("path").string(operation.path);
-    json.key("state").string(state_name(operation.state));
+    json.key("state").plain(state_name(operation.state));
     write_reason(json, operation.reason);
     json.key("accepted_at").time(operation.accepted_at);
     json.end_object();
@@ -236,7 +245,7 @@ void render_history_entry(std::string& out, const HistoryEntry& entry) {
     json.key("service").null();
     json.key("instance").null();
   }
-  json.key("what").string(happening_name(entry.what));
+  json.key("what").plain(happening_name(entry.what));
   json.key("why");
   write_text_or_null(json, entry.why);
   json.key("who");
@@ -266,7 +275,7 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   json.key("pid").number(process.pid);
   json.key("started_at").time(process.started_at);
   json.key("zookeeper").begin_object();
-  json.key("state").string(session_state_name(status.session_state));
+  json.key("state").plain(session_state_name(status.session_state));
   json.key("session");
   if (status.session) {
     json.hex(status.session->value);
@@ -309,20 +318,23 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   json.end_object();
 }
 
-void render_results(std::string& out, const std::vector<ChangeOutcome>& results) {
-  JsonWriter json(out);
-  json.begin_object();
-  json.key("results").begin_array();
-  for (const ChangeOutcome& result : results) {
-    json.begin_object();
-    write_id(json, result.change.id);
-    json.key("seq").number(result.change.seq.value);
-    json.key("changed").boolean(result.change.changed);
-    json.key("state").string(result.state);
-    json.end_object();
-  }
-  json.end_array();
-  json.end_object();
+ResultListWriter::ResultListWriter(std::string& out) : json_(out) {
+  json_.begin_object();
+  json_.key("results").begin_array();
+}
+
+void ResultListWriter::add(const core::AcceptedChange& change, std::optional<core::State> state) {
+  json_.begin_object();
+  write_id(json_, change.id);
+  json_.key("seq").number(change.seq.value);
+  json_.key("changed").boolean(change.changed);
+  json_.key("state").plain(state ? state_name(*state) : "removed");
+  json_.end_object();
+}
+
+void ResultListWriter::finish() {
+  json_.end_array();
+  json_.end_object();
 }
 
 }  // namespace limpet::api

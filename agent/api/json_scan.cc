@@ -14,7 +14,7 @@ namespace limpet::api {
 class JsonDocument::Scanner {
  public:
   Scanner(std::string_view text, JsonDocument& document)
-      : at_(text.data()), end_(text.data() + text.size()), document_(document) {}
+      : begin_(text.data()), at_(begin_), end_(begin_ + text.size()), document_(document) {}
 
   bool scan() {
     skip_space();
@@ -57,9 +57,8 @@ class JsonDocument::Scanner {
     Node& node = document_.nodes_.emplace_back();
     node.kind = kind;
     node.end = index + 1;
-    node.text = static_cast<std::uint32_t>(document_.text_.size());
+    node.text = text.empty() ? 0 : static_cast<std::uint32_t>(text.data() - begin_);
     node.size = static_cast<std::uint32_t>(text.size());
-    document_.text_ += text;
     return index;
   }
 
@@ -169,19 +168,22 @@ class JsonDocument::Scanner {
     return std::any_of(keys.begin(), keys.end(), [&](std::uint32_t other) { return text(other) == text(key); });
   }
 
+  const char* const begin_;
   const char* at_;
   const char* const end_;
   JsonDocument& document_;
 };
 
 bool JsonDocument::scan(std::string_view bytes) {
-  text_.reserve(bytes.size());
-  nodes_.reserve(16);
+  constexpr std::size_t kLittle = 16;
+  constexpr std::size_t kBytesOfOne = 32;  // a batch's registrations have more for each value
+  nodes_.reserve(kLittle + bytes.size() / kBytesOfOne);
+  bytes_ = bytes.data();
   if (Scanner(bytes, *this).scan()) {
     return true;
   }
   nodes_.clear();
-  text_.clear();
+  bytes_ = nullptr;
   return false;
 }
 

@@ -1,6 +1,7 @@
 #include "agent/api/json_writer.h"
 
 #include <array>
+#include <bit>
 #include <chrono>
 #include <cstring>
 
@@ -24,6 +25,20 @@ constexpr std::array<bool, 256> make_plain() {
   return plain;
 }
 constexpr std::array<bool, 256> kPlain = make_plain();
+
+constexpr std::uint64_t kEachByte = 0x0101010101010101;
+constexpr std::uint64_t kMarks = kEachByte * 0x80;
+
+// Eight bytes from `at` on, taken at once: of one that is special, and perhaps of bytes behind it, the highest bit is
+// set. The other bits mean nothing.
+std::uint64_t special_marks(const char* at) {
+  std::uint64_t word = 0;
+  std::memcpy(&word, at, sizeof word);
+  const std::uint64_t controls = word - kEachByte * 0x20;  // borrows where the byte is less
+  const std::uint64_t quotes = (word ^ (kEachByte * '"')) - kEachByte;
+  const std::uint64_t backslashes = (word ^ (kEachByte * '\\')) - kEachByte;
+  return word | controls | quotes | backslashes;
+}
 
 // How a JSON string names this byte, which cannot stand for itself; `room` is for what has to be put together.
 std::string_view escape(unsigned char byte, std::array<char, 6>& room) {
@@ -78,18 +93,26 @@ std::size_t utf8_sequence(const char* begin, const char* end) {
 }
 
 std::size_t plain_prefix(std::string_view text) {
-  // Whole stretches first, without a branch within, so that the compiler takes many bytes at once.
-  constexpr std::size_t kStretch = 32;
+  constexpr std::size_t kWord = sizeof(std::uint64_t);
+  constexpr std::size_t kStretch = 4 * kWord;
   std::size_t size = 0;
   for (; size + kStretch <= text.size(); size += kStretch) {
-    unsigned char special = 0;
-    for (std::size_t i = 0; i < kStretch; ++i) {
-      const auto byte = static_cast<unsigned char>(text[size + i]);
-      special |= static_cast<unsigned char>((byte < 0x20) | (byte >= 0x80) | (byte == '"') | (byte == '\\'));
-    }
-    if (special != 0) {
+    const char* const at = text.data() + size;
+    if (((special_marks(at) | special_marks(at + kWord) | special_marks(at + 2 * kWord) |
+          special_marks(at + 3 * kWord)) &
+         kMarks) != 0) {
       break;
     }
+  }
+  for (; size + kWord <= text.size(); size += kWord) {
+    const std::uint64_t marks = special_marks(text.data() + size) & kMarks;
+    if (marks == 0) {
+      continue;
+    }
+    if constexpr (std::endian::native == std::endian::little) {
+      return size + static_cast<std::size_t>(std::countr_zero(marks)) / 8;
+    }
+    break;
   }
   while (size != text.size() && kPlain[static_cast<unsigned char>(text[size])]) {
     ++size;
@@ -140,19 +163,12 @@ void JsonWriter::put_escaped(std::string_view text) {
 }
 
 void JsonWriter::string(std::string_view text) {
+  if (is_plain(text)) {
+    return plain(text);
+  }
   separate();
   put('"');
   put_escaped(text);
-  put('"');
-  complete();
-}
-
-void JsonWriter::string(std::string_view first, std::string_view second) {
-  separate();
-  put('"');
-  put_escaped(first);
-  put('/');
-  put_escaped(second);
   put('"');
   complete();
 }

@@ -27,6 +27,9 @@ bool is_utf8(std::string_view text);
 // Length of what `text` begins with that stands for itself in a JSON string: ASCII without control characters, quotes
 // and backslashes.
 std::size_t plain_prefix(std::string_view text);
+inline bool is_plain(std::string_view text) {
+  return plain_prefix(text) == text.size();
+}
 
 class JsonWriter {
  public:
@@ -65,8 +68,24 @@ class JsonWriter {
   }
 
   void string(std::string_view text);
-  // One string of both with a slash in between.
-  void string(std::string_view first, std::string_view second);
+  // The same for what surely stands for itself (is_plain()): words of ours, names, what was looked at before.
+  void plain(std::string_view text) {
+    separate();
+    put('"');
+    put(text);
+    put('"');
+    complete();
+  }
+  // One string of both, plain, with a slash in between.
+  void plain(std::string_view first, std::string_view second) {
+    separate();
+    put('"');
+    put(first);
+    put('/');
+    put(second);
+    put('"');
+    complete();
+  }
   // "0x" and lower-case digits.
   void hex(std::int64_t value);
   // RFC 3339, UTC, with milliseconds.

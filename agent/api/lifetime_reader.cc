@@ -49,13 +49,12 @@ bool LifetimeReader::field(std::string_view key, const JsonValue& value) {
   return true;
 }
 
-Lifetime LifetimeReader::finish() {
+void LifetimeReader::finish() {
   if (lifetime_.bind == Bind::process) {
     lifetime_.process = ProcessId{pid_.value_or(0), 0, {}};
   } else if (pid_) {
     errors_.add(at("pid"), "is only for \"bind\":\"process\"");
   }
-  return std::move(lifetime_);
 }
 
 void LifetimeReader::read_bind(const JsonValue& value) {

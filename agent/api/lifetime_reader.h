@@ -18,13 +18,14 @@ inline constexpr std::array<std::string_view, 5> kLifetimeFields = {"ttl", "bind
 class LifetimeReader {
  public:
   // As RegistrationReader.
-  LifetimeReader(std::string pointer, FieldErrors& errors) : pointer_(std::move(pointer)), errors_(errors) {}
+  LifetimeReader(std::string_view pointer, FieldErrors& errors, Lifetime& lifetime)
+      : pointer_(pointer), errors_(errors), lifetime_(lifetime) {}
 
   // One member. Returns false where it is not about the lifetime.
   bool field(std::string_view key, const JsonValue& value);
 
   // After all members. Of a process only `pid` is filled in, 0 where it is to be the caller's.
-  Lifetime finish();
+  void finish();
 
  private:
   std::string at(std::string_view key) const { return child_pointer(pointer_, key); }
@@ -33,9 +34,9 @@ class LifetimeReader {
   void read_pid(const JsonValue& value);
   void read_checks(const JsonValue& value);
 
-  const std::string pointer_;
+  const std::string_view pointer_;
   FieldErrors& errors_;
-  Lifetime lifetime_;
+  Lifetime& lifetime_;
   std::optional<std::int32_t> pid_;
 };
 

@@ -56,47 +56,49 @@ bool RegistrationReader::field(std::string_view key, const JsonValue& value) {
   return true;
 }
 
-Parsed<core::RegisterRequest> RegistrationReader::finish(const RegistrationId& id) {
-  Lifetime lifetime = lifetime_.finish();
-  if (data_ && data_base64_) {
+std::optional<Problem> RegistrationReader::finish() {
+  lifetime_.finish();
+  if (has_data_ && has_data_base64_) {
     errors_.add(at("data_base64"), "must not be given together with data");
   }
-  const bool has_data = data_ || data_base64_;
+  const bool has_data = has_data_ || has_data_base64_;
   const Format format = format_.value_or(has_data ? Format::raw : Format::json);
   if (errors_.empty()) {
-    check_format(format, id);
+    check_format(format);
   }
   if (!errors_.empty()) {
     return std::move(errors_).problem();
   }
-  const std::string data_pointer = has_data ? at(data_ ? "data" : "data_base64") : pointer_;
-  core::RegisterRequest request = make_request(format, id);
-  request.lifetime = std::move(lifetime);
-  const std::size_t bytes = request.data.size() + (request.time_at ? kTimeBytes : 0);
-  if (bytes > max_data_bytes_) {
-    return too_large_data(data_pointer, bytes, max_data_bytes_);
+  request_.format = format;
+  if (format != Format::raw) {
+    Content content = make_content(format, {request_.id, address_, port_, metadata_});
+    request_.data = std::move(content.data);
+    request_.time_at = content.time_at;
+    request_.leaf = default_leaf(format, request_.id);
   }
-  return request;
+  const std::size_t bytes = request_.data.size() + (request_.time_at ? kTimeBytes : 0);
+  if (bytes > max_data_bytes_) {
+    return too_large_data(has_data ? at(has_data_ ? "data" : "data_base64") : std::string(pointer_), bytes,
+                          max_data_bytes_);
+  }
+  return std::nullopt;
 }
 
-void RegistrationReader::check_format(Format format, const RegistrationId& id) {
-  const std::string name(format_name(format));
+void RegistrationReader::check_format(Format format) {
   if (format == Format::raw) {
     // Nothing that was given is dropped in silence.
-    const std::string detail =
-        "is of no use with the format raw, which takes data only; choose another or leave it out";
-    if (address_) {
-      errors_.add(at("address"), detail);
-    }
-    if (port_) {
-      errors_.add(at("port"), detail);
-    }
-    if (metadata_) {
-      errors_.add(at("metadata"), detail);
-    }
+    const auto useless = [this](bool given, std::string_view key) {
+      if (given) {
+        errors_.add(at(key), "is of no use with the format raw, which takes data only; choose another or leave it out");
+      }
+    };
+    useless(address_.has_value(), "address");
+    useless(port_.has_value(), "port");
+    useless(metadata_.has_value(), "metadata");
     return;
   }
-  if (data_ || data_base64_) {
+  const std::string name(format_name(format));
+  if (has_data_ || has_data_base64_) {
     errors_.add(at("format"), "is " + name + ", which makes the data from address, port and metadata; leave out data");
   }
   if (needs_endpoint(format) && !address_) {
@@ -105,36 +107,20 @@ void RegistrationReader::check_format(Format format, const RegistrationId& id) {
   if (needs_endpoint(format) && !port_) {
     errors_.add(at("port"), "is missing: readers of the format " + name + " need it");
   }
-  if (path_) {
-    if (const auto error = leaf_error(format, id, *path_)) {
+  if (request_.path) {
+    if (const auto error = leaf_error(format, request_.id, *request_.path)) {
       errors_.add(at("path"), *error);
     }
   }
 }
 
-core::RegisterRequest RegistrationReader::make_request(Format format, const RegistrationId& id) {
-  core::RegisterRequest request;
-  request.id = id;
-  request.path = std::move(path_);
-  request.format = format;
-  if (format == Format::raw) {
-    request.data = data_ ? std::move(*data_) : std::move(data_base64_).value_or("");
-  } else {
-    Content content = make_content(format, {id, address_, port_, metadata_});
-    request.data = std::move(content.data);
-    request.time_at = content.time_at;
-    request.leaf = default_leaf(format, id);
-  }
-  return request;
-}
-
 void RegistrationReader::read_data(const JsonValue& value) {
-  data_.emplace();
+  has_data_ = true;
   if (value.kind() == JsonKind::string) {
-    *data_ = value.text();
+    request_.data = value.text();
     return;
   }
-  JsonWriter writer(*data_);
+  JsonWriter writer(request_.data);
   value.write(writer);
 }
 
@@ -142,10 +128,12 @@ void RegistrationReader::read_data_base64(const JsonValue& value) {
   if (value.kind() != JsonKind::string) {
     return errors_.wrong_type(at("data_base64"), "a string", value.kind());
   }
-  data_base64_ = decode_base64(value.text());
-  if (!data_base64_) {
-    errors_.add(at("data_base64"), "is not base64 (A-Z a-z 0-9 + /, padded with =)");
+  auto data = decode_base64(value.text());
+  if (!data) {
+    return errors_.add(at("data_base64"), "is not base64 (A-Z a-z 0-9 + /, padded with =)");
   }
+  has_data_base64_ = true;
+  request_.data = *std::move(data);
 }
 
 void RegistrationReader::read_address(const JsonValue& value) {
@@ -202,7 +190,7 @@ void RegistrationReader::read_path(const JsonValue& value) {
   if (const auto error = path_error(value.text())) {
     return errors_.add(at("path"), *error);
   }
-  path_ = value.text();
+  request_.path = value.text();
 }
 
 }  // namespace limpet::api

@@ -18,16 +18,21 @@ inline constexpr std::array<std::string_view, 12> kRegistrationFields = {
 
 class RegistrationReader {
  public:
-  // `pointer`: where the object stands in the body. `errors` takes what is wrong, and must outlive this.
-  // `max_data_bytes` bounds the znode's data.
-  RegistrationReader(std::string pointer, FieldErrors& errors, std::size_t max_data_bytes)
-      : pointer_(std::move(pointer)), errors_(errors), max_data_bytes_(max_data_bytes), lifetime_(pointer_, errors) {}
+  // `pointer`: where the object stands in the body. `errors` takes what is wrong, `request` what is asked for. All of
+  // them must outlive this. `max_data_bytes` bounds the znode's data.
+  RegistrationReader(std::string_view pointer, FieldErrors& errors, std::size_t max_data_bytes,
+                     core::RegisterRequest& request)
+      : pointer_(pointer),
+        errors_(errors),
+        max_data_bytes_(max_data_bytes),
+        request_(request),
+        lifetime_(pointer, errors, request.lifetime) {}
 
   // One member. Returns false where no registration has such a field. The document must outlive this.
   bool field(std::string_view key, const JsonValue& value);
 
-  // After all members: the request, invalid with all that `errors` has, or too_large.
-  Parsed<core::RegisterRequest> finish(const RegistrationId& id);
+  // After all members, and with the request's id: it is complete, or invalid with all that `errors` has, or too_large.
+  std::optional<Problem> finish();
 
  private:
   std::string at(std::string_view key) const { return child_pointer(pointer_, key); }
@@ -40,20 +45,19 @@ class RegistrationReader {
   void read_format(const JsonValue& value);
   void read_path(const JsonValue& value);
   // How the format goes together with the other fields.
-  void check_format(Format format, const RegistrationId& id);
-  core::RegisterRequest make_request(Format format, const RegistrationId& id);
+  void check_format(Format format);
 
-  const std::string pointer_;
+  const std::string_view pointer_;
   FieldErrors& errors_;
   const std::size_t max_data_bytes_;
+  core::RegisterRequest& request_;
   LifetimeReader lifetime_;
-  std::optional<std::string> data_;
-  std::optional<std::string> data_base64_;
-  std::optional<std::string> address_;
+  bool has_data_ = false;
+  bool has_data_base64_ = false;
+  std::optional<std::string_view> address_;
   std::optional<std::uint16_t> port_;
   std::optional<JsonValue> metadata_;
   std::optional<Format> format_;
-  std::optional<std::string> path_;
 };
 
 }  // namespace limpet::api

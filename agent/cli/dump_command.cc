@@ -48,14 +48,8 @@ std::vector<core::RegistrationView> views_of(const StoredState& stored) {
     views.push_back(std::move(view));
   }
   for (const Removal& removal : stored.removals) {
-    Registration registration;
-    registration.id = removal.id;
-    registration.path = removal.path;
-    registration.owner = removal.owner;
-    registration.seq = removal.seq;
-    registration.accepted_at = removal.accepted_at;
     core::RegistrationView view;
-    view.registration = std::move(registration);
+    view.registration = remnant_of(removal);
     view.state = core::State::removing;
     views.push_back(std::move(view));
   }

@@ -7,18 +7,6 @@
 
 namespace limpet::core {
 
-namespace {
-
-// A failing check is in effect before it is on disk, and may be over by then.
-bool is_maintenance(const Change& change) {
-  const auto* put = std::get_if<PutHold>(&change);
-  const auto* erase = std::get_if<EraseHold>(&change);
-  return (put != nullptr && put->hold.cause == HoldCause::maintenance) ||
-         (erase != nullptr && erase->cause == HoldCause::maintenance);
-}
-
-}  // namespace
-
 Core::Impl::Impl(Options options, StoredState stored)
     : options_(std::move(options)),
       registry_(options_, stored),
@@ -35,7 +23,9 @@ Core::Impl::Impl(Options options, StoredState stored)
   // Without any session so far nothing of ours can stand anywhere.
   const bool known = nothing_of_ours_;
   registry_.for_each_live([&](const SharedRegistration& registration) { replay_.expect(registration, known); });
-  registry_.for_each_live([&](const SharedRegistration& registration) { want(registration, known, effects); });
+  registry_.for_each_live([&](const SharedRegistration& registration) {
+    want(registration, known, replay_.at(registration->path), effects);
+  });
   for (const auto& [id, outcome] : stored.outcomes) {
     const Registration* registration = registry_.find(id);
     if (registration == nullptr || registration->seq != outcome.seq) {
@@ -170,6 +160,7 @@ void Core::Impl::persist(Batch batch, Actions& actions, bool sync) {
     lazy_.insert(lazy_.end(), std::make_move_iterator(batch.changes.begin()),
                  std::make_move_iterator(batch.changes.end()));
     batch.changes = std::exchange(lazy_, {});
+    lazy_.reserve(std::min(batch.changes.size(), kLazyRoom));  // as a rule the next are as many
     lazy_at_ms_.reset();
     lazy_sync_ = false;
   }
@@ -192,77 +183,12 @@ void Core::Impl::flush_lazy(Now now, Actions& actions) {
   }
 }
 
-// Makes committed changes what is wanted, and moves the history out of them. `known`: nothing of these was sent by an
-// earlier run.
-void Core::Impl::take_effect(std::vector<Change>& changes, bool known, Now now, Replay::Effects& effects) {
-  for (Change& change : changes) {
-    record_superseded(change, now);
-    const auto* erase = std::get_if<EraseRegistration>(&change);
-    const Registration* gone = erase != nullptr ? registry_.find(erase->id) : nullptr;
-    const Seq gone_seq = gone != nullptr ? gone->seq : Seq{};
-    if (const auto* put = std::get_if<PutRegistration>(&change)) {
-      forget_other_checks(put->registration, now, effects.actions);
-    }
-    if (const auto* erased = std::get_if<EraseRemoval>(&change)) {
-      // Superseded by a registration at its path, which comes next in this batch; or done long ago.
-      if (const auto it = registry_.removals().find(erased->seq); it != registry_.removals().end()) {
-        effects.actions.push_back(Changed{it->second.id});
-      }
-    }
-    registry_.committed(change);
-    if (const auto* put = std::get_if<PutRegistration>(&change)) {
-      const std::int64_t expires_ms = put->registration->lifetime.expires_ms;
-      began(put->registration, expires_ms > 0 ? std::optional(expires_ms) : std::nullopt, now, effects.actions);
-      want(put->registration, known, effects);
-      effects.actions.push_back(Changed{put->registration->id});
-    } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
-      ended(erased->id, gone_seq, effects.actions);
-    } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
-      replay_.want_absent(removal->removal, known, effects);
-      effects.actions.push_back(Changed{removal->removal.id});
-    } else if (const auto* hold = std::get_if<PutHold>(&change); hold != nullptr && is_maintenance(change)) {
-      holds_.put(hold->hold);
-      hold_changed(hold->hold.id, effects);
-    } else if (const auto* end = std::get_if<EraseHold>(&change); end != nullptr && is_maintenance(change)) {
-      holds_.erase(end->id, HoldCause::maintenance);
-      hold_changed(end->id, effects);
-    } else if (auto* added = std::get_if<AddHistory>(&change)) {
-      effects.actions.push_back(Recorded{std::move(added->entry)});
-    }
-  }
-}
-
-// Passes on what the replay settled.
-void Core::Impl::absorb(Replay::Effects& effects, Now now) {
-  for (const Removal& done : effects.removals_done) {
-    registry_.removal_done(done.seq);
-    lazy_.push_back(EraseRemoval{done.seq});
-  }
-  bool soon = false;
-  for (PutOutcome& outcome : effects.outcomes) {
-    soon = lifetimes_.reached(outcome.id, outcome.outcome.seq) || soon;
-    lazy_.push_back(std::move(outcome));
-  }
-  for (HistoryEntry& entry : effects.history) {
-    record(std::move(entry), now);
-  }
-  effects.removals_done.clear();
-  effects.outcomes.clear();
-  effects.history.clear();
-  if (!lazy_.empty() && !lazy_at_ms_) {
-    lazy_at_ms_ = now.steady_ms + kLazyMs;
-  }
-  if (soon) {
-    lazy_at_ms_ = now.steady_ms;  // the next run must not take it for one that never got there
-    lazy_sync_ = true;
-  }
-}
-
 void Core::Impl::on(Persisted event, Now now, Actions& actions) {
-  Actions later;  // callers hear of their change after it took effect
+  std::vector<InFlight> finished;
   while (!in_flight_.empty() && in_flight_.front().ticket <= event.ticket) {
-    InFlight done = std::move(in_flight_.front());
+    finished.push_back(std::move(in_flight_.front()));
     in_flight_.pop_front();
+    InFlight& done = finished.back();
     if (event.status.ok()) {
       Replay::Effects effects{actions, {}, {}, {}};
       take_effect(done.batch.changes, true, now, effects);
@@ -279,8 +205,7 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
         committed_ = done.batch.last_seq;
         registry_.committed_through(committed_);
       }
-    }
-    if (!event.status.ok()) {
+    } else {
       for (Change& change : done.batch.changes) {
         if (auto* added = std::get_if<AddHistory>(&change)) {
           unwritten_.push_back(std::move(added->entry));
@@ -289,26 +214,34 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
         }
       }
     }
-    for (auto& [token, answers] : done.replies) {
+    for (const auto& [token, answers] : done.replies) {
       for (const AcceptedChange& answer : answers) {
         lifetimes_.heartbeat(answer.id);  // the caller has waited for this
-      }
-      if (event.status.ok()) {
-        later.push_back(Reply{token, std::move(answers)});
-      } else {
-        const bool full = event.status.code() == Errc::full;
-        later.push_back(Reply{token, Problem{full ? ProblemCode::storage_full : ProblemCode::storage_failed,
-                                             "The change could not be kept on disk: " + event.status.message() +
-                                                 ". Whether it stands is known when the disk works again; sending the "
-                                                 "same change again is safe.",
-                                             "", 0}});
       }
     }
   }
   if (!event.status.ok()) {
     storage_failed(event.status, now, actions);
   }
-  actions.insert(actions.end(), std::make_move_iterator(later.begin()), std::make_move_iterator(later.end()));
+  // Callers hear of their change after it took effect.
+  for (InFlight& done : finished) {
+    answer(done, event.status, actions);
+  }
+}
+
+void Core::Impl::answer(InFlight& done, const Status& status, Actions& actions) {
+  for (auto& [token, answers] : done.replies) {
+    if (status.ok()) {
+      actions.push_back(Reply{token, std::move(answers)});
+      continue;
+    }
+    const bool full = status.code() == Errc::full;
+    actions.push_back(Reply{token, Problem{full ? ProblemCode::storage_full : ProblemCode::storage_failed,
+                                           "The change could not be kept on disk: " + status.message() +
+                                               ". Whether it stands is known when the disk works again; sending the "
+                                               "same change again is safe.",
+                                           "", 0}});
+  }
 }
 
 // ---- The session

@@ -39,6 +39,8 @@ class Core {
 
   // ---- What the API shows. From memory, at once; durable changes only.
   std::optional<RegistrationView> find(const RegistrationId& id) const;
+  // As find() shows it.
+  std::optional<State> state(const RegistrationId& id) const;
   // By id, those after `after` (exclusive), at most `limit`; `more` tells whether there are others.
   std::vector<RegistrationView> list(const std::optional<std::string>& service, std::optional<State> state,
                                      const std::optional<RegistrationId>& after, std::size_t limit, bool& more) const;

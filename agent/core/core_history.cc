@@ -58,18 +58,17 @@ HistoryEntry Core::Impl::entry(Happening what, Now now) {
 }
 
 // Takes a place in the history where `entry` has none yet.
-void Core::Impl::record(HistoryEntry entry, Now now) {
+void Core::Impl::record(HistoryEntry&& entry, Now now) {
   if (!storage_healthy_ && lazy_.size() >= kMaxWaiting) {
     ++entries_lost_;
     return;
   }
   if (entry.event == 0) {
-    HistoryEntry placed = this->entry(entry.what, now);
-    entry.event = placed.event;
-    entry.last_seq = placed.last_seq;
-    entry.time = placed.time;
+    entry.event = ++last_event_;
+    entry.last_seq = committed_;
+    entry.time = now.wall_ms;
   }
-  lazy_.push_back(AddHistory{std::move(entry)});
+  lazy_.emplace_back(AddHistory{SharedHistoryEntry::made_by([&] { return std::move(entry); })});
   if (!lazy_at_ms_) {
     lazy_at_ms_ = now.steady_ms + kLazyMs;
   }
@@ -89,51 +88,28 @@ void Core::Impl::record_accepted(const std::vector<ChangeRequest>& changes, cons
       continue;
     }
     const bool registers = std::holds_alternative<RegisterRequest>(changes[i]);
-    HistoryEntry happened = entry(registers ? Happening::accepted : Happening::deregistered, now);
-    happened.seq = plan.answers[i].seq;
-    happened.id = plan.answers[i].id;
-    happened.who = Actor{caller.owner, caller.program};
-    batch.changes.push_back(AddHistory{std::move(happened)});
+    batch.changes.emplace_back(AddHistory{SharedHistoryEntry::made_by([&] {
+      HistoryEntry happened = entry(registers ? Happening::accepted : Happening::deregistered, now);
+      happened.seq = plan.answers[i].seq;
+      happened.id = plan.answers[i].id;
+      happened.who.emplace(Actor{caller.owner, caller.program});
+      return happened;
+    })});
   }
 }
 
-// Called before `change` takes effect: what it takes the place of, and was never sent, is told.
-void Core::Impl::record_superseded(const Change& change, Now now) {
-  const auto supersede = [&](Seq seq, const RegistrationId& id, const std::string& path, std::string why) {
-    if (replay_.doubtful(path)) {
-      why += "; whether it had got there is not known";
-    }
-    HistoryEntry happened;
-    happened.what = Happening::superseded;
-    happened.seq = seq;
-    happened.id = id;
-    happened.why = std::move(why);
-    record(std::move(happened), now);
-  };
-  const auto old_of = [&](const RegistrationId& id) -> const Registration* {
-    const Registration* old = registry_.find(id);
-    return old != nullptr && replay_.unsent(old->path, old->seq) ? old : nullptr;
-  };
-  if (const auto* put = std::get_if<PutRegistration>(&change)) {
-    const Registration* old = old_of(put->registration->id);
-    if (old != nullptr && old->seq != put->registration->seq) {
-      supersede(old->seq, old->id, old->path, "updated by change " + std::to_string(put->registration->seq.value));
-    }
-  } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
-    if (const Registration* old = old_of(erased->id)) {
-      supersede(old->seq, old->id, old->path, "deregistered before it was confirmed in ZooKeeper");
-    }
-  } else if (const auto* done = std::get_if<EraseRemoval>(&change)) {
-    const auto it = registry_.removals().find(done->seq);
-    if (it == registry_.removals().end()) {
-      return;
-    }
-    // Where a registration moved away from the path, its change stands all the same.
-    const Registration* moved = registry_.find(it->second.id);
-    if ((moved == nullptr || moved->seq != done->seq) && replay_.unsent(it->second.path, it->second.seq)) {
-      supersede(it->second.seq, it->second.id, it->second.path, "registered again before its znode was removed");
-    }
+// Called before change `seq` is out of effect, where it was never sent to `there`.
+void Core::Impl::record_superseded(Seq seq, const RegistrationId& id, const Replay::Node* there, std::string why,
+                                   Now now) {
+  if (Replay::doubtful(there)) {
+    why += "; whether it had got there is not known";
   }
+  HistoryEntry happened;
+  happened.what = Happening::superseded;
+  happened.seq = seq;
+  happened.id = id;
+  happened.why = std::move(why);
+  record(std::move(happened), now);
 }
 
 void Core::Impl::record_session(Now now) {

@@ -34,8 +34,9 @@ class Core::Impl {
   Status storage_status_;
   Seq committed_;  // highest seq on disk
 
-  State state_of(const Registration& registration) const;
-  std::optional<Reason> reason_of(const RegistrationId& id, const std::string& path, State state) const;
+  // `there`: what the replay knows of its path.
+  State state_of(const Registration& registration, const Replay::Node* there) const;
+  SharedReason reason_of(const RegistrationId& id, const Replay::Node* there, State state) const;
   RegistrationView view(const SharedRegistration& registration) const;
   RegistrationView view(const Removal& removal) const;
 
@@ -44,6 +45,7 @@ class Core::Impl {
   // themselves, without a sync: losing outcomes costs a read of each znode after the next start, no more; but for the
   // first of what would otherwise expire.
   static constexpr std::int64_t kLazyMs = 200;
+  static constexpr std::size_t kLazyRoom = 256;
 
   struct InFlight {
     std::uint64_t ticket = 0;
@@ -81,20 +83,26 @@ class Core::Impl {
   void flush_lazy(Now now, Actions& actions);
   std::optional<Problem> storage_refusal(bool frees_room) const;
   void answer_when_durable(Token token, std::vector<AcceptedChange> answers, bool written, Actions& actions);
-  void take_effect(std::vector<Change>& changes, bool known, Now now, Replay::Effects& effects);
-  void absorb(Replay::Effects& effects, Now now);
+  void answer(InFlight& done, const Status& status, Actions& actions);
   void storage_failed(const Status& status, Now now, Actions& actions);
   void session_turned(SessionMachine::Turn turn, Now now, Actions& actions);
   void resume(Now now, Actions& actions);
   void set_timer(Actions& actions);
 
+  // ---- core_effects.cc
+  void take_effect(std::vector<Change>& changes, bool known, Now now, Replay::Effects& effects);
+  void take_effect(const SharedRegistration& registration, bool known, Now now, Replay::Effects& effects);
+  void take_effect(const EraseRegistration& erased, Now now, Actions& actions);
+  void superseded_removal(const EraseRemoval& erased, Now now, Actions& actions);
+  void absorb(Replay::Effects& effects, Now now);
+
   // ---- core_lives.cc
-  void want(const SharedRegistration& registration, bool known, Replay::Effects& effects);
+  void want(const SharedRegistration& registration, bool known, Replay::Node* there, Replay::Effects& effects);
   void hold_changed(const std::optional<RegistrationId>& id, Replay::Effects& effects);
   void note_bindings(const std::vector<ChangeRequest>& changes, const std::vector<AcceptedChange>& answers,
                      const Caller& caller);
   void began(const Registration& registration, std::optional<std::int64_t> expires_in_ms, Now now, Actions& actions);
-  void forget_other_checks(const Registration& next, Now now, Actions& actions);
+  void forget_other_checks(const Registration& old, const Registration& next, Now now, Actions& actions);
   void ended(const RegistrationId& id, Seq seq, Actions& actions);
   bool awaits_answer(const RegistrationId& id) const;
   void end_lives(Now now, Actions& actions);
@@ -105,11 +113,11 @@ class Core::Impl {
 
   // ---- core_history.cc
   HistoryEntry entry(Happening what, Now now);
-  void record(HistoryEntry entry, Now now);
+  void record(HistoryEntry&& entry, Now now);
   void record(Happening what, std::string why, Now now);
   void record_accepted(const std::vector<ChangeRequest>& changes, const Plan& plan, const Caller& caller, Now now,
                        Batch& batch);
-  void record_superseded(const Change& change, Now now);
+  void record_superseded(Seq seq, const RegistrationId& id, const Replay::Node* there, std::string why, Now now);
   void record_session(Now now);
   void rescue_history(std::uint64_t stored_event, Now now, Actions& actions);
   void rescue_outcomes(const StoredState& stored);

@@ -22,20 +22,22 @@ Caller the_agent() {
 }  // namespace
 
 // Brings one registration to the replay, as it is wanted with all that holds it back.
-void Core::Impl::want(const SharedRegistration& registration, bool known, Replay::Effects& effects) {
+void Core::Impl::want(const SharedRegistration& registration, bool known, Replay::Node* there,
+                      Replay::Effects& effects) {
   if (holds_.held(registration->id)) {
     replay_.want_withdrawn(registration, known, effects);
   } else {
-    replay_.want_present(registration, known);
+    replay_.want_present(registration, known, there);
   }
 }
 
 // A hold of this registration, or without `id` of the whole host, was put or erased.
 void Core::Impl::hold_changed(const std::optional<RegistrationId>& id, Replay::Effects& effects) {
   const auto look = [&](const SharedRegistration& registration) {
-    const bool withdrawn = replay_.phase(registration->path) == Replay::Phase::withdrawn;
+    Replay::Node* const there = replay_.at(registration->path);
+    const bool withdrawn = Replay::phase(there) == Replay::Phase::withdrawn;
     if (withdrawn != holds_.held(registration->id)) {
-      want(registration, true, effects);
+      want(registration, true, there, effects);
     }
   };
   if (!id) {
@@ -76,15 +78,14 @@ void Core::Impl::began(const Registration& registration, std::optional<std::int6
     watched_.insert(id);
     actions.push_back(Watch{id, registration.seq, registration.owner.uid, lifetime.process, lifetime.checks,
                             holds_.failing_check(id) != nullptr});
-  } else if (watched_.erase(id) != 0) {
+  } else if (!watched_.empty() && watched_.erase(id) != 0) {
     actions.push_back(Unwatch{id});
   }
 }
 
-// What checks found that are no longer asked for is void. `next` is about to take the place of what stands.
-void Core::Impl::forget_other_checks(const Registration& next, Now now, Actions& actions) {
-  const Registration* old = registry_.find(next.id);
-  if (old != nullptr && old->lifetime.checks != next.lifetime.checks) {
+// What checks found that are no longer asked for is void. `next` is about to take the place of `old`, which stands.
+void Core::Impl::forget_other_checks(const Registration& old, const Registration& next, Now now, Actions& actions) {
+  if (old.lifetime.checks != next.lifetime.checks) {
     set_failing(next, std::nullopt, now, actions);
   }
 }
@@ -214,7 +215,7 @@ void Core::Impl::set_failing(const Registration& registration, std::optional<std
 void Core::Impl::void_outcome(const Registration& registration, std::vector<Change>& changes) const {
   const Registration* stands = registry_.find(registration.id);
   if (stands != nullptr && stands->seq == registration.seq && !lifetimes_.may_expire(registration.id) &&
-      replay_.phase(registration.path) == Replay::Phase::withdrawn) {
+      Replay::phase(replay_.at(registration.path)) == Replay::Phase::withdrawn) {
     Outcome outcome;
     outcome.seq = registration.seq;
     changes.push_back(PutOutcome{registration.id, outcome});

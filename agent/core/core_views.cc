@@ -13,8 +13,8 @@ Reason reason_of_hold(const Hold& hold, ReasonCode code, const char* otherwise) 
 
 }  // namespace
 
-State Core::Impl::state_of(const Registration& registration) const {
-  switch (replay_.phase(registration.path)) {
+State Core::Impl::state_of(const Registration& registration, const Replay::Node* there) const {
+  switch (Replay::phase(there)) {
     case Replay::Phase::confirmed:
       return session_.usable() ? State::registered : State::suspended;
     case Replay::Phase::conflict:
@@ -30,7 +30,7 @@ State Core::Impl::state_of(const Registration& registration) const {
   return State::pending;
 }
 
-std::optional<Reason> Core::Impl::reason_of(const RegistrationId& id, const std::string& path, State state) const {
+SharedReason Core::Impl::reason_of(const RegistrationId& id, const Replay::Node* there, State state) const {
   if (state == State::maintenance) {
     return reason_of_hold(*holds_.maintenance(id), ReasonCode::maintenance, "in maintenance");
   }
@@ -38,22 +38,23 @@ std::optional<Reason> Core::Impl::reason_of(const RegistrationId& id, const std:
     return reason_of_hold(*holds_.failing_check(id), ReasonCode::check_failed, "a health check fails");
   }
   if (state == State::conflict || state == State::blocked) {
-    return *replay_.set_aside_reason(path);
+    return *Replay::set_aside_reason(there);
   }
   if (state != State::registered && !session_.usable()) {
     return session_.reason();
   }
-  if (state == State::removing && replay_.set_aside_reason(path) != nullptr) {
-    return *replay_.set_aside_reason(path);
+  if (state == State::removing && Replay::set_aside_reason(there) != nullptr) {
+    return *Replay::set_aside_reason(there);
   }
-  return std::nullopt;
+  return {};
 }
 
 RegistrationView Core::Impl::view(const SharedRegistration& shared) const {
   const Registration& registration = *shared;
-  const State state = state_of(registration);
+  const Replay::Node* there = replay_.at(registration.path);
+  const State state = state_of(registration, there);
   const RegistrationId& id = registration.id;
-  RegistrationView view{shared, state, reason_of(id, registration.path, state), replay_.znode(registration.path)};
+  RegistrationView view{shared, state, reason_of(id, there, state), Replay::znode(there)};
   const auto copy = [](const Hold* hold) { return hold != nullptr ? std::optional(*hold) : std::nullopt; };
   view.maintenance = copy(holds_.maintenance(id));
   view.failing_check = copy(holds_.failing_check(id));
@@ -65,14 +66,9 @@ RegistrationView Core::Impl::view(const SharedRegistration& shared) const {
 }
 
 RegistrationView Core::Impl::view(const Removal& removal) const {
-  Registration registration;
-  registration.id = removal.id;
-  registration.path = removal.path;
-  registration.owner = removal.owner;
-  registration.seq = removal.seq;
-  registration.accepted_at = removal.accepted_at;
-  return RegistrationView{std::move(registration), State::removing,
-                          reason_of(removal.id, removal.path, State::removing), replay_.znode(removal.path)};
+  const Replay::Node* there = replay_.at(removal.path);
+  return RegistrationView{remnant_of(removal), State::removing, reason_of(removal.id, there, State::removing),
+                          Replay::znode(there)};
 }
 
 std::optional<RegistrationView> Core::find(const RegistrationId& id) const {
@@ -83,6 +79,13 @@ std::optional<RegistrationView> Core::find(const RegistrationId& id) const {
     return impl_->view(impl_->registry_.removals().at(*seqs->rbegin()));
   }
   return std::nullopt;
+}
+
+std::optional<State> Core::state(const RegistrationId& id) const {
+  if (const Registration* registration = impl_->registry_.find(id)) {
+    return impl_->state_of(*registration, impl_->replay_.at(registration->path));
+  }
+  return impl_->registry_.removals_of(id) != nullptr ? std::optional(State::removing) : std::nullopt;
 }
 
 std::vector<RegistrationView> Core::list(const std::optional<std::string>& service, std::optional<State> state,
@@ -145,7 +148,7 @@ std::vector<QueuedOperation> Core::queue(Seq after, std::size_t limit, bool& mor
     if (key.second) {
       const Registration& registration = *impl_->registry_.find(Replay::id_of(*node));
       operation.id = registration.id;
-      operation.state = impl_->state_of(registration);
+      operation.state = impl_->state_of(registration, node);
       operation.accepted_at = registration.accepted_at;
     } else {
       const Removal& removal = impl_->registry_.removals().at(key.first);
@@ -153,7 +156,7 @@ std::vector<QueuedOperation> Core::queue(Seq after, std::size_t limit, bool& mor
       operation.state = State::removing;
       operation.accepted_at = removal.accepted_at;
     }
-    operation.reason = impl_->reason_of(operation.id, path, operation.state);
+    operation.reason = impl_->reason_of(operation.id, node, operation.state);
     found.push_back(std::move(operation));
   }
   return found;
@@ -224,7 +227,7 @@ bool Core::settled(const RegistrationId& id, Seq seq) const {
   if (removals != nullptr && *removals->begin() <= seq) {
     return false;
   }
-  return impl_->session_.usable() && impl_->replay_.confirmed(registration->path, registration->seq);
+  return impl_->session_.usable() && Replay::confirmed(impl_->replay_.at(registration->path), registration->seq);
 }
 
 }  // namespace limpet::core

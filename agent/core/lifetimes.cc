@@ -91,7 +91,7 @@ void Lifetimes::begin(const Registration& registration, std::optional<std::int64
   const Lifetime& lifetime = registration.lifetime;
   forget_found(id, registration.seq);
   unbind(id, registration.seq);
-  if (const auto it = lives_.find(id); it != lives_.end()) {
+  if (const auto it = find_life(id); it != lives_.end()) {
     clear(it->second);
     lives_.erase(it);
   }
@@ -116,12 +116,20 @@ void Lifetimes::begin(const Registration& registration, std::optional<std::int64
 }
 
 void Lifetimes::end(const RegistrationId& id, Seq seq) {
-  if (const auto it = lives_.find(id); it != lives_.end()) {
+  if (const auto it = find_life(id); it != lives_.end()) {
     clear(it->second);
     lives_.erase(it);
   }
   forget_found(id, Seq{seq.value + 1});
   unbind(id, Seq{seq.value + 1});
+}
+
+// As a rule there are none, and nothing has to be hashed.
+Lifetimes::Lives::iterator Lifetimes::find_life(const RegistrationId& id) {
+  return lives_.empty() ? lives_.end() : lives_.find(id);
+}
+Lifetimes::Lives::const_iterator Lifetimes::find_life(const RegistrationId& id) const {
+  return lives_.empty() ? lives_.end() : lives_.find(id);
 }
 
 void Lifetimes::forget_found(const RegistrationId& id, Seq before) {
@@ -132,7 +140,7 @@ void Lifetimes::forget_found(const RegistrationId& id, Seq before) {
 }
 
 bool Lifetimes::may_expire(const RegistrationId& id) const {
-  const auto it = lives_.find(id);
+  const auto it = find_life(id);
   return it != lives_.end() && it->second.expires_at;
 }
 
@@ -143,7 +151,7 @@ bool Lifetimes::reached(const RegistrationId& id, Seq seq) {
     found_.erase(found);
     return true;
   }
-  const auto it = lives_.find(id);
+  const auto it = find_life(id);
   if (it == lives_.end() || it->second.seq != seq || !it->second.expires_at) {
     return false;
   }
@@ -153,7 +161,7 @@ bool Lifetimes::reached(const RegistrationId& id, Seq seq) {
 }
 
 void Lifetimes::heartbeat(const RegistrationId& id) {
-  if (const auto it = lives_.find(id); it != lives_.end()) {
+  if (const auto it = find_life(id); it != lives_.end()) {
     set_ttl(it->second, id);
   }
 }
@@ -169,7 +177,7 @@ void Lifetimes::bind(const RegistrationId& id, Seq seq, ConnectionId connection)
   }
   bound_[connection].insert(key);
   connections_[key] = connection;
-  if (const auto it = lives_.find(id); it != lives_.end() && it->second.seq == seq) {
+  if (const auto it = find_life(id); it != lives_.end() && it->second.seq == seq) {
     it->second.orphan = false;
     set_orphan(it->second, id);
   }
@@ -252,7 +260,7 @@ std::vector<Lifetimes::End> Lifetimes::take() {
 
 void Lifetimes::spare(const End& end) {
   found_.erase({end.id, end.seq});
-  if (const auto it = lives_.find(end.id); it != lives_.end()) {
+  if (const auto it = find_life(end.id); it != lives_.end()) {
     set_ttl(it->second, end.id);
     set_orphan(it->second, end.id);
   }
@@ -280,7 +288,7 @@ std::optional<std::int64_t> Lifetimes::deadline() const {
 }
 
 std::optional<WallMs> Lifetimes::ttl_expires_at(const RegistrationId& id) const {
-  const auto it = lives_.find(id);
+  const auto it = find_life(id);
   if (it == lives_.end() || !it->second.ttl_at) {
     return std::nullopt;
   }

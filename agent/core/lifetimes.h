@@ -81,11 +81,14 @@ class Lifetimes {
     std::optional<Deadlines::iterator> orphaned_at;
     std::int64_t expires_ms = 0;
   };
+  using Lives = std::unordered_map<RegistrationId, Life>;
   struct Found {
     End end;
     bool taken = false;
   };
 
+  Lives::iterator find_life(const RegistrationId& id);
+  Lives::const_iterator find_life(const RegistrationId& id) const;
   void set_ttl(Life& life, const RegistrationId& id);
   void set_orphan(Life& life, const RegistrationId& id);
   void unbind(const RegistrationId& id, Seq before);
@@ -102,10 +105,10 @@ class Lifetimes {
   std::int64_t watch_at_ms_ = 0;  // observe() is to be called by then
   bool observed_ = false;
 
-  std::unordered_map<RegistrationId, Life> lives_;  // only those that can end by themselves
-  Deadlines ttls_;                                  // in time of ttl_clock()
-  Deadlines expiries_;                              // in steady ms
-  Deadlines orphans_;                               // in time of ttl_clock()
+  Lives lives_;         // only those that can end by themselves
+  Deadlines ttls_;      // in time of ttl_clock()
+  Deadlines expiries_;  // in steady ms
+  Deadlines orphans_;   // in time of ttl_clock()
   std::map<ConnectionId, std::set<std::pair<RegistrationId, Seq>>> bound_;
   std::map<std::pair<RegistrationId, Seq>, ConnectionId> connections_;
   std::map<std::pair<RegistrationId, Seq>, Found> found_;

@@ -31,7 +31,7 @@ void Registry::reset(const StoredState& stored) {
   for (const SharedRegistration& read : stored.registrations) {
     const auto it = had.find(read->id);
     const SharedRegistration& registration = it != had.end() && *it->second == *read ? it->second : read;
-    place(add_entry(Entry{registration, nullptr}));
+    place(add_entry(Entry{registration, {}}));
     ++live_count_;
     ++count_;
     ++counts_[registration->owner.uid];
@@ -49,7 +49,7 @@ void Registry::reset(const StoredState& stored) {
 
 // ---- Entries
 
-const Registry::Entry* Registry::find_entry(const RegistrationId& id) const {
+const Registry::Entry* Registry::look_up(const RegistrationId& id) const {
   const auto it = by_id_.find(id);
   return it == by_id_.end() ? nullptr : *it;
 }
@@ -83,14 +83,14 @@ void Registry::displace(const Entry& entry) {
 }
 
 // Returns the draft that there was.
-std::unique_ptr<Registry::Draft> Registry::exchange_draft(const Entry& entry, std::unique_ptr<Draft> draft) {
+Registry::Draft Registry::exchange_draft(const Entry& entry, Draft draft) {
   const Registration* before = entry.planned();
-  const Registration* then = draft == nullptr ? entry.live.get() : draft->gone ? nullptr : draft->registration.get();
+  const Registration* then = entry.planned_with(draft);
   const bool moves = before == nullptr || then == nullptr || before->path != then->path;
   if (moves) {
     displace(entry);
   }
-  std::unique_ptr<Draft> had = std::exchange(entry.draft, std::move(draft));
+  Draft had = std::exchange(entry.draft, std::move(draft));
   if (moves) {
     place(entry);
   }
@@ -99,29 +99,31 @@ std::unique_ptr<Registry::Draft> Registry::exchange_draft(const Entry& entry, st
 
 // ---- What is durable
 
+void Registry::committed(const SharedRegistration& registration, const Entry* entry) {
+  if (entry == nullptr) {
+    ++live_count_;
+    return place(add_entry(Entry{registration, {}}));
+  }
+  live_count_ += entry->live ? 0 : 1;
+  if (entry->draft) {
+    entry->live = registration;
+  } else {
+    displace(*entry);
+    entry->live = registration;
+    place(*entry);
+  }
+}
+
 void Registry::committed(const Change& change) {
   if (const auto* put = std::get_if<PutRegistration>(&change)) {
-    const Entry* entry = find_entry(put->registration->id);
-    if (entry == nullptr) {
-      entry = &add_entry(Entry{put->registration, nullptr});
-      ++live_count_;
-      return place(*entry);
-    }
-    live_count_ += entry->live ? 0 : 1;
-    if (entry->draft != nullptr) {
-      entry->live = put->registration;
-    } else {
-      displace(*entry);
-      entry->live = put->registration;
-      place(*entry);
-    }
+    committed(put->registration, look_up(put->registration->id));
   } else if (const auto* erase = std::get_if<EraseRegistration>(&change)) {
-    const Entry* entry = find_entry(erase->id);
+    const Entry* entry = look_up(erase->id);
     if (entry == nullptr || !entry->live) {
       return;
     }
     --live_count_;
-    if (entry->draft != nullptr) {
+    if (entry->draft) {
       entry->live = {};
     } else {
       erase_entry(*entry);
@@ -137,11 +139,11 @@ void Registry::committed(const Change& change) {
 void Registry::committed_through(Seq through) {
   for (; !drafts_.empty() && drafts_.front().first <= through; drafts_.pop_front()) {
     const auto& [seq, entry] = drafts_.front();
-    if (entry->draft->seq != seq) {
+    if (entry->draft.seq() != seq) {
       continue;  // there is a newer one
     }
     if (entry->live) {
-      exchange_draft(*entry, nullptr);
+      exchange_draft(*entry, {});
     } else {
       erase_entry(*entry);
     }
@@ -166,12 +168,12 @@ void Registry::removal_done(Seq seq) {
 }
 
 const Registration* Registry::find(const RegistrationId& id) const {
-  const Entry* entry = find_entry(id);
+  const Entry* entry = look_up(id);
   return entry != nullptr ? entry->live.get() : nullptr;
 }
 
 SharedRegistration Registry::live(const RegistrationId& id) const {
-  const Entry* entry = find_entry(id);
+  const Entry* entry = look_up(id);
   return entry != nullptr ? entry->live : SharedRegistration();
 }
 

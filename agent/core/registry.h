@@ -8,7 +8,6 @@
 
 #include <deque>
 #include <map>
-#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -33,22 +32,26 @@ struct Plan {
 
 class Registry {
  public:
-  // What is on its way to the disk of one name.
+  // What is on its way to the disk of one name; by default, nothing. No larger than need be: each name has one.
   struct Draft {
     SharedRegistration registration;  // where it is gone: the one that ends
-    bool gone = false;
-    Seq seq;  // it stands when the batch that ends with this one does
+    std::uint64_t gone : 1 = 0;
+    std::uint64_t through : 63 = 0;  // a seq: it stands when the batch that ends with this one does
+
+    explicit operator bool() const { return static_cast<bool>(registration); }
+    Seq seq() const { return Seq{through}; }
   };
   // One name: what stands, and what is planned on top of that. At least one of them is there.
   struct Entry {
     // Not what an entry is found by: that is the id, which never changes.
     mutable SharedRegistration live;
-    mutable std::unique_ptr<Draft> draft;
+    mutable Draft draft;
 
-    const RegistrationId& id() const { return (live ? live : draft->registration)->id; }
+    const RegistrationId& id() const { return (live ? live : draft.registration)->id; }
     // Null where it will be gone.
-    const Registration* planned() const {
-      return draft == nullptr ? live.get() : draft->gone ? nullptr : draft->registration.get();
+    const Registration* planned() const { return planned_with(draft); }
+    const Registration* planned_with(const Draft& other) const {
+      return !other ? live.get() : other.gone != 0 ? nullptr : other.registration.get();
     }
   };
   // Order of entries by their id.
@@ -75,6 +78,8 @@ class Registry {
 
   // One planned change is on disk. Called in the order of planning.
   void committed(const Change& change);
+  // The same of one that puts `registration`, where `entry` is what look_up() of its id gives.
+  void committed(const SharedRegistration& registration, const Entry* entry);
   // The batch that ended with `through` is on disk: what was drafted up to it now stands.
   void committed_through(Seq through);
 
@@ -97,6 +102,8 @@ class Registry {
   // Null, or holding nothing, where there is none.
   const Registration* find(const RegistrationId& id) const;
   SharedRegistration live(const RegistrationId& id) const;
+  // Null where there is nothing of this name. Valid until the next change of the registry.
+  const Entry* look_up(const RegistrationId& id) const;
   const std::map<Seq, Removal>& removals() const { return removals_; }
   // The removals of this name that are not done, by seq.
   const std::set<Seq>* removals_of(const RegistrationId& id) const;
@@ -118,7 +125,7 @@ class Registry {
   struct Attempt {
     struct Redrafted {
       const Entry* entry = nullptr;
-      std::unique_ptr<Draft> before;
+      Draft before;
     };
     struct Removal {
       std::string path;
@@ -162,14 +169,13 @@ class Registry {
                                       std::uint64_t open_operations) const;
   void add_removal(Attempt& attempt, const Registration& of, Seq seq, WallMs wall_ms, Owner who);
   void set_removal(Attempt& attempt, const std::string& path, std::optional<Seq> seq);
-  void redraft(Attempt& attempt, const Entry& entry, std::unique_ptr<Draft> draft);
+  void redraft(Attempt& attempt, const Entry& entry, Draft draft);
   void take_back(Attempt& attempt);
   void adopt(Attempt& attempt);
 
-  const Entry* find_entry(const RegistrationId& id) const;
   const Entry& add_entry(Entry entry);
   void erase_entry(const Entry& entry);
-  std::unique_ptr<Draft> exchange_draft(const Entry& entry, std::unique_ptr<Draft> draft);
+  Draft exchange_draft(const Entry& entry, Draft draft);
   void place(const Entry& entry);
   void displace(const Entry& entry);
 

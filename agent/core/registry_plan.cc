@@ -25,7 +25,8 @@ std::string path_of(const Options& options, const RegisterRequest& request) {
   std::string path;
   path.reserve(options.root.size() + request.id.service.size() + leaf.size() + 2);
   path.append(options.root == "/" ? "" : options.root);
-  return path.append(1, '/').append(request.id.service).append(1, '/').append(leaf);
+  path.append(1, '/').append(request.id.service).append(1, '/').append(leaf);
+  return path;
 }
 
 // True where `data` is what this request asks for, at whatever time.
@@ -79,7 +80,7 @@ Problem Registry::not_owner(const RegistrationId& id, const Owner& owner, const 
 }
 
 const Registration* Registry::planned(const RegistrationId& id) const {
-  const Entry* entry = find_entry(id);
+  const Entry* entry = look_up(id);
   return entry != nullptr ? entry->planned() : nullptr;
 }
 
@@ -229,7 +230,7 @@ void Registry::add_removal(Attempt& attempt, const Registration& of, Seq seq, Wa
 
 std::optional<Problem> Registry::plan_register(Attempt& attempt, RegisterRequest& request, const Caller& caller,
                                                WallMs wall_ms) {
-  const Entry* entry = find_entry(request.id);
+  const Entry* entry = look_up(request.id);
   const Registration* old = entry != nullptr ? entry->planned() : nullptr;
   if (old != nullptr && !may_change(caller, old->owner)) {
     return not_owner(request.id, old->owner, caller);
@@ -264,29 +265,30 @@ std::optional<Problem> Registry::plan_register(Attempt& attempt, RegisterRequest
     attempt.path_bytes += static_cast<std::int64_t>(path.size()) - static_cast<std::int64_t>(old->path.size());
     add_removal(attempt, *old, seq, wall_ms, caller.owner);
   }
-  const SharedRegistration registration(Registration{request.id, std::move(path), request.format,
-                                                     content_of(request, wall_ms), owner, seq, wall_ms,
-                                                     request.lifetime});
-  auto draft = std::make_unique<Draft>(Draft{registration, false, seq});
+  auto registration = SharedRegistration::made_by([&] {
+    return Registration{request.id, std::move(path), request.format,  content_of(request, wall_ms), owner,
+                        seq,        wall_ms,         request.lifetime};
+  });
+  Draft draft{registration, 0, seq.value};
   if (entry != nullptr) {
     redraft(attempt, *entry, std::move(draft));
   } else {
     const Entry& added = add_entry(Entry{{}, std::move(draft)});
     place(added);
-    attempt.done.emplace_back(Attempt::Redrafted{&added, nullptr});
+    attempt.done.emplace_back(Attempt::Redrafted{&added, {}});
   }
-  attempt.plan.batch.changes.push_back(PutRegistration{registration});
+  attempt.plan.batch.changes.push_back(PutRegistration{std::move(registration)});
   attempt.plan.answers.push_back({request.id, seq, true});
   return std::nullopt;
 }
 
 std::optional<Problem> Registry::plan_deregister(Attempt& attempt, const DeregisterRequest& request,
                                                  const Caller& caller, WallMs wall_ms) {
-  const Entry* entry = find_entry(request.id);
+  const Entry* entry = look_up(request.id);
   const Registration* old = entry != nullptr ? entry->planned() : nullptr;
   if (old == nullptr) {
     // Saying it twice is no error while the first is still on its way.
-    const bool in_this_plan = entry != nullptr && entry->draft->seq > last_seq_;
+    const bool in_this_plan = entry != nullptr && entry->draft.seq() > last_seq_;
     if (const auto* seqs = removals_of(request.id); seqs != nullptr && !in_this_plan) {
       const Removal& removal = removals_.at(*seqs->rbegin());
       if (!may_change(caller, removal.owner)) {
@@ -308,8 +310,8 @@ std::optional<Problem> Registry::plan_deregister(Attempt& attempt, const Deregis
   attempt.plan.batch.changes.push_back(EraseRegistration{old->id});
   attempt.plan.answers.push_back({old->id, seq, true});
   add_removal(attempt, *old, seq, wall_ms, old->owner);
-  const SharedRegistration ends = entry->draft != nullptr ? entry->draft->registration : entry->live;
-  redraft(attempt, *entry, std::make_unique<Draft>(Draft{ends, true, seq}));
+  const SharedRegistration ends = entry->draft ? entry->draft.registration : entry->live;
+  redraft(attempt, *entry, Draft{ends, 1, seq.value});
   return std::nullopt;
 }
 
@@ -323,7 +325,7 @@ void Registry::set_removal(Attempt& attempt, const std::string& path, std::optio
   }
 }
 
-void Registry::redraft(Attempt& attempt, const Entry& entry, std::unique_ptr<Draft> draft) {
+void Registry::redraft(Attempt& attempt, const Entry& entry, Draft draft) {
   attempt.done.emplace_back(Attempt::Redrafted{&entry, exchange_draft(entry, std::move(draft))});
 }
 
@@ -332,7 +334,7 @@ void Registry::take_back(Attempt& attempt) {
   for (auto it = attempt.done.rbegin(); it != attempt.done.rend(); ++it) {
     if (auto* redrafted = std::get_if<Attempt::Redrafted>(&*it)) {
       const Entry& entry = *redrafted->entry;
-      if (redrafted->before == nullptr && !entry.live) {
+      if (!redrafted->before && !entry.live) {
         erase_entry(entry);
       } else {
         exchange_draft(entry, std::move(redrafted->before));
@@ -351,9 +353,9 @@ void Registry::take_back(Attempt& attempt) {
 void Registry::adopt(Attempt& attempt) {
   for (const auto& done : attempt.done) {
     const auto* redrafted = std::get_if<Attempt::Redrafted>(&done);
-    const bool again = redrafted != nullptr && redrafted->before != nullptr && redrafted->before->seq > last_seq_;
+    const bool again = redrafted != nullptr && redrafted->before && redrafted->before.seq() > last_seq_;
     if (redrafted != nullptr && !again) {
-      redrafted->entry->draft->seq = attempt.last;
+      redrafted->entry->draft.through = attempt.last.value;
       drafts_.emplace_back(attempt.last, redrafted->entry);
     }
   }

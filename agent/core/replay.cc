@@ -66,8 +66,8 @@ void Replay::stop_waiting(Node& node) {
   }
 }
 
-void Replay::want_present(const SharedRegistration& registration, bool known) {
-  Node& node = node_at(registration, known);
+void Replay::want_present(const SharedRegistration& registration, bool known, Node* there) {
+  Node& node = there != nullptr ? *there : node_at(registration, known);
   // What was to be withdrawn, and is not yet, may stand as it is wanted again: nothing needs to be written then.
   const bool comes_back = node.live && !node.present && node.seq() == registration->seq;
   if (comes_back && node.remote == Remote::ours && node.place != Place::in_flight) {
@@ -97,11 +97,7 @@ void Replay::want_no_more(Node& node, Effects& effects) {
 }
 
 void Replay::want_absent(const Removal& removal, bool known, Effects& effects) {
-  Registration gone;
-  gone.id = removal.id;
-  gone.path = removal.path;
-  gone.seq = removal.seq;
-  const SharedRegistration change(std::move(gone));
+  const SharedRegistration change(remnant_of(removal));
   Node& node = node_at(change, known);
   want(node, change, Want::gone);
   want_no_more(node, effects);
@@ -306,34 +302,28 @@ bool Replay::withdraws(const Node& node) {
   return node.live && !node.present;
 }
 
-Replay::Phase Replay::phase(const std::string& path) const {
-  const Node* node = find_node(path);
+Replay::Phase Replay::phase(const Node* node) {
   return node == nullptr ? Phase::pending : node->phase;
 }
 
-bool Replay::confirmed(const std::string& path, Seq seq) const {
-  const Node* node = find_node(path);
+bool Replay::confirmed(const Node* node, Seq seq) {
   return node != nullptr && node->phase == Phase::confirmed && node->seq() == seq;
 }
 
-bool Replay::unsent(const std::string& path, Seq seq) const {
-  const Node* node = find_node(path);
+bool Replay::unsent(const Node* node, Seq seq) {
   return node != nullptr && node->seq() == seq && node->is_open && node->content != seq &&
          (node->place != Place::in_flight || node->flying != seq);
 }
 
-bool Replay::doubtful(const std::string& path) const {
-  const Node* node = find_node(path);
+bool Replay::doubtful(const Node* node) {
   return node != nullptr && node->remote == Remote::unknown;
 }
 
-const Reason* Replay::set_aside_reason(const std::string& path) const {
-  const Node* node = find_node(path);
+const Reason* Replay::set_aside_reason(const Node* node) {
   return node != nullptr && node->attempts > 0 ? node->reason.get() : nullptr;
 }
 
-std::optional<Outcome> Replay::znode(const std::string& path) const {
-  const Node* node = find_node(path);
+std::optional<Outcome> Replay::znode(const Node* node) {
   if (node == nullptr || node->remote != Remote::ours) {
     return std::nullopt;
   }

@@ -43,6 +43,7 @@ class Replay {
     std::vector<HistoryEntry> history;   // what, to what, why; without event and time
   };
 
+  struct Node;
   // How far a node is, as people are told. withdrawn: a live registration's znode that is not to be there for now,
   // whether it is gone yet or not.
   enum class Phase : std::uint8_t { pending, confirmed, conflict, blocked, removing, withdrawn };
@@ -54,8 +55,8 @@ class Replay {
   // is known what stands, and freed then, does not come to lie between them.
   void expect(const SharedRegistration& registration, bool known) { node_at(registration, known); }
   // Whether the znode may stand there is `known`: false after a restart, when requests of the last run may have gone
-  // unrecorded.
-  void want_present(const SharedRegistration& registration, bool known);
+  // unrecorded. `there`: what at() gives for its path.
+  void want_present(const SharedRegistration& registration, bool known, Node* there);
   void want_absent(const Removal& removal, bool known, Effects& effects);
   // The registration stays, but its znode is to go until want_present().
   void want_withdrawn(const SharedRegistration& registration, bool known, Effects& effects);
@@ -79,22 +80,24 @@ class Replay {
   std::optional<std::int64_t> deadline() const;
 
   // ---- For the API
-  Phase phase(const std::string& path) const;
-  // True where the content of change `seq` is confirmed at `path`.
-  bool confirmed(const std::string& path, Seq seq) const;
-  // True where change `seq` is what is wanted at `path`, and no request for it has gone out.
-  bool unsent(const std::string& path, Seq seq) const;
-  // True where what stands at `path` has to be read first: an earlier run, or a connection that was lost, may have
-  // brought about what nobody was told of.
-  bool doubtful(const std::string& path) const;
-  const Reason* set_aside_reason(const std::string& path) const;
-  std::optional<Outcome> znode(const std::string& path) const;
+  // What is wanted at `path` and known of it, for the questions below; null: nothing. Valid until the next change here.
+  const Node* at(const std::string& path) const { return find_node(path); }
+  Node* at(const std::string& path) { return find_node(path); }
+  static Phase phase(const Node* node);
+  // True where the content of change `seq` is confirmed.
+  static bool confirmed(const Node* node, Seq seq);
+  // True where change `seq` is what is wanted, and no request for it has gone out.
+  static bool unsent(const Node* node, Seq seq);
+  // True where what stands there has to be read first: an earlier run, or a connection that was lost, may have brought
+  // about what nobody was told of.
+  static bool doubtful(const Node* node);
+  static const Reason* set_aside_reason(const Node* node);
+  static std::optional<Outcome> znode(const Node* node);
   ReplayFigures figures() const;
   std::uint64_t depth() const { return open_.size(); }
   std::uint64_t bytes() const { return open_bytes_; }
   std::uint64_t count(Phase phase) const { return counts_[static_cast<std::size_t>(phase)]; }
   // The open nodes in order: (seq, a live registration's?) -> node.
-  struct Node;
   using Key = std::pair<Seq, bool>;  // of one change, the removal comes first
   const std::map<Key, Node*>& open() const { return open_; }
   static const std::string& path_of(const Node& node);

@@ -50,7 +50,7 @@ void Replay::confirm(Node& node, Now now, Effects& effects) {
     node.registered_at = now.wall_ms;
   }
   set_phase(node, Phase::confirmed);
-  effects.outcomes.push_back(PutOutcome{node.id(), *znode(node.path())});
+  effects.outcomes.push_back(PutOutcome{node.id(), *znode(&node)});
   record(Happening::registered, node, node.seq(),
          attempts == 0 ? "" : "after " + std::to_string(attempts) + " refusals", effects);
   effects.actions.push_back(Changed{node.id()});

@@ -72,6 +72,7 @@ void SessionMachine::enter(SessionState state, Now now) {
 }
 
 void SessionMachine::start(Now now, Actions& actions) {
+  reason_ = {};
   since_ = now;
   durable_ = session_.has_value();
   epoch_ = Epoch{1};
@@ -101,6 +102,7 @@ void SessionMachine::reopen(Actions& actions, std::optional<Session> with) {
 }
 
 SessionMachine::Turn SessionMachine::connected(const ZkConnected& event, Now now, Actions& actions) {
+  reason_ = {};
   if (event.epoch != epoch_) {
     return Turn::none;
   }
@@ -143,6 +145,7 @@ SessionMachine::Turn SessionMachine::connected(const ZkConnected& event, Now now
 }
 
 SessionMachine::Turn SessionMachine::disconnected(Epoch epoch, Now now, Actions& actions) {
+  reason_ = {};
   if (epoch != epoch_ || !connected_) {
     return Turn::none;
   }
@@ -173,6 +176,7 @@ SessionMachine::Turn SessionMachine::disconnected(Epoch epoch, Now now, Actions&
 }
 
 SessionMachine::Turn SessionMachine::expired(Epoch epoch, Now now, Actions& actions) {
+  reason_ = {};
   if (epoch != epoch_) {
     return Turn::none;
   }
@@ -195,6 +199,7 @@ SessionMachine::Turn SessionMachine::expired(Epoch epoch, Now now, Actions& acti
 }
 
 SessionMachine::Turn SessionMachine::auth_failed(Epoch epoch, Now now, Actions& actions) {
+  reason_ = {};
   if (epoch != epoch_) {
     return Turn::none;
   }
@@ -211,6 +216,7 @@ SessionMachine::Turn SessionMachine::auth_failed(Epoch epoch, Now now, Actions& 
 }
 
 void SessionMachine::trouble(const ZkTrouble& event, Now) {
+  reason_ = {};
   if (event.epoch == epoch_ && !connected_) {
     no_quorum_ = event.no_quorum;
     trouble_ = event.message;
@@ -218,6 +224,7 @@ void SessionMachine::trouble(const ZkTrouble& event, Now) {
 }
 
 SessionMachine::Turn SessionMachine::servers_changed(Now now, Actions& actions) {
+  reason_ = {};
   const bool was_connected = connected_;
   if (was_connected) {
     lost_at_ms_ = now.steady_ms;
@@ -229,6 +236,7 @@ SessionMachine::Turn SessionMachine::servers_changed(Now now, Actions& actions) 
 }
 
 SessionMachine::Turn SessionMachine::tick(Now now, Actions& actions) {
+  reason_ = {};
   if (presume_at_ms_ && now.steady_ms >= *presume_at_ms_) {
     presume_at_ms_.reset();
     enter(SessionState::expired, now);
@@ -306,12 +314,11 @@ std::string SessionMachine::situation() const {
   return "";
 }
 
-Reason SessionMachine::reason() const {
-  Reason reason;
-  reason.code = reason_code();
-  reason.message = situation();
-  reason.since = since_.wall_ms;
-  return reason;
+SharedReason SessionMachine::reason() const {
+  if (!reason_) {
+    reason_ = Reason{reason_code(), situation(), since_.wall_ms, 0};
+  }
+  return reason_;
 }
 
 std::string SessionMachine::words() const {

@@ -62,7 +62,7 @@ class SessionMachine {
   void show(StatusView& view) const;
   SessionFigures figures(Now now) const;
   // Why something that waits for the session waits.
-  Reason reason() const;
+  SharedReason reason() const;
 
  private:
   void enter(SessionState state, Now now);
@@ -95,6 +95,7 @@ class SessionMachine {
   std::optional<std::int64_t> presume_at_ms_;  // steady: presumed expiry
   std::optional<std::int64_t> reopen_at_ms_;   // steady: fresh handle, in case the old one can never connect
   std::int64_t reopen_delay_ms_ = 0;
+  mutable SharedReason reason_;  // as reason() last made it, until something happens
 };
 
 const char* to_string(SessionState state);

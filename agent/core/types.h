@@ -109,10 +109,13 @@ struct Reason {
   std::uint32_t attempts = 0;
 };
 
+// Made once for all who are shown it; holds nothing where there is no reason.
+using SharedReason = Shared<Reason>;
+
 struct RegistrationView {
   SharedRegistration registration;  // of a removal: id, path, owner, seq and accepted_at only
   State state = State::pending;
-  std::optional<Reason> reason;
+  SharedReason reason;
   std::optional<Outcome> znode;  // what ZooKeeper confirmed last; of this content where znode->seq == registration.seq
   std::optional<Hold> maintenance = std::nullopt;  // of its own, or of the whole host
   std::optional<Hold> failing_check = std::nullopt;
@@ -127,7 +130,7 @@ struct QueuedOperation {
   RegistrationId id;
   std::string path;
   State state = State::pending;
-  std::optional<Reason> reason;
+  SharedReason reason;
   WallMs accepted_at = 0;
 };
 

@@ -268,7 +268,7 @@ TEST(Render, WhatIsNotKnownIsNull) {
 
 TEST(Render, QueueAndStatus) {
   std::string out;
-  render_queue(out, {{Seq{3}, true, false, kId, "/services/web/i-1", core::State::removing, std::nullopt, 0}}, true);
+  render_queue(out, {{Seq{3}, true, false, kId, "/services/web/i-1", core::State::removing, {}, 0}}, true);
   EXPECT_EQ(out, R"({"operations":[{"seq":3,"op":"deregister","id":"web/i-1","service":"web","instance":"i-1",)"
                  R"("path":"/services/web/i-1","state":"removing","reason":null,)"
                  R"("accepted_at":"1970-01-01T00:00:00.000Z"}],"next":3})");
@@ -288,4 +288,21 @@ TEST(Render, QueueAndStatus) {
 }
 
 }  // namespace
+TEST(Render, WhatIsPlainIsFoundWhereverItEnds) {
+  for (std::size_t length = 0; length < 80; ++length) {
+    const std::string plain(length, 'x');
+    EXPECT_EQ(plain_prefix(plain), length);
+    for (std::size_t at = 0; at < length; ++at) {
+      for (const char special : {'\0', '\x1f', '"', '\\', '\x80', '\xff'}) {
+        std::string text = plain;
+        text[at] = special;
+        text.back() = special;
+        EXPECT_EQ(plain_prefix(text), at) << length;
+      }
+    }
+  }
+  const std::string neighbours = " !#[]\x7f~ !#[]\x7f~ !#[]\x7f~ !#[]\x7f~ !#[]\x7f~";
+  EXPECT_TRUE(is_plain(neighbours));
+}
+
 }  // namespace limpet::api

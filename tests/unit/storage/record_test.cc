@@ -126,6 +126,17 @@ TEST(Record, EachKindComesBackEqual) {
   EXPECT_EQ(*decode_former_sessions(encode(former)), former);
 }
 
+TEST(Record, WhatRemainsOfARegistrationIsWhatItsRemovalHas) {
+  const Removal removal{Seq{7}, {"web", "i-1"}, "/services/web/i-1", {1000, 4321}, 1'700'000'000'123};
+  const Registration remnant = remnant_of(removal);
+  EXPECT_EQ(remnant.id, removal.id);
+  EXPECT_EQ(remnant.path, removal.path);
+  EXPECT_EQ(remnant.owner, removal.owner);
+  EXPECT_EQ(remnant.seq, removal.seq);
+  EXPECT_EQ(remnant.accepted_at, removal.accepted_at);
+  EXPECT_EQ(remnant.data, "");
+}
+
 TEST(Record, ExtremesComeBackEqual) {
   Registration registration;
   EXPECT_EQ(*decode_registration(encode(registration)), registration);
