@@ -176,7 +176,7 @@ def replay_session(bench, ensemble, count):
 def plain_multi(bench, ensemble, count):
     """The plain client's best at creating as many, on the same servers in the same round."""
     rates = []
-    for in_flight, per_multi in [(4, 128), (2, 1024)]:
+    for in_flight, per_multi in [(4, 512), (2, 1024)]:
         found = bench.run("bench_zk", "--hosts", ensemble.hosts, "--parent", f"/multi/{time.monotonic_ns()}", "--count",
                           count, "--in-flight", in_flight, "--per-multi", per_multi, "rate")
         rates.append(found["rate"])

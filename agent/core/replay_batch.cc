@@ -21,9 +21,15 @@ constexpr std::size_t kMaxInFlight = 8;
 
 // What waits goes out once it is so much, or once nothing is on its way and the last went out so long ago: a
 // transaction costs the servers what fifty creates in it do, however little is in it. One that comes by itself does not
-// wait.
-constexpr std::size_t kWorthwhile = 256;
-constexpr std::int64_t kPaceMs = 5;
+// wait; where much comes all the time, more of it goes together.
+constexpr std::size_t kWorthwhile = 512;
+constexpr std::int64_t kShortestPaceMs = 5;
+constexpr std::int64_t kLongestPaceMs = 20;
+
+std::int64_t pace_ms_behind(std::size_t writes) {
+  constexpr std::size_t kWritesPerMs = 8;
+  return std::clamp(static_cast<std::int64_t>(writes / kWritesPerMs), kShortestPaceMs, kLongestPaceMs);
+}
 
 // What holds where `write` was done and did not before, if a look at its znode can tell.
 std::optional<ZkRequest> anchor_of(const ZkRequest& write) {
@@ -114,7 +120,7 @@ void Replay::send_writes(Now now, Actions& actions) {
     if (nodes.empty()) {
       return;  // this second's share is used up
     }
-    paced_until_ms_ = now.steady_ms + kPaceMs;
+    paced_until_ms_ = now.steady_ms + pace_ms_behind(nodes.size());
     if (nodes.size() == 1 && batches_.empty()) {
       take_out(first);
       send_write(first, now, actions);

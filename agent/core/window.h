@@ -53,7 +53,7 @@ class Window {
   bool careful() const { return !suspects_.empty(); }
 
  private:
-  static constexpr std::uint32_t kFirst = 1024;  // all of a usual host, in one transaction
+  static constexpr std::uint32_t kFirst = 2048;  // some transactions, so that the servers always have the next
   static constexpr std::uint64_t kMaxBatchBytes = 256 << 10;
   static constexpr std::uint64_t kMinBatchBytes = 8 << 10;
   // Answers slower than this are a sign of servers under load (P10).

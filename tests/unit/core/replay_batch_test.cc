@@ -116,11 +116,11 @@ TEST_F(ReplayBatch, WhatFollowsChecksWhatItFollows) {
   connect();
   put(0, 2);
   const auto first = writes();
-  put(2, 300);
+  put(2, 512);
   const auto second = writes();
   ASSERT_EQ(second.size(), 1u) << "though the one before is not answered";
   EXPECT_EQ(paths(second[0].request.batch, ZkVerb::check), (std::vector<std::string>{"0", "1"}));
-  EXPECT_EQ(paths(second[0].request.batch, ZkVerb::create).size(), 300u);
+  EXPECT_EQ(paths(second[0].request.batch, ZkVerb::create).size(), 512u);
   // The first comes to nothing, and so does the second: both are sent again, in their order.
   ZkReply later;
   later.code = ZkCode::throttled;
@@ -131,7 +131,7 @@ TEST_F(ReplayBatch, WhatFollowsChecksWhatItFollows) {
   ASSERT_EQ(again.size(), 1u);
   EXPECT_EQ(paths(again[0].request.batch, ZkVerb::check), std::vector<std::string>());
   const auto creates = paths(again[0].request.batch, ZkVerb::create);
-  ASSERT_EQ(creates.size(), 302u);
+  ASSERT_EQ(creates.size(), 512u) << "the last two follow";
   EXPECT_EQ(creates[0] + creates[1] + creates[2], "012");
 }
 
@@ -160,6 +160,20 @@ TEST_F(ReplayBatch, AFewWaitForWhatIsOnItsWay) {
   now_.steady_ms += 4;
   step(Tick{});
   EXPECT_EQ(writes().size(), 1u);
+}
+
+TEST_F(ReplayBatch, WhereMuchComesMoreGoesTogether) {
+  connect();
+  put(0, 160);
+  done(writes().at(0));
+  put(160, 1);
+  EXPECT_TRUE(writes().empty()) << "five milliseconds are behind it";
+  now_.steady_ms += 14;
+  step(Tick{});
+  EXPECT_TRUE(writes().empty());
+  now_.steady_ms += 1;
+  step(Tick{});
+  ASSERT_EQ(writes().size(), 1u);
 }
 
 TEST_F(ReplayBatch, ARefusalIsThatOfOneAndTheOthersAreSettledOneByOne) {
@@ -245,7 +259,7 @@ TEST_F(ReplayBatch, MuchGoesInSeveralOfBoundedSize) {
         bytes += one.path.size() + one.data.size();
       }
       EXPECT_LE(bytes, 260u << 10);
-      EXPECT_LE(paths(send.request.batch, ZkVerb::create).size(), 1'024u);
+      EXPECT_LE(paths(send.request.batch, ZkVerb::create).size(), 512u);
       created += paths(send.request.batch, ZkVerb::create).size();
       done(send);
     }
