@@ -131,6 +131,12 @@ void Replay::set_phase(Node& node, Phase phase) {
   ++counts_[static_cast<std::size_t>(phase)];
 }
 
+// As a rule it is the first.
+void Replay::erase_from(std::map<Key, Node*>& nodes, const Node& node) {
+  const auto first = nodes.begin();
+  nodes.erase(first->second == &node ? first : nodes.find(node.key()));
+}
+
 void Replay::open_node(Node& node) {
   if (!node.is_open) {
     node.is_open = true;
@@ -142,7 +148,7 @@ void Replay::open_node(Node& node) {
 void Replay::close_node(Node& node) {
   if (node.is_open) {
     node.is_open = false;
-    open_.erase(node.key());
+    erase_from(open_, node);
     open_bytes_ -= node.bytes();
   }
 }
@@ -150,9 +156,9 @@ void Replay::close_node(Node& node) {
 // Out of the line of what is to be sent; a request in flight stays in flight.
 void Replay::take_out(Node& node) {
   if (node.place == Place::read_ready) {
-    read_ready_.erase(node.key());
+    erase_from(read_ready_, node);
   } else if (node.place == Place::write_ready) {
-    write_ready_.erase(node.key());
+    erase_from(write_ready_, node);
   }
   if (node.place != Place::in_flight) {
     node.place = Place::none;
@@ -242,28 +248,13 @@ void Replay::lost(Now now, Effects& effects) {
   synced_ = false;
   sync_flying_ = false;
   read_flying_.clear();
-  for (auto& [op, flight] : flights_) {
-    if (flight.verb == ZkVerb::create_parent) {
-      known_parents_.erase(flight.path);
+  for (const auto& [op, flight] : flights_) {
+    lost(flight, writes);
+  }
+  for (const auto& [op, batch] : batches_) {
+    for (const Flight& part : batch.parts) {
+      lost(part, writes);
     }
-    Node* found = find_node(flight.path);
-    if (found == nullptr || flight.verb == ZkVerb::create_parent || flight.verb == ZkVerb::sync) {
-      continue;
-    }
-    Node& node = *found;
-    if (flight.audit) {
-      node.audit_flying = false;
-      node.audit_again = false;
-      continue;  // resume() looks at every confirmed node again
-    }
-    node.place = Place::none;
-    stop_waiting(node);
-    if (flight.verb != ZkVerb::read) {
-      writes.push_back(node.path());
-      node.remote = Remote::unknown;
-      node.content = Seq{};
-    }
-    enqueue(node);
   }
   flights_.clear();
   batches_.clear();
@@ -279,6 +270,28 @@ void Replay::lost(Now now, Effects& effects) {
               "make it smaller, or raise that; it is tried again from time to time",
               now, effects);
   }
+}
+
+void Replay::lost(const Flight& flight, std::vector<std::string>& writes) {
+  if (flight.verb == ZkVerb::create_parent) {
+    known_parents_.erase(flight.path);
+  }
+  if (Node* audited = flight.verb == ZkVerb::watch ? find_node(flight.path) : nullptr) {
+    audited->audit_flying = false;
+    audited->audit_again = false;  // resume() looks at every confirmed node again
+  }
+  if (flight.node == nullptr) {
+    return;
+  }
+  Node& node = *flight.node;
+  node.place = Place::none;
+  stop_waiting(node);
+  if (flight.verb != ZkVerb::read) {
+    writes.push_back(node.path());
+    node.remote = Remote::unknown;
+    node.content = Seq{};
+  }
+  enqueue(node);
 }
 
 // ---- For the API

@@ -114,18 +114,18 @@ class Replay {
   enum class Remote : std::uint8_t { unknown, absent, presumed_absent, ours, former, foreign };
   enum class Place : std::uint8_t { none, read_ready, write_ready, in_flight };
   struct Flight {
-    std::string path;
-    ZkVerb verb;
-    Seq seq;               // whose content was sent
-    Key key;               // of a read: what it holds back
-    bool present = false;  // what was wanted when it was sent
-    bool audit = false;
-    std::int64_t sent_ms = 0;
+    ZkVerb verb = ZkVerb::sync;
+    Node* node = nullptr;         // of a read or write, and kept for as long
+    std::string path = {};        // of what has none: an audit, whose node may go meanwhile, or a parent
+    Seq seq = {};                 // whose content was sent
+    Key key = {};                 // of a read: what it holds back
+    bool present = false;         // what was wanted when it was sent
     bool clears_the_way = false;  // a removal with the create of the same znode right behind it
+    std::int64_t sent_ms = 0;
   };
   // A transaction in flight.
   struct Batch {
-    std::vector<OpId> parts;              // what it is made of, each with a Flight
+    std::vector<Flight> parts;            // what it is made of
     std::size_t checks = 0;               // that stand before them
     std::uint64_t before = 0;             // the newest transaction that those are about
     std::vector<ZkRequest> anchors = {};  // hold where it was done; none: not to be told, or it was not
@@ -151,6 +151,7 @@ class Replay {
   void want(Node& node, const SharedRegistration& change, Want what);
   void want_no_more(Node& node, Effects& effects);
   void set_phase(Node& node, Phase phase);
+  static void erase_from(std::map<Key, Node*>& nodes, const Node& node);
   void open_node(Node& node);
   void close_node(Node& node);
   void take_out(Node& node);
@@ -161,16 +162,18 @@ class Replay {
   void confirm(Node& node, Now now, Effects& effects);
   void finish_removal(Node& node, Effects& effects);
   void record(Happening what, const Node& node, Seq seq, std::string why, Effects& effects) const;
+  static void changed(Effects& effects);
   void settle(Node& node, Now now, Effects& effects);
   void retry_later(Node& node, Now now);
   void set_aside(Node& node, Phase phase, ReasonCode code, std::string message, Now now, Effects& effects);
   void refused(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
 
-  OpId begin_flight(Node& node, ZkVerb verb, bool audit, Now now);
-  OpId begin_clearing(Node& node, Now now);
-  void send(Node& node, ZkRequest request, bool audit, Now now, Actions& actions);
+  Flight begin_flight(Node& node, ZkVerb verb, Now now);
+  static Flight begin_clearing(Node& node, Now now);
+  void send(Flight flight, ZkRequest request, Actions& actions);
+  void send_audit(Node& node, Actions& actions);
   void send_parents(const std::string& path, bool presume, Actions& actions);
-  ZkRequest write_of(const Node& node) const;
+  static ZkRequest write_of(const Node& node);
   static ZkRequest removal_of(const Node& node);
   void send_write(Node& node, Now now, Actions& actions);
   void send_writes(Now now, Actions& actions);
@@ -181,7 +184,7 @@ class Replay {
   void send_batch(const std::vector<Node*>& nodes, Now now, Actions& actions);
   void batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& reply, Now now, Effects& effects);
   void part_failed(const Batch& batch, std::size_t part, const ZkReply& reply, Now now, Effects& effects);
-  void settle_alone(const Batch& batch);
+  static void settle_alone(const Batch& batch);
   void send_audits(Now now, Actions& actions);
   void send_sync(Actions& actions);
   bool may_write(const Key& key) const;
@@ -190,6 +193,8 @@ class Replay {
   const ZkReply* parent_error(const std::string& path) const;
 
   void way_cleared(Node& node, const ZkReply& reply);
+  void replied(const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
+  void lost(const Flight& flight, std::vector<std::string>& writes);
   void parent_replied(const Flight& flight, const ZkReply& reply);
   void read_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
   void audit_replied(Node& node, const ZkReply& reply, Effects& effects);

@@ -37,6 +37,13 @@ void Replay::record(Happening what, const Node& node, Seq seq, std::string why, 
   effects.history.push_back(std::move(entry));
 }
 
+// Says once for all that is settled together that those who wait should look again.
+void Replay::changed(Effects& effects) {
+  if (effects.actions.empty() || !std::holds_alternative<Changed>(effects.actions.back())) {
+    effects.actions.push_back(Changed{});
+  }
+}
+
 void Replay::confirm(Node& node, Now now, Effects& effects) {
   take_out(node);
   close_node(node);
@@ -52,15 +59,15 @@ void Replay::confirm(Node& node, Now now, Effects& effects) {
   set_phase(node, Phase::confirmed);
   effects.outcomes.push_back(PutOutcome{node.id(), *znode(&node)});
   record(Happening::registered, node, node.seq(),
-         attempts == 0 ? "" : "after " + std::to_string(attempts) + " refusals", effects);
-  effects.actions.push_back(Changed{node.id()});
+         attempts == 0 ? std::string() : "after " + std::to_string(attempts) + " refusals", effects);
+  changed(effects);
 }
 
 void Replay::finish_removal(Node& node, Effects& effects) {
   take_out(node);
   close_node(node);
   window_.settled(node.path());
-  effects.actions.push_back(Changed{node.id()});
+  changed(effects);
   if (node.live) {
     record(Happening::withdrawn, node, node.seq(), "", effects);
     node.attempts = 0;
@@ -126,7 +133,7 @@ void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string mes
   if (node.present) {
     set_phase(node, phase);
   }
-  effects.actions.push_back(Changed{node.id()});
+  changed(effects);
   window_.settled(node.path());
   retry_later(node, now);
 }
@@ -182,6 +189,10 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
   }
   const Flight flight = std::move(it->second);
   flights_.erase(it);
+  replied(flight, reply, now, effects);
+}
+
+void Replay::replied(const Flight& flight, const ZkReply& reply, Now now, Effects& effects) {
   if (reply.code == ZkCode::not_sent) {
     running_ = false;  // the connection is gone, and word of that is on its way: nothing more until resume()
   }
@@ -195,17 +206,16 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
     parent_replied(flight, reply);
     return;
   }
-  Node* found = find_node(flight.path);
-  if (flight.audit) {
+  if (flight.verb == ZkVerb::watch) {
     --audits_flying_;
-    if (found != nullptr) {
-      audit_replied(*found, reply, effects);
+    if (Node* audited = find_node(flight.path)) {
+      audit_replied(*audited, reply, effects);
     }
     return;
   }
-  assert(found != nullptr);  // a node with a request in flight is never erased
+  assert(flight.node != nullptr);
   if (flight.clears_the_way) {
-    way_cleared(*found, reply);
+    way_cleared(*flight.node, reply);
     return;  // the create right behind it decides
   }
   --reads_and_writes_flying_;
@@ -215,7 +225,7 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
   if (flight.verb == ZkVerb::read) {
     read_flying_.erase(read_flying_.find(flight.key));
   }
-  Node& node = *found;
+  Node& node = *flight.node;
   node.place = Place::none;
   stop_waiting(node);
   if (flight.verb == ZkVerb::read) {
@@ -433,7 +443,7 @@ void Replay::audit_replied(Node& node, const ZkReply& reply, Effects& effects) {
   set_phase(node, Phase::pending);
   open_node(node);
   enqueue(node);
-  effects.actions.push_back(Changed{node.id()});
+  changed(effects);
 }
 
 void Replay::watch_fired(const std::string& path) {

@@ -5,6 +5,7 @@
 // failed one is sent anew, each by itself until it has settled; what failed only by its checks goes together again.
 #include <algorithm>
 #include <cassert>
+#include <span>
 #include <utility>
 
 #include "agent/core/core.h"
@@ -31,28 +32,20 @@ std::int64_t pace_ms_behind(std::size_t writes) {
   return std::clamp(static_cast<std::int64_t>(writes / kWritesPerMs), kShortestPaceMs, kLongestPaceMs);
 }
 
-// What holds where `write` was done and did not before, if a look at its znode can tell.
-std::optional<ZkRequest> anchor_of(const ZkRequest& write) {
-  if (write.verb == ZkVerb::create) {
-    return ZkRequest{ZkVerb::check, write.path, "", 0};
-  }
-  if (write.verb == ZkVerb::set) {
-    return ZkRequest{ZkVerb::check, write.path, "", write.version + 1};
-  }
-  return std::nullopt;
-}
-
+// What holds where each of `writes` was done and did not before, as far as a look at some of their znodes can tell.
 // None where there is a removal: it leaves nothing to look at, and what it makes room for may look as what was there.
-std::vector<ZkRequest> anchors_of(const std::vector<ZkRequest>& writes) {
-  const std::size_t count = std::min(writes.size(), kAnchors);
+std::vector<ZkRequest> anchors_of(std::span<const ZkRequest> writes) {
   std::vector<ZkRequest> anchors;
-  for (std::size_t i = 0; i < count; ++i) {
-    if (auto anchor = anchor_of(writes[count == 1 ? 0 : i * (writes.size() - 1) / (count - 1)])) {
-      anchors.push_back(*std::move(anchor));
-    }
+  if (std::any_of(writes.begin(), writes.end(), [](const auto& write) { return write.verb == ZkVerb::remove; })) {
+    return anchors;
   }
-  const bool all = std::all_of(writes.begin(), writes.end(), [](const auto& write) { return anchor_of(write); });
-  return all ? anchors : std::vector<ZkRequest>{};
+  const std::size_t count = std::min(writes.size(), kAnchors);
+  anchors.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    const ZkRequest& write = writes[count == 1 ? 0 : i * (writes.size() - 1) / (count - 1)];
+    anchors.push_back({ZkVerb::check, write.path, "", write.verb == ZkVerb::create ? 0 : write.version + 1});
+  }
+  return anchors;
 }
 
 }  // namespace
@@ -132,29 +125,33 @@ void Replay::send_writes(Now now, Actions& actions) {
 
 void Replay::send_batch(const std::vector<Node*>& nodes, Now now, Actions& actions) {
   Batch batch;
-  std::vector<ZkRequest> writes;
+  ZkRequest request{ZkVerb::transaction, nodes.back()->path(), "", -1};
+  std::vector<ZkRequest>& all = request.batch;
+  all.reserve(batches_.size() * kAnchors + nodes.size());
+  batch.parts.reserve(nodes.size());
+  // Of all of them: what the last would have made may stand there from a former session, though it came to nothing.
+  for (const auto& [before, other] : batches_) {
+    all.insert(all.end(), other.anchors.begin(), other.anchors.end());
+    batch.before = before;
+  }
+  batch.checks = all.size();
+  std::string_view above;  // the one before
   for (Node* node : nodes) {
     take_out(*node);
     if (node->present && node->remote != Remote::ours) {
       if (node->remote == Remote::former) {
         batch.parts.push_back(begin_clearing(*node, now));
-        writes.push_back(removal_of(*node));
+        all.push_back(removal_of(*node));
       }
-      send_parents(node->path(), true, actions);
+      if (const std::string_view parent = parent_of(node->path()); parent != above) {
+        send_parents(node->path(), true, actions);
+        above = parent;
+      }
     }
-    writes.push_back(write_of(*node));
-    batch.parts.push_back(begin_flight(*node, writes.back().verb, false, now));
+    all.push_back(write_of(*node));
+    batch.parts.push_back(begin_flight(*node, all.back().verb, now));
   }
-  ZkRequest request{ZkVerb::transaction, nodes.back()->path(), "", -1};
-  // Of all of them: what the last would have made may stand there from a former session, though it came to nothing.
-  for (const auto& [before, other] : batches_) {
-    request.batch.insert(request.batch.end(), other.anchors.begin(), other.anchors.end());
-    batch.before = before;
-  }
-  batch.checks = request.batch.size();
-  batch.anchors = anchors_of(writes);
-  request.batch.insert(request.batch.end(), std::make_move_iterator(writes.begin()),
-                       std::make_move_iterator(writes.end()));
+  batch.anchors = anchors_of(std::span(all).subspan(batch.checks));
   const OpId op{next_op_++};
   batches_.emplace(op.value, std::move(batch));
   actions.push_back(ZkSend{session_.epoch(), op, std::move(request)});
@@ -171,6 +168,8 @@ void Replay::batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& 
   if (reply.code == ZkCode::ok) {
     assert(reply.batch.size() == batch.checks + batch.parts.size());
     last_done_batch_ = op;
+    effects.outcomes.reserve(effects.outcomes.size() + batch.parts.size());
+    effects.history.reserve(effects.history.size() + batch.parts.size());
     for (std::size_t i = 0; i < batch.parts.size(); ++i) {
       replied(batch.parts[i], reply.batch[batch.checks + i], now, effects);
     }
@@ -195,20 +194,20 @@ void Replay::batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& 
       settle_alone(batch);
     }
   }
-  for (const OpId part : batch.parts) {
+  for (const Flight& part : batch.parts) {
     replied(part, each, now, effects);
   }
 }
 
 // One of the writes was refused, and the others with it.
 void Replay::part_failed(const Batch& batch, std::size_t part, const ZkReply& reply, Now now, Effects& effects) {
-  const Flight& at_fault = flights_.at(batch.parts[part].value);
+  const Flight& at_fault = batch.parts[part];
   const bool clearing = at_fault.clears_the_way;
   bool presumed = false;
   if (reply.code == ZkCode::no_node && at_fault.verb == ZkVerb::create) {
     // What stood above it in an earlier session is gone: here, and perhaps above others.
-    for (const OpId other : batch.parts) {
-      for_each_parent(flights_.at(other.value).path,
+    for (const Flight& other : batch.parts) {
+      for_each_parent(other.node->path(),
                       [&](const std::string& parent) { presumed = presumed_parents_.erase(parent) > 0 || presumed; });
     }
   }
@@ -228,8 +227,8 @@ void Replay::part_failed(const Batch& batch, std::size_t part, const ZkReply& re
 }
 
 void Replay::settle_alone(const Batch& batch) {
-  for (const OpId part : batch.parts) {
-    find_node(flights_.at(part.value).path)->alone = true;
+  for (const Flight& part : batch.parts) {
+    part.node->alone = true;
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "agent/core/replay.h"
@@ -15,6 +16,10 @@ void for_each_parent(const std::string& path, Each each) {
   for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
     each(path.substr(0, end));
   }
+}
+
+inline std::string_view parent_of(std::string_view path) {
+  return path.substr(0, path.rfind('/'));
 }
 
 struct Replay::Node {

@@ -20,26 +20,27 @@ constexpr std::int64_t kFullAuditMs = 300'000;
 
 }  // namespace
 
-OpId Replay::begin_flight(Node& node, ZkVerb verb, bool audit, Now now) {
-  const OpId op{next_op_++};
-  flights_.emplace(op.value, Flight{node.path(), verb, node.seq(), node.key(), node.present, audit, now.steady_ms});
-  if (audit) {
-    ++audits_flying_;
-    node.audit_flying = true;
-  } else {
-    ++reads_and_writes_flying_;
-    node.place = Place::in_flight;
-    node.flying = verb == ZkVerb::read ? Seq{} : node.seq();
-    if (verb == ZkVerb::read) {
-      read_flying_.insert(node.key());
-    }
+// A read or write of the node.
+Replay::Flight Replay::begin_flight(Node& node, ZkVerb verb, Now now) {
+  ++reads_and_writes_flying_;
+  node.place = Place::in_flight;
+  node.flying = verb == ZkVerb::read ? Seq{} : node.seq();
+  if (verb == ZkVerb::read) {
+    read_flying_.insert(node.key());
   }
-  return op;
+  return {verb, &node, "", node.seq(), node.key(), node.present, false, now.steady_ms};
 }
 
-void Replay::send(Node& node, ZkRequest request, bool audit, Now now, Actions& actions) {
-  const OpId op = begin_flight(node, request.verb, audit, now);
+void Replay::send(Flight flight, ZkRequest request, Actions& actions) {
+  const OpId op{next_op_++};
+  flights_.emplace(op.value, std::move(flight));
   actions.push_back(ZkSend{session_.epoch(), op, std::move(request)});
+}
+
+void Replay::send_audit(Node& node, Actions& actions) {
+  ++audits_flying_;
+  node.audit_flying = true;
+  send(Flight{ZkVerb::watch, nullptr, node.path()}, ZkRequest{ZkVerb::watch, node.path(), "", -1}, actions);
 }
 
 void Replay::send_sync(Actions& actions) {
@@ -47,9 +48,7 @@ void Replay::send_sync(Actions& actions) {
     return;
   }
   sync_flying_ = true;
-  const OpId op{next_op_++};
-  flights_.emplace(op.value, Flight{options_.root, ZkVerb::sync, Seq{}, Key{}});
-  actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::sync, options_.root, "", -1}});
+  send(Flight{ZkVerb::sync}, ZkRequest{ZkVerb::sync, options_.root, "", -1}, actions);
 }
 
 // In the same pipeline, before the first child: FIFO makes them stand when the child's create arrives. `presume`: not
@@ -59,19 +58,17 @@ void Replay::send_parents(const std::string& path, bool presume, Actions& action
     if ((presume && presumed_parents_.contains(parent)) || !known_parents_.insert(parent).second) {
       return;
     }
-    const OpId op{next_op_++};
-    flights_.emplace(op.value, Flight{parent, ZkVerb::create_parent, Seq{}, Key{}});
-    actions.push_back(ZkSend{session_.epoch(), op, ZkRequest{ZkVerb::create_parent, std::move(parent), "", -1}});
+    send(Flight{ZkVerb::create_parent, nullptr, parent}, ZkRequest{ZkVerb::create_parent, parent, "", -1}, actions);
   });
 }
 
 // What brings the node into line.
-ZkRequest Replay::write_of(const Node& node) const {
+ZkRequest Replay::write_of(const Node& node) {
   if (!node.present) {
     assert(node.remote == Remote::ours || node.remote == Remote::former);
     return removal_of(node);
   }
-  assert(registry_.find(node.id()) != nullptr && registry_.find(node.id())->seq == node.seq());
+  assert(node.live);
   if (node.remote == Remote::ours) {
     return ZkRequest{ZkVerb::set, node.path(), node.change->data, node.stat.version};
   }
@@ -80,14 +77,9 @@ ZkRequest Replay::write_of(const Node& node) const {
 
 // A znode of a former session goes with that session, so it is made anew under this one. Both requests go out together:
 // readers miss the name no longer than the servers take between two requests, and nothing overtakes.
-OpId Replay::begin_clearing(Node& node, Now now) {
-  const OpId op{next_op_++};
-  Flight flight{node.path(), ZkVerb::remove, node.seq(), node.key()};
-  flight.clears_the_way = true;
-  flight.sent_ms = now.steady_ms;
-  flights_.emplace(op.value, std::move(flight));
+Replay::Flight Replay::begin_clearing(Node& node, Now now) {
   node.not_cleared.reset();
-  return op;
+  return {ZkVerb::remove, &node, "", node.seq(), node.key(), false, true, now.steady_ms};
 }
 
 ZkRequest Replay::removal_of(const Node& node) {
@@ -97,12 +89,12 @@ ZkRequest Replay::removal_of(const Node& node) {
 void Replay::send_write(Node& node, Now now, Actions& actions) {
   if (node.present && node.remote != Remote::ours) {
     if (node.remote == Remote::former) {
-      const OpId op = begin_clearing(node, now);
-      actions.push_back(ZkSend{session_.epoch(), op, removal_of(node)});
+      send(begin_clearing(node, now), removal_of(node), actions);
     }
     send_parents(node.path(), false, actions);
   }
-  send(node, write_of(node), false, now, actions);
+  ZkRequest request = write_of(node);
+  send(begin_flight(node, request.verb, now), std::move(request), actions);
 }
 
 bool Replay::may_write(const Key& key) const {
@@ -140,7 +132,7 @@ void Replay::pump(Now now, Actions& actions) {
   while (synced_ && !read_ready_.empty() && window_.room(reads_and_writes_flying_)) {
     Node& node = *read_ready_.begin()->second;
     take_out(node);
-    send(node, ZkRequest{ZkVerb::read, node.path(), "", -1}, false, now, actions);
+    send(begin_flight(node, ZkVerb::read, now), ZkRequest{ZkVerb::read, node.path(), "", -1}, actions);
   }
   send_writes(now, actions);
   send_sync(actions);  // writes need none, so they do not wait behind it
@@ -170,7 +162,7 @@ void Replay::send_audits(Now now, Actions& actions) {
     node->audit_queued = false;
     if (node->phase == Phase::confirmed) {
       --audit_share_left_;
-      send(*node, ZkRequest{ZkVerb::watch, node->path(), "", -1}, true, now, actions);
+      send_audit(*node, actions);
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <string_view>
 
 #include "agent/zk/zk_error.h"
 
@@ -37,13 +38,13 @@ void fill(zoo_op_t& op, const core::ZkRequest& request, const char* path, const 
 }
 
 // A path that the library refuses in a transaction makes it free memory twice, so none such may come to it.
-bool library_takes(const std::string& path) {
+bool library_takes(std::string_view path) {
   if (path.size() < 2 || path.front() != '/' || path.back() == '/') {
     return false;
   }
   for (std::size_t begin = 1; begin <= path.size();) {
     const std::size_t end = std::min(path.find('/', begin), path.size());
-    const std::string segment = path.substr(begin, end - begin);
+    const std::string_view segment = path.substr(begin, end - begin);
     if (segment.empty() || segment == "." || segment == "..") {
       return false;
     }
@@ -59,31 +60,36 @@ bool of_the_whole(ZkCode code) {
 
 }  // namespace
 
-Transaction::Transaction(const std::vector<core::ZkRequest>& requests, const std::string& chroot) {
+Transaction::Transaction(const std::vector<core::ZkRequest>& requests)
+    : results_(requests.size()), stats_(requests.size()) {
+  verbs_.reserve(requests.size());
   for (const core::ZkRequest& request : requests) {
     verbs_.push_back(request.verb);
-    paths_.push_back(chroot + request.path);
   }
-  results_.resize(requests.size());
-  stats_.resize(requests.size());
 }
 
-bool Transaction::library_takes_paths() const {
-  return std::all_of(paths_.begin(), paths_.end(), library_takes);
-}
-
-int Transaction::hand_in(zhandle_t* zh, const std::vector<core::ZkRequest>& requests, const ACL_vector* acl,
-                         void_completion_t done, stat_completion_t looked, const void* context) {
-  if (!library_takes_paths()) {
-    return ZBADARGUMENTS;
+int Transaction::hand_in(zhandle_t* zh, const std::vector<core::ZkRequest>& requests, const std::string& chroot,
+                         const ACL_vector* acl, void_completion_t done, stat_completion_t looked, const void* context) {
+  std::vector<std::string> in_chroot;
+  if (!chroot.empty()) {
+    in_chroot.reserve(requests.size());
+    for (const core::ZkRequest& request : requests) {
+      in_chroot.push_back(chroot + request.path);
+    }
   }
+  const auto path_of = [&](std::size_t i) -> const std::string& {
+    return chroot.empty() ? requests[i].path : in_chroot[i];
+  };
   // Unlike all other requests, this one is taken by a handle that is dead, and is never answered.
   if (is_unrecoverable(zh) != ZOK) {
     return ZINVALIDSTATE;
   }
   std::vector<zoo_op_t> ops(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    fill(ops[i], requests[i], paths_[i].c_str(), acl, &stats_[i]);
+    if (!library_takes(path_of(i))) {
+      return ZBADARGUMENTS;
+    }
+    fill(ops[i], requests[i], path_of(i).c_str(), acl, &stats_[i]);
   }
   const auto last = std::find(verbs_.rbegin(), verbs_.rend(), ZkVerb::create);
   awaited_ = last == verbs_.rend() ? 1 : 2;
@@ -92,7 +98,7 @@ int Transaction::hand_in(zhandle_t* zh, const std::vector<core::ZkRequest>& requ
     return rc;
   }
   if (last != verbs_.rend()) {
-    const std::string& path = paths_[static_cast<std::size_t>(verbs_.rend() - last) - 1];
+    const std::string& path = path_of(static_cast<std::size_t>(verbs_.rend() - last) - 1);
     if (zoo_aexists(zh, path.c_str(), 0, looked, context) != ZOK) {
       looked(ZCONNECTIONLOSS, nullptr, context);
     }

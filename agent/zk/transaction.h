@@ -19,16 +19,16 @@ namespace limpet::zk {
 
 class Transaction {
  public:
-  // Of creates, sets, removes and checks; at least one. `chroot` is put in front of every path.
-  Transaction(const std::vector<core::ZkRequest>& requests, const std::string& chroot);
+  // Of creates, sets, removes and checks; at least one.
+  explicit Transaction(const std::vector<core::ZkRequest>& requests);
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
 
-  // Hands in what it was made of, once. `done` and `looked` are called with `context`: they store what they are told
-  // and then ask completed(). Where this does not return ZOK nothing was sent, and neither is called. `requests` and
-  // `acl`, which all that is created gets, are needed for this call only.
-  int hand_in(zhandle_t* zh, const std::vector<core::ZkRequest>& requests, const ACL_vector* acl,
-              void_completion_t done, stat_completion_t looked, const void* context);
+  // Hands in what it was made of, once, with `chroot` in front of every path. `done` and `looked` are called with
+  // `context`: they store what they are told and then ask completed(). Where this does not return ZOK nothing was sent,
+  // and neither is called. `requests` and `acl`, which all that is created gets, are needed for this call only.
+  int hand_in(zhandle_t* zh, const std::vector<core::ZkRequest>& requests, const std::string& chroot,
+              const ACL_vector* acl, void_completion_t done, stat_completion_t looked, const void* context);
 
   // The library's thread.
   void set_done(int rc) { rc_ = rc; }
@@ -39,12 +39,10 @@ class Transaction {
   core::ZkReply reply(SessionId session) const;
 
  private:
-  bool library_takes_paths() const;
   core::ZkReply refusal() const;
   std::optional<core::ZkStat> made(SessionId session) const;
 
   std::vector<core::ZkVerb> verbs_;
-  std::vector<std::string> paths_;
   std::vector<zoo_op_result_t> results_;
   std::vector<Stat> stats_;
   int rc_ = ZOK;

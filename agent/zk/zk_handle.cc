@@ -372,9 +372,9 @@ int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, R
 }
 
 int ZkHandle::hand_in_batch(const core::ZkRequest& request, Request* context) {
-  context->transaction = std::make_shared<Transaction>(request.batch, chroot_);
+  context->transaction = std::make_shared<Transaction>(request.batch);
   LibraryAcl acl(access_->acl);
-  return context->transaction->hand_in(zh_.load(), request.batch, acl.get(), &Callbacks::on_transaction,
+  return context->transaction->hand_in(zh_.load(), request.batch, chroot_, acl.get(), &Callbacks::on_transaction,
                                        &Callbacks::on_look, context);
 }
 
