@@ -5,6 +5,8 @@
 #include <chrono>
 #include <utility>
 
+#include "agent/spare_blocks.h"
+
 namespace limpet {
 
 namespace {
@@ -32,6 +34,7 @@ void IdleTrim::look_again() {
     }
     waiting_ = false;
     done_ = 0;
+    give_back_spare_blocks();
     ::malloc_trim(0);
   });
 }

@@ -26,18 +26,26 @@ constexpr std::array<bool, 256> make_plain() {
 }
 constexpr std::array<bool, 256> kPlain = make_plain();
 
-constexpr std::uint64_t kEachByte = 0x0101010101010101;
-constexpr std::uint64_t kMarks = kEachByte * 0x80;
+// Bytes that are looked at together: the compiler makes of it what the processor has.
+using Bytes = signed char __attribute__((vector_size(16)));
 
-// Eight bytes from `at` on, taken at once: of one that is special, and perhaps of bytes behind it, the highest bit is
-// set. The other bits mean nothing.
-std::uint64_t special_marks(const char* at) {
-  std::uint64_t word = 0;
-  std::memcpy(&word, at, sizeof word);
-  const std::uint64_t controls = word - kEachByte * 0x20;  // borrows where the byte is less
-  const std::uint64_t quotes = (word ^ (kEachByte * '"')) - kEachByte;
-  const std::uint64_t backslashes = (word ^ (kEachByte * '\\')) - kEachByte;
-  return word | controls | quotes | backslashes;
+// Those of the next bytes from `at` on that are special are not 0.
+Bytes special_marks(const char* at) {
+  Bytes bytes;
+  std::memcpy(&bytes, at, sizeof bytes);
+  return static_cast<Bytes>((bytes < 0x20) | (bytes == '"') | (bytes == '\\'));  // from 0x80 on they are negative
+}
+
+// The first that is marked, or sizeof(Bytes).
+std::size_t first_of(Bytes marks) {
+  constexpr std::size_t kHalf = sizeof(std::uint64_t);
+  std::uint64_t halves[2];
+  std::memcpy(halves, &marks, sizeof halves);
+  const auto first = [](std::uint64_t half) {
+    const bool little = std::endian::native == std::endian::little;
+    return static_cast<std::size_t>(little ? std::countr_zero(half) : std::countl_zero(half)) / 8;
+  };
+  return halves[0] != 0 ? first(halves[0]) : kHalf + first(halves[1]);
 }
 
 // How a JSON string names this byte, which cannot stand for itself; `room` is for what has to be put together.
@@ -93,31 +101,25 @@ std::size_t utf8_sequence(const char* begin, const char* end) {
 }
 
 std::size_t plain_prefix(std::string_view text) {
-  constexpr std::size_t kWord = sizeof(std::uint64_t);
-  constexpr std::size_t kStretch = 4 * kWord;
-  std::size_t size = 0;
-  for (; size + kStretch <= text.size(); size += kStretch) {
-    const char* const at = text.data() + size;
-    if (((special_marks(at) | special_marks(at + kWord) | special_marks(at + 2 * kWord) |
-          special_marks(at + 3 * kWord)) &
-         kMarks) != 0) {
-      break;
+  constexpr std::ptrdiff_t kOne = sizeof(Bytes);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const char* at = begin;
+  while (end - at >= kOne) {
+    const std::size_t plain = first_of(special_marks(at));
+    at += plain;
+    if (plain != kOne) {
+      return static_cast<std::size_t>(at - begin);
+    }
+    while (end - at >= 4 * kOne && first_of(special_marks(at) | special_marks(at + kOne) |
+                                            special_marks(at + 2 * kOne) | special_marks(at + 3 * kOne)) == kOne) {
+      at += 4 * kOne;
     }
   }
-  for (; size + kWord <= text.size(); size += kWord) {
-    const std::uint64_t marks = special_marks(text.data() + size) & kMarks;
-    if (marks == 0) {
-      continue;
-    }
-    if constexpr (std::endian::native == std::endian::little) {
-      return size + static_cast<std::size_t>(std::countr_zero(marks)) / 8;
-    }
-    break;
+  while (at != end && kPlain[static_cast<unsigned char>(*at)]) {
+    ++at;
   }
-  while (size != text.size() && kPlain[static_cast<unsigned char>(text[size])]) {
-    ++size;
-  }
-  return size;
+  return static_cast<std::size_t>(at - begin);
 }
 
 bool is_utf8(std::string_view text) {

@@ -7,6 +7,14 @@
 
 namespace limpet::core {
 
+namespace {
+
+bool is_history(const Change& change) {
+  return std::holds_alternative<AddHistory>(change);
+}
+
+}  // namespace
+
 Core::Impl::Impl(Options options, StoredState stored)
     : options_(std::move(options)),
       registry_(options_, stored),
@@ -165,7 +173,17 @@ void Core::Impl::persist(Batch batch, Actions& actions, bool sync) {
     lazy_sync_ = false;
   }
   const std::uint64_t ticket = next_ticket_++;
-  in_flight_.push_back(InFlight{ticket, batch, {}});
+  InFlight& flight = in_flight_.emplace_back(InFlight{ticket, batch.last_seq, {}, {}, {}});
+  const auto entries = static_cast<std::size_t>(std::count_if(batch.changes.begin(), batch.changes.end(), is_history));
+  flight.history.reserve(entries);
+  flight.changes.reserve(batch.changes.size() - entries);
+  for (const Change& change : batch.changes) {
+    if (const auto* added = std::get_if<AddHistory>(&change)) {
+      flight.history.push_back({flight.changes.size(), added->entry});
+    } else {
+      flight.changes.push_back(change);
+    }
+  }
   actions.push_back(Persist{ticket, std::move(batch), sync});
 }
 
@@ -191,9 +209,9 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
     InFlight& done = finished.back();
     if (event.status.ok()) {
       Replay::Effects effects{actions, {}, {}, {}};
-      take_effect(done.batch.changes, true, now, effects);
+      take_effect(done, now, effects);
       absorb(effects, now);
-      for (const Change& change : done.batch.changes) {
+      for (const Change& change : done.changes) {
         if (const auto* put = std::get_if<PutSession>(&change)) {
           session_.durable(put->session.id);
           if (session_.usable()) {
@@ -201,15 +219,16 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
           }
         }
       }
-      if (done.batch.last_seq > committed_) {
-        committed_ = done.batch.last_seq;
+      if (done.last_seq > committed_) {
+        committed_ = done.last_seq;
         registry_.committed_through(committed_);
       }
     } else {
-      for (Change& change : done.batch.changes) {
-        if (auto* added = std::get_if<AddHistory>(&change)) {
-          unwritten_.push_back(std::move(added->entry));
-        } else if (auto* outcome = std::get_if<PutOutcome>(&change)) {
+      for (InFlight::Entry& entry : done.history) {
+        unwritten_.push_back(std::move(entry.entry));
+      }
+      for (Change& change : done.changes) {
+        if (auto* outcome = std::get_if<PutOutcome>(&change)) {
           unwritten_outcomes_.push_back(std::move(*outcome));
         }
       }

@@ -30,30 +30,40 @@ std::string with_number(std::string_view words, std::uint64_t number) {
 
 }  // namespace
 
-// Makes committed changes what is wanted, and moves the history out of them. `known`: nothing of these was sent by an
-// earlier run.
-void Core::Impl::take_effect(std::vector<Change>& changes, bool known, Now now, Replay::Effects& effects) {
-  for (Change& change : changes) {
-    if (const auto* put = std::get_if<PutRegistration>(&change)) {
-      take_effect(put->registration, known, now, effects);
-    } else if (auto* added = std::get_if<AddHistory>(&change)) {
-      effects.actions.push_back(Recorded{std::move(added->entry)});
-    } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
-      take_effect(*erased, now, effects.actions);
-    } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
-      registry_.committed(change);
-      replay_.want_absent(removal->removal, known, effects);
-      effects.actions.push_back(Changed{removal->removal.id});
-    } else if (const auto* done = std::get_if<EraseRemoval>(&change)) {
-      superseded_removal(*done, now, effects.actions);
-      registry_.committed(change);
-    } else if (const auto* hold = std::get_if<PutHold>(&change); hold != nullptr && is_maintenance(change)) {
-      holds_.put(hold->hold);
-      hold_changed(hold->hold.id, effects);
-    } else if (const auto* end = std::get_if<EraseHold>(&change); end != nullptr && is_maintenance(change)) {
-      holds_.erase(end->id, HoldCause::maintenance);
-      hold_changed(end->id, effects);
+// What is on disk now is what is wanted, and its history is told.
+void Core::Impl::take_effect(InFlight& done, Now now, Replay::Effects& effects) {
+  auto next = done.history.begin();
+  const auto tell_until = [&](std::size_t place) {
+    for (; next != done.history.end() && next->place <= place; ++next) {
+      effects.actions.push_back(Recorded{std::move(next->entry)});
     }
+  };
+  for (std::size_t place = 0; place < done.changes.size(); ++place) {
+    tell_until(place);
+    take_effect(done.changes[place], true, now, effects);
+  }
+  tell_until(done.changes.size());
+}
+
+// `known`: nothing of this was sent by an earlier run.
+void Core::Impl::take_effect(const Change& change, bool known, Now now, Replay::Effects& effects) {
+  if (const auto* put = std::get_if<PutRegistration>(&change)) {
+    take_effect(put->registration, known, now, effects);
+  } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
+    take_effect(*erased, now, effects.actions);
+  } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
+    registry_.committed(change);
+    replay_.want_absent(removal->removal, known, effects);
+    effects.actions.push_back(Changed{removal->removal.id});
+  } else if (const auto* done = std::get_if<EraseRemoval>(&change)) {
+    superseded_removal(*done, now, effects.actions);
+    registry_.committed(change);
+  } else if (const auto* hold = std::get_if<PutHold>(&change); hold != nullptr && is_maintenance(change)) {
+    holds_.put(hold->hold);
+    hold_changed(hold->hold.id, effects);
+  } else if (const auto* end = std::get_if<EraseHold>(&change); end != nullptr && is_maintenance(change)) {
+    holds_.erase(end->id, HoldCause::maintenance);
+    hold_changed(end->id, effects);
   }
 }
 

@@ -48,8 +48,14 @@ class Core::Impl {
   static constexpr std::size_t kLazyRoom = 256;
 
   struct InFlight {
+    struct Entry {            // of the history
+      std::size_t place = 0;  // so many changes come before it
+      SharedHistoryEntry entry;
+    };
     std::uint64_t ticket = 0;
-    Batch batch;
+    Seq last_seq;                 // as its batch's
+    std::vector<Change> changes;  // without the history, which is most of them, and small by itself
+    std::vector<Entry> history;
     std::vector<std::pair<Token, std::vector<AcceptedChange>>> replies;
   };
 
@@ -90,7 +96,8 @@ class Core::Impl {
   void set_timer(Actions& actions);
 
   // ---- core_effects.cc
-  void take_effect(std::vector<Change>& changes, bool known, Now now, Replay::Effects& effects);
+  void take_effect(InFlight& done, Now now, Replay::Effects& effects);
+  void take_effect(const Change& change, bool known, Now now, Replay::Effects& effects);
   void take_effect(const SharedRegistration& registration, bool known, Now now, Replay::Effects& effects);
   void take_effect(const EraseRegistration& erased, Now now, Actions& actions);
   void superseded_removal(const EraseRemoval& erased, Now now, Actions& actions);

@@ -85,7 +85,9 @@ void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
     erased.push_back(std::move(change));
   }
   Replay::Effects effects{actions, {}, {}, {}};
-  take_effect(erased, false, now, effects);
+  for (const Change& change : erased) {
+    take_effect(change, false, now, effects);
+  }
   registry_.reset(event.state);
   holds_reread(event.state.holds, now, effects);
   rescue_history(event.state.last_event, now, actions);

@@ -18,6 +18,7 @@
 #include <variant>
 #include <vector>
 
+#include "agent/core/quick_hash.h"
 #include "agent/core/types.h"
 
 namespace limpet::core {
@@ -142,7 +143,7 @@ class Registry {
   // Hash and equality of entries by their id.
   struct HashOfId {
     using is_transparent = void;
-    std::size_t operator()(const RegistrationId& id) const { return std::hash<RegistrationId>()(id); }
+    std::size_t operator()(const RegistrationId& id) const { return quick_hash(id); }
     std::size_t operator()(const Entry* entry) const { return (*this)(entry->id()); }
   };
   struct EqualId {

@@ -22,10 +22,10 @@ std::string path_of(const Options& options, const RegisterRequest& request) {
     return *request.path;
   }
   const std::string& leaf = request.leaf.empty() ? request.id.instance : request.leaf;
-  std::string path;
-  path.reserve(options.root.size() + request.id.service.size() + leaf.size() + 2);
-  path.append(options.root == "/" ? "" : options.root);
-  path.append(1, '/').append(request.id.service).append(1, '/').append(leaf);
+  const std::string_view root = options.root == "/" ? std::string_view() : options.root;
+  std::string path(root.size() + request.id.service.size() + leaf.size() + 2, '/');
+  char* const service = std::copy(root.begin(), root.end(), path.data()) + 1;
+  std::copy(leaf.begin(), leaf.end(), std::copy(request.id.service.begin(), request.id.service.end(), service) + 1);
   return path;
 }
 

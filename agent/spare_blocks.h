@@ -1,0 +1,13 @@
+// Small blocks of memory that a thread has freed, kept for what it allocates next. The allocator keeps seven of each
+// size, and takes a lock for the rest: too few where a hundred callers come and go at once.
+//
+// Linking this replaces operator new and delete of the whole program, but for sanitizers, which have their own. What is
+// kept is bounded by 32 KiB for each size up to 1 KiB and each thread. Any thread.
+#pragma once
+
+namespace limpet {
+
+// Those of the calling thread go back to the allocator.
+void give_back_spare_blocks();
+
+}  // namespace limpet
