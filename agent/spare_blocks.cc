@@ -27,7 +27,7 @@ namespace {
 constexpr std::size_t kStep = 16;
 constexpr std::size_t kExtra = 8;
 constexpr std::size_t kClasses = 64;
-constexpr std::size_t kMostBytes = 32 * 1024;  // of one class
+constexpr std::size_t kMostBytes = 128 * 1024;  // of one class
 
 constexpr std::size_t room_of(std::size_t block_class) {
   return block_class * kStep + kExtra;

@@ -2,7 +2,7 @@
 // size, and takes a lock for the rest: too few where a hundred callers come and go at once.
 //
 // Linking this replaces operator new and delete of the whole program, but for sanitizers, which have their own. What is
-// kept is bounded by 32 KiB for each size up to 1 KiB and each thread. Any thread.
+// kept is bounded by 128 KiB for each size up to 1 KiB and each thread. Any thread.
 #pragma once
 
 namespace limpet {
