@@ -3,7 +3,6 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>
-#include <rocksdb/memtablerep.h>
 #include <rocksdb/table.h>
 #include <rocksdb/utilities/table_properties_collectors.h>
 #include <sys/stat.h>
@@ -14,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "storage/rocks_buffer.h"
 #include "storage/rocks_log.h"
 
 namespace limpet {
@@ -136,7 +136,7 @@ void bound_memory(rocksdb::Options& options) {
   options.allow_concurrent_memtable_write = false;  // one writer
   // Nothing is looked up while the store is open, so a buffer need not be in order until it is written to a table: a
   // third of what an append costs went into finding places in a list that nobody reads.
-  options.memtable_factory = std::make_shared<rocksdb::VectorRepFactory>();
+  options.memtable_factory = unordered_buffer();
   options.enable_write_thread_adaptive_yield = false;
 }
 
