@@ -1,4 +1,6 @@
 // Writing of answers.
+#include <algorithm>
+#include <array>
 #include <chrono>
 
 #include "agent/api/check_reader.h"
@@ -9,17 +11,28 @@
 namespace limpet::api {
 namespace {
 
+// Every answer has these, so they are put together in one go where that is easy.
 void write_id(JsonWriter& json, const RegistrationId& id) {
-  // The names that a request may give are.
-  if (is_plain(id.service) && is_plain(id.instance)) {
-    json.key("id").plain(id.service, id.instance);
-    json.key("service").plain(id.service);
-    json.key("instance").plain(id.instance);
-  } else {
-    json.key("id").string(id.str());
-    json.key("service").string(id.service);
-    json.key("instance").string(id.instance);
+  constexpr std::size_t kShort = 128;
+  if (id.service.size() + id.instance.size() <= kShort && is_plain(id.service) && is_plain(id.instance)) {
+    constexpr std::string_view kFrame = R"("id":"/","service":"","instance":"")";
+    std::array<char, kFrame.size() + 2 * kShort> members;
+    char* end = members.data();
+    const auto append = [&end](std::string_view text) { end = std::copy(text.begin(), text.end(), end); };
+    append(R"("id":")");
+    append(id.service);
+    append("/");
+    append(id.instance);
+    append(R"(","service":")");
+    append(id.service);
+    append(R"(","instance":")");
+    append(id.instance);
+    append("\"");
+    return json.members({members.data(), end});
   }
+  json.key("id").string(id.str());
+  json.key("service").string(id.service);
+  json.key("instance").string(id.instance);
 }
 
 void write_reason(JsonWriter& json, const core::SharedReason& reason) {
@@ -106,6 +119,9 @@ void write_time(JsonWriter& json, std::string_view key, std::optional<WallMs> at
 
 void write_lifetime(JsonWriter& json, const core::RegistrationView& view) {
   const Lifetime& lifetime = view.registration->lifetime;
+  if (lifetime == Lifetime() && !view.ttl_expires_at && !view.expires_at) {  // as most are
+    return json.members(R"("bind":"none","ttl":null,"ttl_expires_at":null,"expires":null,"expires_at":null)");
+  }
   json.key("bind").plain(bind_name(lifetime.bind));
   if (lifetime.process) {
     json.key("process").begin_object();

@@ -54,11 +54,8 @@ class JsonDocument::Scanner {
 
   std::uint32_t add(Kind kind, std::string_view text = {}) {
     const auto index = static_cast<std::uint32_t>(document_.nodes_.size());
-    Node& node = document_.nodes_.emplace_back();
-    node.kind = kind;
-    node.end = index + 1;
-    node.text = text.empty() ? 0 : static_cast<std::uint32_t>(text.data() - begin_);
-    node.size = static_cast<std::uint32_t>(text.size());
+    const auto at = static_cast<std::uint32_t>(text.empty() ? 0 : text.data() - begin_);
+    document_.nodes_.push_back({kind, false, index + 1, at, static_cast<std::uint32_t>(text.size())});
     return index;
   }
 

@@ -100,6 +100,13 @@ class JsonWriter {
     complete();
   }
 
+  // `text`: members of the present object with their keys, commas in between.
+  void members(std::string_view text) {
+    separate();
+    put(text);
+    need_comma_ = true;
+  }
+
   // How long the string will be, with what was written so far.
   std::size_t size() const { return out_.size() + used_; }
 
