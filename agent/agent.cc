@@ -103,7 +103,7 @@ void Agent::stop(std::function<void()> stopped) {
 
 // ---- The loop of events and actions
 
-void Agent::feed(core::Event event) {
+void Agent::feed(core::Event&& event) {
   if (commit_ == nullptr) {
     return;  // stopped: what still comes changes nothing
   }
@@ -116,9 +116,9 @@ void Agent::feed(core::Event event) {
   core_.step(std::move(event), now(), actions_);
   carry_out(actions_);
   while (!backlog_.empty()) {
-    event = std::move(backlog_.front());
+    core::Event next = std::move(backlog_.front());
     backlog_.pop_front();
-    core_.step(std::move(event), now(), actions_);
+    core_.step(std::move(next), now(), actions_);
     carry_out(actions_);
   }
   if (constexpr std::size_t kKept = 1'024; actions_.capacity() > kKept) {
@@ -282,7 +282,7 @@ core::Token Agent::expect_reply(ChangeDone done) {
 }
 
 // What a caller asks for: it is not answered from within its own call.
-void Agent::ask(core::Event event) {
+void Agent::ask(core::Event&& event) {
   const bool before = std::exchange(from_service_, true);
   feed(std::move(event));
   from_service_ = before;

@@ -77,8 +77,8 @@ class Agent : public api::Service {
     boost::asio::steady_timer timer;
   };
 
-  void feed(core::Event event);
-  void ask(core::Event event);
+  void feed(core::Event&& event);
+  void ask(core::Event&& event);
   void carry_out(core::Actions& actions);
   void carry_out(core::Action& action);
   void reply(core::Reply reply);

@@ -62,7 +62,7 @@ Core::Impl::Impl(Options options, StoredState stored)
 
 // ---- Events
 
-void Core::Impl::step(Event event, Now now, Actions& actions) {
+void Core::Impl::step(Event&& event, Now now, Actions& actions) {
   lifetimes_.observe(now, timer_ms_);
   std::visit([&](auto&& one) { on(std::forward<decltype(one)>(one), now, actions); }, std::move(event));
   end_lives(now, actions);

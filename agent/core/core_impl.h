@@ -20,7 +20,7 @@ class Core::Impl {
  public:
   Impl(Options options, StoredState stored);
 
-  void step(Event event, Now now, Actions& actions);
+  void step(Event&& event, Now now, Actions& actions);
 
   Options options_;
   Registry registry_;
