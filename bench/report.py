@@ -78,7 +78,11 @@ def connected_rows(section, alone):
     for name, label in [("1", "1 client"), ("16", "16 clients"), ("64", "64 clients"), ("batch", "batches of 16")]:
         base = middle(alone, f"limpet.{name}", "rate")
         values = [rate / base for rate in numbers(section, f"connected.{name}", "rate")] if base else []
-        rows.append(Row("2", f"with ZooKeeper there, {label}: / with it away", values, "≥ 0.5 ×", at_least(0.5), times))
+        rate = middle(section, f"connected.{name}", "rate")
+        redis = middle(alone, f"redis.{name}", "rate")
+        note = f"limpet {thousands(rate)}/s, {rate / redis:.2f} × Redis" if rate and redis else ""
+        rows.append(Row("2", f"with ZooKeeper there, {label}: / with it away", values, "≥ 0.5 ×", at_least(0.5), times,
+                        note))
     return rows
 
 

@@ -92,10 +92,6 @@ GroupCommit::~GroupCommit() {
   thread_.join();
 }
 
-void GroupCommit::submit(std::uint64_t ticket, Batch batch, bool sync) {
-  enqueue(Item{ticket, std::move(batch), sync, nullptr});
-}
-
 // Batches that were written are freed here, on the thread that made them, not on the commit thread: two threads that
 // keep freeing each other's memory wait for each other at the allocator's locks.
 void GroupCommit::submit(std::vector<Submission>& batches) {

@@ -44,19 +44,15 @@ class GroupCommit {
     return std::chrono::microseconds(append_us_.load(std::memory_order_relaxed));
   }
 
-  // Hands `batch` over to be appended after all earlier ones; never blocks for the disk. Tickets must ascend. `sync`:
-  // the completion is given only when it is on stable storage. Core thread only.
-  // After an append failed, that ticket's Status is the answer to every later one, until reopen() has succeeded:
-  // the outcome of the failed batch is unknown, so nothing may be built on it.
-  void submit(std::uint64_t ticket, Batch batch, bool sync);
-
-  // A batch as submit() takes it. Several are handed over at once, with one wakeup, and become one append where the
-  // commit thread is idle. Empties `batches`.
   struct Submission {
     std::uint64_t ticket = 0;
     Batch batch;
-    bool sync = false;
+    bool sync = false;  // its completion is given only when it is on stable storage
   };
+  // Hands `batches` over to be appended after all earlier ones, in this order, and empties it; never blocks for the
+  // disk. One wakeup for all, and one append where the commit thread is idle. Tickets must ascend. Core thread only.
+  // After an append failed, that ticket's Status is the answer to every later one, until reopen() has succeeded:
+  // the outcome of the failed batch is unknown, so nothing may be built on it.
   void submit(std::vector<Submission>& batches);
 
   // Reopens the store on the commit thread, in its turn after what was submitted before, and loads it; `done` gets

@@ -45,7 +45,7 @@ void Core::Impl::hold_changed(const std::optional<RegistrationId>& id, Replay::E
     effects.actions.push_back(Changed{});
   } else if (const SharedRegistration registration = registry_.live(*id)) {
     look(registration);
-    effects.actions.push_back(Changed{*id});
+    effects.actions.push_back(Changed{});
   }
 }
 

@@ -189,11 +189,8 @@ struct Note {
   std::string detail;  // key=value pairs, ready to be logged
 };
 
-// The state of this registration, or its being there, changed: those who wait for it should look again. An empty id:
-// any of them may have changed.
-struct Changed {
-  RegistrationId id;
-};
+// The state of registrations, or their being there, changed: those who wait for one should look again.
+struct Changed {};
 
 // Watch what this registration lives with: its process, its checks. Replaces the Watch of the same id before, of which
 // a check that is asked for in the same words goes on where it was.

@@ -251,7 +251,7 @@ std::string describe(const core::Action& action) {
         } else if constexpr (std::is_same_v<T, core::Note>) {
           return "Note " + a.what + " " + a.detail;
         } else if constexpr (std::is_same_v<T, core::Changed>) {
-          return "Changed " + a.id.str();
+          return "Changed";
         } else if constexpr (std::is_same_v<T, core::Watch>) {
           return "Watch " + a.id.str() + "#" + num(a.seq.value) +
                  (a.process ? " pid " + num(a.process->start_ticks) : "") + (a.failing ? " failing" : "");

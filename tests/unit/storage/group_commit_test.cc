@@ -161,12 +161,18 @@ Batch batch_of_size(std::uint64_t seq, std::size_t size) {
   return {Seq{seq}, {PutRegistration{std::move(registration)}}};
 }
 
+void submit(GroupCommit& commit, std::uint64_t ticket, Batch batch, bool sync) {
+  std::vector<GroupCommit::Submission> batches;
+  batches.push_back({ticket, std::move(batch), sync});
+  commit.submit(batches);
+}
+
 TEST(GroupCommit, AnswersEachTicket) {
   GatedStore store;
   Answers answers;
   GroupCommit commit(store, answers.completion());
   for (std::uint64_t ticket = 1; ticket <= 3; ++ticket) {
-    commit.submit(ticket, register_batch(ticket), true);
+    submit(commit, ticket, register_batch(ticket), true);
     answers.await(ticket);
   }
   ASSERT_EQ(store.appended().size(), 3u);
@@ -179,12 +185,12 @@ TEST(GroupCommit, MergesWhatGathersInOrderAndSyncsIfAnyDoes) {
   Answers answers;
   store.close_gate();
   GroupCommit commit(store, answers.completion());
-  commit.submit(1, register_batch(1), false);
+  submit(commit, 1, register_batch(1), false);
   store.await_entered(1);
   for (std::uint64_t ticket = 2; ticket <= 100; ++ticket) {
-    commit.submit(ticket, register_batch(ticket), ticket == 50);
+    submit(commit, ticket, register_batch(ticket), ticket == 50);
   }
-  commit.submit(101, Batch{Seq{0}, {}}, false);  // changes no last_seq
+  submit(commit, 101, Batch{Seq{0}, {}}, false);  // changes no last_seq
   store.open_gate();
   const auto answered = answers.await(101);
 
@@ -206,14 +212,15 @@ TEST(GroupCommit, OneAppendIsBounded) {
   Answers answers;
   store.close_gate();
   GroupCommit commit(store, answers.completion());
-  commit.submit(1, register_batch(1), true);
+  submit(commit, 1, register_batch(1), true);
   store.await_entered(1);
   const std::size_t third = GroupCommit::kMaxAppendBytes / 3;
   for (std::uint64_t ticket = 2; ticket <= 6; ++ticket) {
-    commit.submit(ticket, batch_of_size(ticket, third), true);
+    submit(commit, ticket, batch_of_size(ticket, third), true);
   }
-  commit.submit(7, batch_of_size(7, 2 * GroupCommit::kMaxAppendBytes), true);  // too large for company, but not refused
-  commit.submit(8, register_batch(8), true);
+  submit(commit, 7, batch_of_size(7, 2 * GroupCommit::kMaxAppendBytes),
+         true);  // too large for company, but not refused
+  submit(commit, 8, register_batch(8), true);
   store.open_gate();
   answers.await(8);
 
@@ -233,11 +240,11 @@ TEST(GroupCommit, HistoryIsReadInItsTurn) {
   {
     GroupCommit commit(store, answers.completion());
     const auto read = [&](Result<HistoryPage> page) { appended_before.push_back(page->oldest_event); };
-    commit.submit(1, register_batch(1), true);
+    submit(commit, 1, register_batch(1), true);
     store.await_entered(1);
     commit.history({}, read);
-    commit.submit(2, register_batch(2), true);
-    commit.submit(3, register_batch(3), true);
+    submit(commit, 2, register_batch(2), true);
+    submit(commit, 3, register_batch(3), true);
     commit.history({}, read);
     store.open_gate();
   }
@@ -249,13 +256,13 @@ TEST(GroupCommit, AfterAFailureEverythingFailsAlikeUntilReopened) {
   Answers answers;
   GroupCommit commit(store, answers.completion());
   store.set_statuses(Status(Errc::full, "no space"), Status(Errc::io, "still broken"), Status());
-  commit.submit(1, register_batch(1), true);
+  submit(commit, 1, register_batch(1), true);
   answers.await(1);
   store.set_statuses(Status(), Status(Errc::io, "still broken"), Status());
-  commit.submit(2, register_batch(2), true);
+  submit(commit, 2, register_batch(2), true);
   answers.await(2);
   EXPECT_EQ(reopen_and_wait(commit).status().message(), "still broken");
-  commit.submit(3, register_batch(3), true);
+  submit(commit, 3, register_batch(3), true);
   const auto answered = answers.await(3);
   for (const auto& answer : answered) {
     EXPECT_EQ(answer.code, Errc::full);
@@ -265,14 +272,14 @@ TEST(GroupCommit, AfterAFailureEverythingFailsAlikeUntilReopened) {
 
   store.set_statuses(Status(), Status(), Status(Errc::damaged, "unreadable"));
   EXPECT_EQ(reopen_and_wait(commit).status().code(), Errc::damaged);
-  commit.submit(4, register_batch(4), true);
+  submit(commit, 4, register_batch(4), true);
   EXPECT_EQ(answers.await(4).back().code, Errc::full);
 
   store.set_statuses(Status(), Status(), Status());
   const Result<StoredState> state = reopen_and_wait(commit);
   ASSERT_TRUE(state.ok());
   EXPECT_EQ(state->last_seq, Seq{1});
-  commit.submit(5, register_batch(5), true);
+  submit(commit, 5, register_batch(5), true);
   EXPECT_EQ(answers.await(5).back().code, Errc::ok);
   EXPECT_EQ(store.appended().back().seqs, std::vector<std::uint64_t>{5});
   EXPECT_EQ(store.reopens(), 3);
@@ -285,10 +292,10 @@ TEST(GroupCommit, LookingForSpaceKeepsItsPlaceInTheOrder) {
   {
     GroupCommit commit(store, answers.completion());
     store.close_gate();
-    commit.submit(1, register_batch(1), true);
+    submit(commit, 1, register_batch(1), true);
     store.await_entered(1);
     commit.check_space([&](bool still) { low.push_back(still); });
-    commit.submit(2, register_batch(2), true);
+    submit(commit, 2, register_batch(2), true);
     commit.check_space([&](bool still) { low.push_back(still); });
     store.open_gate();
   }
@@ -302,15 +309,15 @@ TEST(GroupCommit, ReopenKeepsItsPlaceInTheOrder) {
   store.close_gate();
   store.set_statuses(Status(Errc::io, "EIO"), Status(), Status());
   GroupCommit commit(store, answers.completion());
-  commit.submit(1, register_batch(1), true);
+  submit(commit, 1, register_batch(1), true);
   store.await_entered(1);
-  commit.submit(2, register_batch(2), true);
+  submit(commit, 2, register_batch(2), true);
   bool reopened = false;
   commit.reopen([&](Result<StoredState> state) {
     reopened = state.ok();
     store.set_statuses(Status(), Status(), Status());
   });
-  commit.submit(3, register_batch(3), true);
+  submit(commit, 3, register_batch(3), true);
   store.open_gate();
   const auto answered = answers.await(3);
   EXPECT_TRUE(reopened);
@@ -330,7 +337,7 @@ TEST(GroupCommit, DestructorCompletesWhatWasSubmitted) {
   {
     GroupCommit commit(store, answers.completion());
     for (std::uint64_t ticket = 1; ticket <= 10; ++ticket) {
-      commit.submit(ticket, register_batch(ticket), true);
+      submit(commit, ticket, register_batch(ticket), true);
     }
     opener = std::thread([&] {
       store.await_entered(1);
@@ -353,7 +360,7 @@ TEST(GroupCommit, EveryTicketOfALongRunIsAnsweredOnceInOrder) {
   {
     GroupCommit commit(store, answers.completion());
     for (std::uint64_t ticket = 1; ticket <= kTickets; ++ticket) {
-      commit.submit(ticket, register_batch(ticket), ticket % 7 == 0);
+      submit(commit, ticket, register_batch(ticket), ticket % 7 == 0);
     }
   }
   std::uint64_t before = 0;
