@@ -5,12 +5,14 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <thread>
+#include <utility>
 
 #include "tests/crash/daemon.h"
 #include "tests/crash/history.h"
@@ -24,6 +26,7 @@ namespace limpet::test {
 namespace {
 
 constexpr int kClients = 3;
+constexpr std::chrono::milliseconds kSessionTimeout(10'000);
 constexpr int kSteady = 20;
 constexpr char kRoot[] = "/kill_loop";
 constexpr std::uint64_t kDiskBound = 128u << 20;  // half of it is the history's, which long runs fill
@@ -56,9 +59,33 @@ bool settled(const Daemon& daemon) {
   });
 }
 
+// Notices when the whole machine stands still, as a virtual one does while its host is busy or copies it: the servers
+// end every session then, and rightly.
+class Standstill {
+ public:
+  Standstill() : thread_([this](const std::stop_token& stop) { watch(stop); }) {}
+  std::chrono::milliseconds longest() const { return std::chrono::milliseconds(longest_ms_.load()); }
+
+ private:
+  void watch(const std::stop_token& stop) {
+    auto before = std::chrono::steady_clock::now();
+    while (!stop.stop_requested()) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      const auto now = std::chrono::steady_clock::now();
+      const auto gap = std::chrono::duration_cast<std::chrono::milliseconds>(now - std::exchange(before, now));
+      longest_ms_ = std::max<std::int64_t>(longest_ms_, gap.count());
+    }
+  }
+
+  std::atomic<std::int64_t> longest_ms_ = 0;
+  std::jthread thread_;
+};
+
 class KillLoop : public ::testing::Test {
  protected:
-  KillLoop() : daemon_(servers().connect_string(), {"--root", kRoot, "--session-timeout", "10s"}) {
+  KillLoop()
+      : daemon_(servers().connect_string(),
+                {"--root", kRoot, "--session-timeout", std::to_string(kSessionTimeout.count()) + "ms"}) {
     for (int i = 0; i < kClients; ++i) {
       clients_.push_back(std::make_unique<History>(daemon_.socket(), "c" + std::to_string(i), rng_.next()));
     }
@@ -183,6 +210,7 @@ TEST_F(KillLoop, NothingIsLostNothingBlinks) {
   ASSERT_TRUE(settled(daemon_)) << daemon_.log();
   ZkObserver observer(servers().connect_string());
   observer.record(paths);
+  const Standstill standstill;
   for (const std::string name : {"i-0", "i-1"}) {
     const std::string path = std::string(kRoot) + "/theirs/" + name;
     ASSERT_EQ(observer.create_with_parents(path, "theirs", name == "i-0"), 0);
@@ -209,9 +237,16 @@ TEST_F(KillLoop, NothingIsLostNothingBlinks) {
   expect_znodes(observer);
   note_session();
   judge_log();
-  EXPECT_TRUE(observer.recorded().empty())
-      << observer.recorded().size() << " events on znodes that nobody changed, first "
-      << observer.recorded().front().what;
+  if (standstill.longest() < kSessionTimeout / 2) {
+    EXPECT_TRUE(observer.recorded().empty())
+        << observer.recorded().size() << " events on znodes that nobody changed, first "
+        << observer.recorded().front().what << "; the machine stood still for " << standstill.longest().count()
+        << " ms at most\n"
+        << daemon_.log();
+  } else {
+    std::printf("the machine stood still for %lld ms: sessions end then, and whether a znode blinked is not judged\n",
+                static_cast<long long>(standstill.longest().count()));
+  }
   std::uint64_t acknowledged = 0;
   for (History* history : everyone()) {
     acknowledged += history->acknowledged();
@@ -244,6 +279,7 @@ TEST(BrokenDisk, WhatIsInZooKeeperStays) {
   ASSERT_TRUE(settled(daemon)) << daemon.log();
   ZkObserver observer(servers().connect_string());
   observer.record(paths);
+  const Standstill standstill;
   const nlohmann::json session = daemon.status()["zookeeper"]["session"];
   for (int i = 0; i < 60 && history.put("more") == History::Outcome::acknowledged; ++i) {
   }
