@@ -2,7 +2,7 @@
 // size, and takes a lock for the rest: too few where a hundred callers come and go at once. (It has a tunable for the
 // number, but reads it only from the environment that a process was started with.)
 //
-// Why not a library: mimalloc, jemalloc and tcmalloc are as quick here, and none quicker, but take 1.5 to 4 MiB more when
+// Why not a library: mimalloc, jemalloc and tcmalloc are as quick here, and none quicker, but take 1 to 4 MiB more when
 // idle, and mimalloc a fifth more for each further registration: the bounds on memory come first.
 //
 // Linking this replaces operator new and delete of the whole program, but for sanitizers, which have their own. What is
