@@ -1,5 +1,4 @@
 // Replay: what is wanted, and the coming and going of the session.
-#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -131,16 +130,10 @@ void Replay::set_phase(Node& node, Phase phase) {
   ++counts_[static_cast<std::size_t>(phase)];
 }
 
-// As a rule it is the first.
-void Replay::erase_from(std::map<Key, Node*>& nodes, const Node& node) {
-  const auto first = nodes.begin();
-  nodes.erase(first->second == &node ? first : nodes.find(node.key()));
-}
-
 void Replay::open_node(Node& node) {
   if (!node.is_open) {
     node.is_open = true;
-    open_.emplace_hint(open_.end(), node.key(), &node);  // as a rule the newest
+    open_.insert(node.key(), &node);
     open_bytes_ += node.bytes();
   }
 }
@@ -148,7 +141,7 @@ void Replay::open_node(Node& node) {
 void Replay::close_node(Node& node) {
   if (node.is_open) {
     node.is_open = false;
-    erase_from(open_, node);
+    open_.erase(node.key(), &node);
     open_bytes_ -= node.bytes();
   }
 }
@@ -156,9 +149,9 @@ void Replay::close_node(Node& node) {
 // Out of the line of what is to be sent; a request in flight stays in flight.
 void Replay::take_out(Node& node) {
   if (node.place == Place::read_ready) {
-    erase_from(read_ready_, node);
+    read_ready_.erase(node.key(), &node);
   } else if (node.place == Place::write_ready) {
-    erase_from(write_ready_, node);
+    write_ready_.erase(node.key(), &node);
   }
   if (node.place != Place::in_flight) {
     node.place = Place::none;
@@ -180,10 +173,10 @@ void Replay::enqueue(Node& node) {
   }
   if (node.remote == Remote::unknown || (node.remote == Remote::presumed_absent && !node.present)) {
     node.place = Place::read_ready;
-    read_ready_.emplace_hint(read_ready_.end(), node.key(), &node);
+    read_ready_.insert(node.key(), &node);
   } else {
     node.place = Place::write_ready;
-    write_ready_.emplace_hint(write_ready_.end(), node.key(), &node);
+    write_ready_.insert(node.key(), &node);
   }
 }
 
@@ -260,8 +253,6 @@ void Replay::lost(Now now, Effects& effects) {
   batches_.clear();
   audits_flying_ = 0;
   reads_and_writes_flying_ = 0;
-  std::sort(writes.begin(), writes.end());  // one that replaces a former session's znode is two requests
-  writes.erase(std::unique(writes.begin(), writes.end()), writes.end());
   if (const auto convicted = window_.lost(writes)) {
     Node& node = *find_node(*convicted);
     node.convicted = true;
@@ -280,8 +271,8 @@ void Replay::lost(const Flight& flight, std::vector<std::string>& writes) {
     audited->audit_flying = false;
     audited->audit_again = false;  // resume() looks at every confirmed node again
   }
-  if (flight.node == nullptr) {
-    return;
+  if (flight.node == nullptr || flight.clears_the_way) {
+    return;  // of the latter, the create right behind it tells
   }
   Node& node = *flight.node;
   node.place = Place::none;

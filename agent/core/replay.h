@@ -25,6 +25,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "agent/core/ascending_map.h"
 #include "agent/core/event.h"
 #include "agent/core/figures.h"
 #include "agent/core/registry.h"
@@ -99,7 +100,8 @@ class Replay {
   std::uint64_t count(Phase phase) const { return counts_[static_cast<std::size_t>(phase)]; }
   // The open nodes in order: (seq, a live registration's?) -> node.
   using Key = std::pair<Seq, bool>;  // of one change, the removal comes first
-  const std::map<Key, Node*>& open() const { return open_; }
+  using Line = AscendingMap<Key, Node*>;
+  const Line& open() const { return open_; }
   static const std::string& path_of(const Node& node);
   static bool withdraws(const Node& node);
   static const RegistrationId& id_of(const Node& node);
@@ -151,7 +153,6 @@ class Replay {
   void want(Node& node, const SharedRegistration& change, Want what);
   void want_no_more(Node& node, Effects& effects);
   void set_phase(Node& node, Phase phase);
-  static void erase_from(std::map<Key, Node*>& nodes, const Node& node);
   void open_node(Node& node);
   void close_node(Node& node);
   void take_out(Node& node);
@@ -208,10 +209,10 @@ class Replay {
   Window window_;
 
   std::unordered_set<std::unique_ptr<Node>, HashOfPath, EqualPath> nodes_;
-  std::map<Key, Node*> open_;        // everything that is not as wanted
-  std::map<Key, Node*> read_ready_;  // what stands there must be read first
+  Line open_;        // everything that is not as wanted
+  Line read_ready_;  // what stands there must be read first
   std::multiset<Key> read_flying_;
-  std::map<Key, Node*> write_ready_;
+  Line write_ready_;
   std::set<Key> waiting_;                  // wanted anew while a request for what was wanted before is in flight
   std::deque<SharedRegistration> audits_;  // whose znodes, once confirmed, are to be looked at, and watched
   std::multimap<std::int64_t, std::string> retries_;  // steady ms -> set aside

@@ -92,8 +92,8 @@ std::vector<Replay::Node*> Replay::next_batch(Now now) {
 
 void Replay::send_writes(Now now, Actions& actions) {
   paced_ = false;
-  while (!write_ready_.empty() && window_.room(reads_and_writes_flying_) && may_write(write_ready_.begin()->first)) {
-    Node& first = *write_ready_.begin()->second;
+  while (!write_ready_.empty() && window_.room(reads_and_writes_flying_) && may_write(write_ready_.begin()->key)) {
+    Node& first = *write_ready_.begin()->value;
     if (goes_alone(first)) {
       // It must not overtake what may come to nothing, and be sent anew.
       if (!batches_.empty() || !window_.take_share(now.steady_ms)) {

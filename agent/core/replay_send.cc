@@ -98,7 +98,7 @@ void Replay::send_write(Node& node, Now now, Actions& actions) {
 }
 
 bool Replay::may_write(const Key& key) const {
-  return !(!read_ready_.empty() && read_ready_.begin()->first < key) &&
+  return !(!read_ready_.empty() && read_ready_.begin()->key < key) &&
          !(!read_flying_.empty() && *read_flying_.begin() < key) && !(!waiting_.empty() && *waiting_.begin() < key);
 }
 
@@ -130,7 +130,7 @@ void Replay::pump(Now now, Actions& actions) {
     send_sync(actions);
   }
   while (synced_ && !read_ready_.empty() && window_.room(reads_and_writes_flying_)) {
-    Node& node = *read_ready_.begin()->second;
+    Node& node = *read_ready_.begin()->value;
     take_out(node);
     send(begin_flight(node, ZkVerb::read, now), ZkRequest{ZkVerb::read, node.path(), "", -1}, actions);
   }
