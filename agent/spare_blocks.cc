@@ -16,6 +16,7 @@ void limpet::give_back_spare_blocks() {}
 
 #include <malloc.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -43,31 +44,45 @@ struct Spare {
 };
 struct Spares {
   Spare* first;
-  std::size_t count;
+  std::size_t room;  // for so many more
 };
 
+constexpr auto make_empty() {
+  std::array<Spares, kClasses + 1> empty{};
+  for (std::size_t block_class = 1; block_class <= kClasses; ++block_class) {
+    empty[block_class].room = kMostBytes / room_of(block_class);
+  }
+  return empty;
+}
+
 // Without a constructor, so that nothing has to be asked before each use.
-constinit thread_local Spares spares[kClasses + 1] = {};
-constinit thread_local bool ending = false;  // the thread: nothing is kept any more
+constinit thread_local std::array<Spares, kClasses + 1> spares = make_empty();
 
 struct AtEndOfThread {
   ~AtEndOfThread() {
-    ending = true;
     limpet::give_back_spare_blocks();
+    for (Spares& same : spares) {
+      same.room = 0;  // nothing is kept any more
+    }
   }
 };
 
-void keep(void* memory, std::size_t block_class) {
+// Apart, so that what happens with each block stays short.
+[[gnu::noinline]] void give_back_at_end_of_thread() {
+  static thread_local const AtEndOfThread at_end;
+  (void)at_end;
+}
+
+inline void keep(void* memory, std::size_t block_class) {
   Spares& same = spares[block_class];
-  if (ending || same.count >= kMostBytes / room_of(block_class)) {
+  if (same.room == 0) {
     return std::free(memory);
   }
-  if (same.count == 0) {
-    static thread_local const AtEndOfThread at_end;
-    (void)at_end;
+  if (same.first == nullptr) {
+    give_back_at_end_of_thread();
   }
   same.first = ::new (memory) Spare{same.first};
-  ++same.count;
+  --same.room;
 }
 
 void* take_new(std::size_t size) {
@@ -91,8 +106,8 @@ void limpet::give_back_spare_blocks() {
       Spare* const next = same.first->next;
       std::free(same.first);
       same.first = next;
+      ++same.room;
     }
-    same.count = 0;
   }
 }
 
@@ -104,7 +119,7 @@ void* operator new(std::size_t size) {
   Spares& same = spares[block_class];
   if (Spare* const spare = same.first) {
     same.first = spare->next;
-    --same.count;
+    ++same.room;
     return spare;
   }
   return take_new(room_of(block_class));

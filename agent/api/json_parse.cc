@@ -74,7 +74,7 @@ std::optional<Problem> read_operation(const JsonValue& object, std::string_view 
   if (!is_register && !is_deregister) {
     errors.add(child_pointer(pointer, "op"), op ? "must be \"register\" or \"deregister\"" : "is missing");
   }
-  auto& request = std::get<core::RegisterRequest>(requests.emplace_back(core::RegisterRequest()));
+  auto& request = std::get<core::RegisterRequest>(requests.emplace_back(std::in_place_type<core::RegisterRequest>));
   read_name(service, pointer, "service", errors, request.id.service);
   read_name(instance, pointer, "instance", errors, request.id.instance);
   RegistrationReader reader(pointer, errors, limits.max_data_bytes, request);
