@@ -4,55 +4,14 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cassert>
 #include <iterator>
 #include <string>
 #include <utility>
 
-#include "storage/overloaded.h"
-
 namespace limpet {
 
 namespace {
-
-std::size_t weight(const Lifetime& lifetime) {
-  std::size_t sum = 0;
-  for (const Check& check : lifetime.checks) {
-    sum += sizeof(Check) + check.target.size();
-    for (const std::string& word : check.command) {
-      sum += sizeof(std::string) + word.size();
-    }
-  }
-  return sum;
-}
-
-// What a change weighs in an append: the strings, which are the only part that can be large, and a flat rest.
-std::size_t weight(const Change& change) {
-  constexpr std::size_t kFlat = 128;
-  return kFlat + std::visit(Overloaded{
-                                [](const PutRegistration& put) {
-                                  const Registration& registration = put.registration;
-                                  return registration.data.size() + registration.path.size() +
-                                         weight(registration.lifetime);
-                                },
-                                [](const PutRemoval& put) { return put.removal.path.size(); },
-                                [](const PutSession& put) { return put.former.size() * sizeof(SessionId); },
-                                [](const PutHold& put) { return put.hold.message.size(); },
-                                [](const AddHistory& added) { return added.entry->why.size(); },
-                                [](const EraseRegistration&) { return std::size_t{0}; },
-                                [](const EraseRemoval&) { return std::size_t{0}; },
-                                [](const EraseHold&) { return std::size_t{0}; },
-                                [](const PutOutcome&) { return std::size_t{0}; },
-                            },
-                            change);
-}
-
-std::size_t weight(const Batch& batch) {
-  std::size_t sum = 0;
-  for (const Change& change : batch.changes) {
-    sum += weight(change);
-  }
-  return sum;
-}
 
 // Empties `items` but keeps its room for the next swap, unless a burst has made that large.
 template <typename Item>
@@ -92,16 +51,13 @@ GroupCommit::~GroupCommit() {
   thread_.join();
 }
 
-// Batches that were written are freed here, on the thread that made them, not on the commit thread: two threads that
-// keep freeing each other's memory wait for each other at the allocator's locks.
 void GroupCommit::submit(std::vector<Submission>& batches) {
   bool wake = false;
-  std::vector<Batch> written;
   {
     const std::lock_guard lock(mutex_);
-    written.swap(written_);
     for (Submission& one : batches) {
-      queue_.push_back(Item{one.ticket, std::move(one.batch), one.sync, nullptr});
+      in_order_ = in_order_ && store_.prepare(one.batch);
+      queue_.push_back(Item{one.ticket, in_order_ ? Batch{} : std::move(one.batch), one.sync, in_order_, nullptr});
     }
     wake = std::exchange(idle_, false);
   }
@@ -112,30 +68,26 @@ void GroupCommit::submit(std::vector<Submission>& batches) {
 }
 
 void GroupCommit::reopen(Reopened done) {
-  enqueue(Item{0, {}, false, [this, done = std::move(done)] { do_reopen(done); }});
+  execute([this, done = std::move(done)] { do_reopen(done); });
 }
 
 void GroupCommit::check_space(SpaceChecked done) {
-  enqueue(Item{0, {}, false, [this, done = std::move(done)] {
-                 store_.regain_space();
-                 done(store_.low_on_space());
-               }});
+  execute([this, done = std::move(done)] {
+    store_.regain_space();
+    done(store_.low_on_space());
+  });
 }
 
 void GroupCommit::history(HistoryQuery query, HistoryRead done) {
-  enqueue(
-      Item{0, {}, false, [this, query = std::move(query), done = std::move(done)] { done(store_.history(query)); }});
+  execute([this, query = std::move(query), done = std::move(done)] { done(store_.history(query)); });
 }
 
 void GroupCommit::execute(std::function<void()> task) {
-  enqueue(Item{0, {}, false, std::move(task)});
-}
-
-void GroupCommit::enqueue(Item item) {
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
-    queue_.push_back(std::move(item));
+    queue_.emplace_back().task = std::move(task);
+    in_order_ = false;
     wake = std::exchange(idle_, false);
   }
   if (wake) {
@@ -147,70 +99,61 @@ void GroupCommit::run() {
   std::vector<Item> items;
   std::unique_lock lock(mutex_);
   while (true) {
+    prepare_queue();  // so that from here on the core thread does
     idle_ = true;
     wake_.wait(lock, [this] { return stop_ || !queue_.empty(); });
     idle_ = false;
     if (queue_.empty()) {
       return;  // stopped, and everything submitted has been answered
     }
-    // The two vectors change places, so neither allocates anew once it has grown.
-    items.swap(queue_);
+    take_next(items);
     lock.unlock();
-    process(items);
+    if (items.front().task) {
+      items.front().task();
+    } else {
+      append(items);
+    }
     recycle(items);
     lock.lock();
   }
 }
 
-void GroupCommit::process(std::vector<Item>& items) {
-  std::size_t next = 0;
-  while (next < items.size()) {
-    if (items[next].task) {
-      items[next].task();
-      ++next;
-    } else {
-      next = append_from(items, next);
-    }
+// Prepares what the core thread could not: what came behind something else to be done, and what had no room in the
+// append before. While the store fails there is nothing to prepare for.
+void GroupCommit::prepare_queue() {
+  const auto ready = [this](Item& item) {
+    item.prepared = item.prepared || (item.is_batch() && store_.prepare(item.batch));
+    return item.prepared;
+  };
+  in_order_ = failed_.ok() && std::ranges::all_of(queue_, ready);
+}
+
+// Moves to `items`, which is empty, the next thing to be done, or all batches that stand in front and go into one
+// append; and closes that. Under the lock.
+void GroupCommit::take_next(std::vector<Item>& items) {
+  const auto goes_along = [this](const Item& item) { return failed_.ok() ? item.prepared : item.is_batch(); };
+  const auto end = queue_.front().is_batch() ? std::ranges::find_if_not(queue_, goes_along) : queue_.begin() + 1;
+  if (end == queue_.end()) {
+    items.swap(queue_);  // they change places, so neither allocates anew once it has grown
+  } else {
+    items.assign(std::make_move_iterator(queue_.begin()), std::make_move_iterator(end));
+    queue_.erase(queue_.begin(), end);
+  }
+  assert(!items.empty());
+  if (items.front().is_batch() && failed_.ok()) {
+    store_.seal(std::ranges::any_of(items, &Item::sync));
   }
 }
 
-// Merges batches from `first` on into one append; returns the index of the first item that is not in it.
-std::size_t GroupCommit::append_from(std::vector<Item>& items, std::size_t first) {
-  Batch merged = std::move(items[first].batch);
-  bool sync = items[first].sync;
-  std::size_t bytes = weight(merged);
-  std::size_t next = first + 1;
-  for (; next < items.size() && items[next].is_batch(); ++next) {
-    Batch& batch = items[next].batch;
-    bytes += weight(batch);
-    if (bytes > kMaxAppendBytes) {
-      break;
-    }
-    std::move(batch.changes.begin(), batch.changes.end(), std::back_inserter(merged.changes));
-    merged.last_seq = std::max(merged.last_seq, batch.last_seq);
-    sync = sync || items[next].sync;
-  }
+void GroupCommit::append(const std::vector<Item>& items) {
   if (failed_.ok()) {
     const auto before = std::chrono::steady_clock::now();
-    failed_ = store_.append(merged, sync);
-    if (sync) {
+    failed_ = store_.write();
+    if (std::ranges::any_of(items, &Item::sync)) {
       note_append_time(std::chrono::steady_clock::now() - before);
     }
   }
-  hand_back(std::move(merged), bytes);
-  completion_(items[next - 1].ticket, failed_);
-  return next;
-}
-
-void GroupCommit::hand_back(Batch&& batch, std::size_t bytes) {
-  constexpr std::size_t kMostBytes = 256u << 10;  // it may lie there until something else is submitted
-  constexpr std::size_t kMostBatches = 8;
-  if (bytes <= kMostBytes) {
-    const std::lock_guard lock(mutex_);
-    if (written_.size() < kMostBatches) {
-      written_.push_back(std::move(batch));
-    }
-  }
+  completion_(items.back().ticket, failed_);
 }
 
 void GroupCommit::note_append_time(std::chrono::steady_clock::duration took) {

@@ -1,9 +1,10 @@
 // Group commit: one append in flight on a thread of its own; what gathers meanwhile is the next append.
 //
-// Owned by the agent. The core thread submits and never waits; the commit thread, started and joined here, is the only
-// one that touches the Store meanwhile. There is no timer: the time that one fsync takes is the time in which the
-// next batch gathers. Completions and the answers of reopen() run on the commit thread, so the owner posts them to its
-// own; they must not throw, and must not destroy the GroupCommit.
+// Owned by the agent. The core thread submits, prepares what it submits for the store, and never waits for the disk;
+// the commit thread, started and joined here, is the only one that touches the Store otherwise. There is no timer: the
+// time that one fsync takes is the time in which the next append gathers, and in which it is got ready, so that little
+// lies between two fsyncs. Completions and the answers of reopen() run on the commit thread, so the owner posts them to
+// its own; they must not throw, and must not destroy the GroupCommit.
 #pragma once
 
 #include <atomic>
@@ -28,9 +29,6 @@ class GroupCommit {
   using Reopened = std::function<void(Result<StoredState>)>;
   using SpaceChecked = std::function<void(bool low_on_space)>;
   using HistoryRead = std::function<void(Result<HistoryPage>)>;
-
-  // A merged append takes no further batch once it holds this much; one batch alone may be larger.
-  static constexpr std::size_t kMaxAppendBytes = 4u << 20;
 
   // Starts the commit thread. `store` must outlive this object, and nobody else may append to it, load or reopen it.
   GroupCommit(Store& store, Completion completion);
@@ -72,21 +70,22 @@ class GroupCommit {
   void execute(std::function<void()> task);
 
  private:
-  // Either a batch or, where it is set, something else to be done: a single queue keeps them in order.
+  // A batch, which the store has already where it is prepared, or, where it is set, something else to be done: a single
+  // queue keeps them in order.
   struct Item {
     std::uint64_t ticket = 0;
     Batch batch;
     bool sync = false;
+    bool prepared = false;
     std::function<void()> task;
 
     bool is_batch() const { return !task; }
   };
 
-  void enqueue(Item item);
-  void hand_back(Batch&& batch, std::size_t bytes);
   void run();
-  void process(std::vector<Item>& items);
-  std::size_t append_from(std::vector<Item>& items, std::size_t first);
+  void prepare_queue();
+  void take_next(std::vector<Item>& items);
+  void append(const std::vector<Item>& items);
   void note_append_time(std::chrono::steady_clock::duration took);
   void do_reopen(const Reopened& done);
 
@@ -100,7 +99,7 @@ class GroupCommit {
   std::vector<Item> queue_;
   bool idle_ = false;  // the commit thread waits: only then is a wakeup worth its system call
   bool stop_ = false;
-  std::vector<Batch> written_;  // to be freed where they were made, see submit()
+  bool in_order_ = true;  // all that was submitted and not yet sealed is prepared: what comes next may be, too
 
   // Shared, by itself.
   std::atomic<std::int64_t> append_us_ = 0;

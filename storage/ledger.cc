@@ -197,8 +197,11 @@ void Ledger::apply(const Batch& batch, Sink& sink) {
   for (const Change& change : batch.changes) {
     apply_change(change, sink);
   }
-  write_history(sink);
   seen(batch.last_seq);
+}
+
+void Ledger::close(Sink& sink) {
+  write_history(sink);
   value_ = frame::Writer(Kind::meta, frame::kFixedSize, std::move(value_))
                .u64(meta_tag::last_seq, last_seq_.value)
                .u64(meta_tag::count, count_)

@@ -32,9 +32,11 @@ class Ledger {
     virtual void add_history(std::uint64_t first_event, std::string_view value) = 0;
   };
 
-  // Turns `batch` into single writes, Meta last, and accounts for them. If the writes then fail, the account is of no
-  // more use: read everything into a fresh Ledger.
+  // Turns `batch` into single writes, and accounts for them. If the writes then fail, the account is of no more use:
+  // read everything into a fresh Ledger.
   void apply(const Batch& batch, Sink& sink);
+  // The writes that end an append, Meta last: after one batch or several, before the next append's first.
+  void close(Sink& sink);
 
   // Takes in one stored record. Errc::damaged, Errc::newer_format: it cannot be used.
   Status add(std::string_view key, std::string_view value);
@@ -102,7 +104,7 @@ class Ledger {
   std::uint64_t digest_ = 0;
   Seq last_seq_;  // while reading: the highest seq of any record
   std::uint64_t last_event_ = 0;
-  HistoryPack pack_;   // of the batch that is being applied
+  HistoryPack pack_;   // of the append that is not closed yet
   std::string value_;  // whose memory serves for one record after the other
   std::optional<Meta> meta_;
   StoredState state_;  // while reading

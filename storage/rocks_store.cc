@@ -28,30 +28,59 @@ rocksdb::Slice slice(std::string_view bytes) {
   return {bytes.data(), bytes.size()};
 }
 
-class BatchSink : public Ledger::Sink {
+// One append in the making.
+class Draft : public Ledger::Sink {
  public:
-  BatchSink(std::size_t changes, RocksHistory& history) : batch(kRoom * (changes + 1)), history_(history) {}
+  explicit Draft(RocksHistory& history) : history_(&history) {}
+
   // First of all.
-  void say_all_before_is_synced() { note(batch.PutLogData(slice(kAllBeforeIsSynced))); }
-  void put(std::string_view key, std::string_view value) override { note(batch.Put(slice(key), slice(value))); }
-  void erase(std::string_view key) override { note(batch.Delete(slice(key))); }
-  void add_history(std::uint64_t event, std::string_view value) override { note(history_.add(batch, event, value)); }
+  void begin(bool all_before_is_synced) {
+    begun_ = true;
+    if (all_before_is_synced) {
+      note(batch_.PutLogData(slice(kAllBeforeIsSynced)));
+    }
+  }
+  bool begun() const { return begun_; }
+  std::size_t size() const { return batch_.GetDataSize(); }
+  void put(std::string_view key, std::string_view value) override { note(batch_.Put(slice(key), slice(value))); }
+  void erase(std::string_view key) override { note(batch_.Delete(slice(key))); }
+  void add_history(std::uint64_t event, std::string_view value) override { note(history_->add(batch_, event, value)); }
 
-  rocksdb::WriteBatch batch;
-  rocksdb::Status status;
-
- private:
-  void note(rocksdb::Status next) {
-    if (status.ok()) {
-      status = std::move(next);
+  // It is not whole, because memory ran out: it cannot be written.
+  void spoil(std::string_view why) { note(rocksdb::Status::IOError(slice(why))); }
+  rocksdb::Status write_to(rocksdb::DB& db, bool sync) {
+    rocksdb::WriteOptions options;
+    options.sync = sync;
+    return status_.ok() ? db.Write(options, &batch_) : status_;
+  }
+  // Its memory serves again, unless it has become large.
+  void clear() {
+    constexpr std::size_t kKept = 256u << 10;
+    begun_ = false;
+    status_ = rocksdb::Status();
+    if (batch_.Data().capacity() > kKept) {
+      batch_ = rocksdb::WriteBatch();
+    } else {
+      batch_.Clear();
     }
   }
 
-  static constexpr std::size_t kRoom = 256;  // for a change, so that the batch seldom grows
-  RocksHistory& history_;
+ private:
+  void note(rocksdb::Status next) {
+    if (status_.ok()) {
+      status_ = std::move(next);
+    }
+  }
+
+  RocksHistory* history_;
+  rocksdb::WriteBatch batch_;
+  rocksdb::Status status_;
+  bool begun_ = false;
 };
 
-// RocksDB reports by Status, but memory can run out anywhere: nothing escapes as an exception.
+// An append in the making takes nothing further once it holds this much.
+constexpr std::size_t kMostPrepared = 4u << 20;
+
 template <typename Function>
 auto guarded(Function function) -> decltype(function()) {
   try {
@@ -71,7 +100,9 @@ class RocksStore::Impl {
 
   Status start();
   Result<StoredState> load();
-  Status append(const Batch& batch, bool sync);
+  bool prepare(const Batch& batch);
+  void seal(bool sync);
+  Status write();
   Status reopen();
   Result<HistoryPage> history(const HistoryQuery& query);
   Reserve& reserve() { return reserve_; }
@@ -85,6 +116,7 @@ class RocksStore::Impl {
   rocksdb::Status open_for_writing(bool create);
   Status leave_history_behind(const std::string& why);
   Status note_gap();
+  Status append(const Batch& batch);
   void close();
   Status closed() const { return Status(Errc::io, "the store in " + path_ + " is closed after an error"); }
 
@@ -96,12 +128,17 @@ class RocksStore::Impl {
   // Commit thread only.
   std::unique_ptr<rocksdb::DB> db_;  // null while closed
   RocksHistory history_;             // within db_
-  Ledger ledger_;
-  bool all_synced_ = true;                   // what was appended is on stable storage
+  Draft sealed_{history_};
+  bool sealed_sync_ = false;
   std::optional<StoredState> read_at_open_;  // for the first load(); gone once something is appended
   Status failed_;                            // why appends are refused until reopen()
   rocksdb::Status corrupt_;                  // what RocksDB found damaged while it ran
   std::string gap_;                          // why the history was begun anew, until it says so itself
+
+  // Whoever prepares.
+  Ledger ledger_;  // of all that was prepared
+  Draft draft_{history_};
+  bool all_synced_ = true;  // what was sealed before is on stable storage, or will be before the draft is written
 };
 
 Status RocksStore::Impl::start() {
@@ -128,7 +165,7 @@ Status RocksStore::Impl::create() {
     return write_error(opened);
   }
   // From here on the record of last_seq is always there: if not, something was lost.
-  if (Status status = append(Batch{}, true); !status.ok()) {
+  if (Status status = append(Batch{}); !status.ok()) {
     return status;
   }
   return dir_.finish_creation();
@@ -184,7 +221,7 @@ Status RocksStore::Impl::note_gap() {
           .count();
   entry.what = Happening::history_gap;
   entry.why = "what was there before was damaged on disk and is left behind: " + std::exchange(gap_, {});
-  return append({{}, {AddHistory{std::move(entry)}}}, true);
+  return append({{}, {AddHistory{std::move(entry)}}});
 }
 
 // Opening writes what the log holds into a table: on a full disk that takes the room kept back.
@@ -240,31 +277,48 @@ Result<StoredState> RocksStore::Impl::load() {
   return std::move(contents->state);
 }
 
-Status RocksStore::Impl::append(const Batch& batch, bool sync) {
+bool RocksStore::Impl::prepare(const Batch& batch) {
+  if (!draft_.begun()) {
+    draft_.begin(all_synced_);
+  }
+  if (draft_.size() >= kMostPrepared) {
+    return false;
+  }
+  try {
+    ledger_.apply(batch, draft_);
+  } catch (const std::exception& error) {
+    draft_.spoil(error.what());
+  }
+  return true;
+}
+
+void RocksStore::Impl::seal(bool sync) {
+  try {
+    ledger_.close(draft_);
+  } catch (const std::exception& error) {
+    draft_.spoil(error.what());
+  }
+  std::swap(draft_, sealed_);
+  draft_.clear();  // if what was sealed before was never written
+  sealed_sync_ = sync;
+  all_synced_ = sync;
+}
+
+Status RocksStore::Impl::write() {
   if (!failed_.ok()) {
     return failed_;
   }
   // Until the write is known to have succeeded; also if memory runs out on the way.
   failed_ = closed();
   read_at_open_.reset();
-  BatchSink sink(batch.changes.size(), history_);
-  if (all_synced_) {
-    sink.say_all_before_is_synced();
-  }
-  ledger_.apply(batch, sink);
-  rocksdb::WriteOptions options;
-  options.sync = sync;
-  rocksdb::Status status = sink.status;
+  const auto began = std::chrono::steady_clock::now();
+  const rocksdb::Status status = sealed_.write_to(*db_, sealed_sync_);
   if (status.ok()) {
-    const auto began = std::chrono::steady_clock::now();
-    status = db_->Write(options, &sink.batch);
-    if (sync) {
+    if (sealed_sync_) {
       sync_times_.observe(std::chrono::steady_clock::now() - began);
     }
-  }
-  if (status.ok()) {
+    sealed_.clear();
     failed_ = Status();
-    all_synced_ = sync;
     history_.tidy();
     return {};
   }
@@ -275,12 +329,20 @@ Status RocksStore::Impl::append(const Batch& batch, bool sync) {
   return failed_;
 }
 
+Status RocksStore::Impl::append(const Batch& batch) {
+  (void)prepare(batch);  // nothing else was, so there is room
+  seal(true);
+  return write();
+}
+
 Status RocksStore::Impl::reopen() {
   close();
   const bool full = failed_.code() == Errc::full;
   if (failed_.ok()) {
     failed_ = Status(Errc::io, "the store in " + path_ + " is closed");
   }
+  draft_.clear();
+  sealed_.clear();
   if (Status status = dir_.still_there(); !status.ok()) {
     return status;
   }
@@ -340,8 +402,16 @@ Result<StoredState> RocksStore::load() {
   return guarded([&]() { return impl_->load(); });
 }
 
-Status RocksStore::append(const Batch& batch, bool sync) {
-  return guarded([&]() { return impl_->append(batch, sync); });
+bool RocksStore::prepare(const Batch& batch) {
+  return impl_->prepare(batch);
+}
+
+void RocksStore::seal(bool sync) {
+  impl_->seal(sync);
+}
+
+Status RocksStore::write() {
+  return guarded([&]() { return impl_->write(); });
 }
 
 Status RocksStore::reopen() {

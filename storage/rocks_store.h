@@ -1,7 +1,8 @@
 // The durable store on RocksDB; its .cc files (rocks_*.cc) alone know RocksDB. storage/FORMAT.md gives the files.
 //
 // Owned by the agent. Opened on the main thread before there is any other, then used by the commit thread alone
-// (through GroupCommit), but for bytes_on_disk(), low_on_space() and sync_times(). It is safe to kill the process at
+// (through GroupCommit), but for what is prepared ahead (see Store), and for bytes_on_disk(), low_on_space() and
+// sync_times(). It is safe to kill the process at
 // any time. The directory is locked for as long as the store lives, and never touched before that lock is held: a
 // second agent changes nothing.
 //
@@ -47,7 +48,9 @@ class RocksStore : public Store {
 
   // May also fail with Errc::damaged or Errc::newer_format, as open().
   Result<StoredState> load() override;
-  Status append(const Batch& batch, bool sync) override;
+  bool prepare(const Batch& batch) override;
+  void seal(bool sync) override;
+  Status write() override;
   // May also fail as open() does, but keeps the directory's lock in any case. Where the disk is full, gives up the
   // room kept back (see Reserve) and is then low_on_space().
   Status reopen() override;

@@ -33,12 +33,28 @@ class Store {
   // Everything that is stored. Blocks. Called before the first append, or after reopen().
   virtual Result<StoredState> load() = 0;
 
-  // Writes `batch` atomically, after everything appended before. With `sync`, returns only when it is on stable
-  // storage; without, it may be lost by a power cut (never by a crash of the process), and is made durable by the
-  // next synced append. Blocks for the disk; one thread at a time.
-  // On an error the outcome is unknown: the batch is there wholly or not at all, and the store refuses further
-  // appends until reopen() succeeds and load() has told which. Errc::full: no space; Errc::io: anything else.
-  virtual Status append(const Batch& batch, bool sync) = 0;
+  // An append is got ready by prepare(), closed by seal(), and written by write(). The first two do not touch the disk:
+  // the next append may be got ready on another thread while this one is written. The caller sees to it that they
+  // exclude each other, load() and reopen(), which drops what was prepared and not written.
+  //
+  // Puts `batch` behind what was prepared before. False: there is no room behind it; it was not taken. Never false
+  // where nothing was prepared before.
+  virtual bool prepare(const Batch& batch) = 0;
+  // What was prepared and not sealed before is what the next write() writes. With `sync`, that returns only when it is
+  // on stable storage; without, it may be lost by a power cut (never by a crash of the process), and is made durable by
+  // the next append with sync.
+  virtual void seal(bool sync) = 0;
+  // Writes what was sealed, atomically, after everything written before. Blocks for the disk; one thread at a time.
+  // On an error the outcome is unknown: it is there wholly or not at all, and the store refuses further appends until
+  // reopen() succeeds and load() has told which. Errc::full: no space; Errc::io: anything else.
+  virtual Status write() = 0;
+
+  // All three, where nothing is prepared.
+  Status append(const Batch& batch, bool sync) {
+    (void)prepare(batch);
+    seal(sync);
+    return write();
+  }
 
   // Closes and opens again after a failed append. Blocks. May be called again after it failed.
   virtual Status reopen() = 0;

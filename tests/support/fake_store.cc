@@ -4,6 +4,7 @@
 #include <cassert>
 #include <iterator>
 #include <type_traits>
+#include <utility>
 #include <variant>
 
 #include "storage/history_page.h"
@@ -87,7 +88,19 @@ Result<StoredState> FakeStore::load() {
   return written_.to_state();
 }
 
-Status FakeStore::append(const Batch& batch, bool sync) {
+bool FakeStore::prepare(const Batch& batch) {
+  prepared_.changes.insert(prepared_.changes.end(), batch.changes.begin(), batch.changes.end());
+  prepared_.last_seq = std::max(prepared_.last_seq, batch.last_seq);
+  return true;
+}
+
+void FakeStore::seal(bool sync) {
+  sealed_ = std::exchange(prepared_, {});
+  sealed_sync_ = sync;
+}
+
+Status FakeStore::write() {
+  const Batch batch = std::exchange(sealed_, {});
   if (refusing_) {
     return Status(Errc::io, "fake store: an earlier append failed");
   }
@@ -102,7 +115,7 @@ Status FakeStore::append(const Batch& batch, bool sync) {
     return Status(code, code == Errc::full ? "fake store: no space left" : "fake store: input/output error");
   }
   written_.apply(batch);
-  if (!sync) {
+  if (!sealed_sync_) {
     tail_.push_back(batch);
     return Status();
   }

@@ -39,7 +39,9 @@ class FakeStore final : public Store {
  public:
   // ---- Store
   Result<StoredState> load() override;
-  Status append(const Batch& batch, bool sync) override;
+  bool prepare(const Batch& batch) override;
+  void seal(bool sync) override;
+  Status write() override;
   Status reopen() override;
   Result<HistoryPage> history(const HistoryQuery& query) override;
   std::uint64_t bytes_on_disk() const override;
@@ -71,6 +73,9 @@ class FakeStore final : public Store {
   StoredMap synced_;
   StoredMap written_;
   std::vector<Batch> tail_;  // written_ is synced_ with these applied
+  Batch prepared_;
+  Batch sealed_;
+  bool sealed_sync_ = false;
   bool refusing_ = false;
   std::optional<Errc> fail_code_;
   bool fail_applied_ = false;
