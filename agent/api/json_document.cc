@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <vector>
 
 #include "agent/api/json_writer.h"
 
@@ -36,8 +37,7 @@ struct JsonDocument::Builder {
 
   bool null() { return add(Kind::null, {}); }
   bool boolean(bool value) {
-    add(Kind::boolean, {});
-    document.nodes_.back().truth = value;
+    document.add({Kind::boolean, value, document.count_ + 1, 0, 0});
     return true;
   }
   bool number_integer(Json::number_integer_t value) { return add_integer(value); }
@@ -64,12 +64,8 @@ struct JsonDocument::Builder {
 
  private:
   bool add(Kind kind, std::string_view text) {
-    Node node;
-    node.kind = kind;
-    node.end = static_cast<std::uint32_t>(document.nodes_.size() + 1);
-    node.text = static_cast<std::uint32_t>(document.text_.size());
-    node.size = static_cast<std::uint32_t>(text.size());
-    document.nodes_.push_back(node);
+    document.add({kind, false, document.count_ + 1, static_cast<std::uint32_t>(document.text_.size()),
+                  static_cast<std::uint32_t>(text.size())});
     document.text_ += text;
     return true;
   }
@@ -86,12 +82,12 @@ struct JsonDocument::Builder {
       error = "nested deeper than " + std::to_string(kMaxJsonDepth) + " levels";
       return false;
     }
-    open.push_back(static_cast<std::uint32_t>(document.nodes_.size()));
+    open.push_back(document.count_);
     return add(kind, {});
   }
 
   void end() {
-    document.nodes_[open.back()].end = static_cast<std::uint32_t>(document.nodes_.size());
+    document.nodes_[open.back()].end = document.count_;
     open.pop_back();
   }
 
@@ -110,6 +106,14 @@ struct JsonDocument::Builder {
     return false;
   }
 };
+
+void JsonDocument::make_room(std::uint32_t room) {
+  constexpr std::uint32_t kAtLeast = 16;
+  room_ = std::max(room, kAtLeast);
+  auto larger = std::make_unique_for_overwrite<Node[]>(room_);
+  std::copy_n(nodes_.get(), count_, larger.get());
+  nodes_ = std::move(larger);
+}
 
 std::optional<JsonDocument> JsonDocument::parse(std::string_view bytes, std::string& error) {
   assert(bytes.size() <= 0x7fffffff);

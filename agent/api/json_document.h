@@ -10,10 +10,10 @@
 
 #include <cassert>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <vector>
 
 namespace limpet::api {
 
@@ -41,22 +41,33 @@ class JsonDocument {
   struct Builder;
   class Scanner;
   struct Node {
-    Kind kind = Kind::null;
-    bool truth = false;
-    std::uint32_t end = 0;   // index past this value and all in it
-    std::uint32_t text = 0;  // where in bytes_, or where that is null, in text_
-    std::uint32_t size = 0;
+    Kind kind;
+    bool truth;
+    std::uint32_t end;   // index past this value and all in it
+    std::uint32_t text;  // where in bytes_, or where that is null, in text_
+    std::uint32_t size;
   };
 
   JsonDocument() = default;
-  // Reads what is simple. False: it is not, and this is empty; nothing is said about whether it is valid.
+  // Reads what is simple. False: it is not, and this is of no use; nothing is said about whether it is valid.
   bool scan(std::string_view bytes);
+
+  void add(const Node& node) {
+    if (count_ == room_) {
+      make_room(2 * room_);
+    }
+    nodes_[count_++] = node;
+  }
+  void make_room(std::uint32_t room);
 
   std::string_view text_of(const Node& node) const {
     return {(bytes_ != nullptr ? bytes_ : text_.data()) + node.text, node.size};
   }
 
-  std::vector<Node> nodes_;
+  // Not a vector: one value comes in a few instructions.
+  std::unique_ptr<Node[]> nodes_;
+  std::uint32_t count_ = 0;
+  std::uint32_t room_ = 0;
   const char* bytes_ = nullptr;
   std::string text_;
 };
@@ -71,6 +82,7 @@ class JsonDocument::Value {
   // Elements of an array and members of an object, in the order of the text: for (auto e = v.first(); e; e.next()).
   class Cursor {
    public:
+    Cursor() = default;  // at the end
     explicit operator bool() const { return at_ < end_; }
     void next() { at_ = value().node().end; }
     Value value() const { return Value(document_, keyed_ ? at_ + 1 : at_); }
@@ -81,10 +93,10 @@ class JsonDocument::Value {
     friend class Value;
     Cursor(const JsonDocument* document, std::uint32_t at, std::uint32_t end, bool keyed)
         : document_(document), at_(at), end_(end), keyed_(keyed) {}
-    const JsonDocument* document_;
-    std::uint32_t at_;
-    std::uint32_t end_;
-    bool keyed_;
+    const JsonDocument* document_ = nullptr;
+    std::uint32_t at_ = 0;
+    std::uint32_t end_ = 0;
+    bool keyed_ = false;
   };
   Cursor first() const { return {document_, index_ + 1, node().end, node().kind == Kind::object}; }
 
@@ -102,7 +114,7 @@ class JsonDocument::Value {
 };
 
 inline JsonDocument::Value JsonDocument::root() const {
-  assert(!nodes_.empty());
+  assert(count_ != 0);
   return {this, 0};
 }
 

@@ -45,7 +45,7 @@ void read_name(const std::optional<JsonValue>& value, std::string_view parent, s
   } else if (auto error = name_error(value->text())) {
     errors.add(child_pointer(parent, key), *std::move(error));
   } else {
-    name = value->text();
+    name.append(value->text());  // which is less work than an assignment
   }
 }
 
@@ -60,6 +60,7 @@ std::optional<Problem> read_operation(const JsonValue& object, std::string_view 
   std::optional<JsonValue> op;
   std::optional<JsonValue> service;
   std::optional<JsonValue> instance;
+  JsonValue::Cursor others;  // from the first of them on
   for (auto member = object.first(); member; member.next()) {
     if (member.key() == "op") {
       op = member.value();
@@ -67,6 +68,8 @@ std::optional<Problem> read_operation(const JsonValue& object, std::string_view 
       service = member.value();
     } else if (member.key() == "instance") {
       instance = member.value();
+    } else if (!others) {
+      others = member;
     }
   }
   const bool is_register = op && op->kind() == JsonKind::string && op->text() == "register";
@@ -78,7 +81,7 @@ std::optional<Problem> read_operation(const JsonValue& object, std::string_view 
   read_name(service, pointer, "service", errors, request.id.service);
   read_name(instance, pointer, "instance", errors, request.id.instance);
   RegistrationReader reader(pointer, errors, limits.max_data_bytes, request);
-  for (auto member = object.first(); member; member.next()) {
+  for (auto member = others; member; member.next()) {
     if (std::find(kOperationFields.begin(), kOperationFields.end(), member.key()) != kOperationFields.end()) {
       continue;
     }

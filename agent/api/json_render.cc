@@ -14,21 +14,24 @@ namespace {
 // Every answer has these, so they are put together in one go where that is easy.
 void write_id(JsonWriter& json, const RegistrationId& id) {
   constexpr std::size_t kShort = 128;
-  if (id.service.size() + id.instance.size() <= kShort && is_plain(id.service) && is_plain(id.instance)) {
+  if (id.service.size() + id.instance.size() <= kShort) {
+    constexpr std::string_view kBegin = R"("id":")";
     constexpr std::string_view kFrame = R"("id":"/","service":"","instance":"")";
     std::array<char, kFrame.size() + 2 * kShort> members;
     char* end = members.data();
     const auto append = [&end](std::string_view text) { end = std::copy(text.begin(), text.end(), end); };
-    append(R"("id":")");
+    append(kBegin);
     append(id.service);
     append("/");
     append(id.instance);
-    append(R"(","service":")");
-    append(id.service);
-    append(R"(","instance":")");
-    append(id.instance);
-    append("\"");
-    return json.members({members.data(), end});
+    if (is_plain({members.data() + kBegin.size(), end})) {
+      append(R"(","service":")");
+      append(id.service);
+      append(R"(","instance":")");
+      append(id.instance);
+      append("\"");
+      return json.members({members.data(), end});
+    }
   }
   json.key("id").string(id.str());
   json.key("service").string(id.service);

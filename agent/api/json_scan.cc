@@ -3,185 +3,202 @@
 // left to the library, which also has the words for what is wrong.
 #include <algorithm>
 #include <array>
-#include <span>
 
 #include "agent/api/json_document.h"
 #include "agent/api/json_writer.h"
+#include "agent/api/plain_text.h"
 
 namespace limpet::api {
 
-// Reads `text` into `document`. Every function says false where it is not sure.
+// Reads `text` into `document`. What reads something takes where that begins and returns where it ends, or null where
+// it is not sure.
 class JsonDocument::Scanner {
  public:
   Scanner(std::string_view text, JsonDocument& document)
-      : begin_(text.data()), at_(begin_), end_(begin_ + text.size()), document_(document) {}
+      : begin_(text.data()), end_(begin_ + text.size()), document_(document) {}
 
   bool scan() {
-    skip_space();
-    if (!value(0)) {
-      return false;
-    }
-    skip_space();
-    return at_ == end_;
+    const char* const at = value(skip_space(begin_), 0);
+    return at != nullptr && skip_space(at) == end_;
   }
 
  private:
   // Members of one object whose keys are compared each with each.
   static constexpr std::size_t kMaxMembers = 24;
-  static constexpr std::size_t kMaxDigits = 18;  // surely within 64 bits
+  static constexpr std::ptrdiff_t kMaxDigits = 18;  // surely within 64 bits
 
-  void skip_space() {
-    while (at_ != end_ && (*at_ == ' ' || *at_ == '\n' || *at_ == '\r' || *at_ == '\t')) {
-      ++at_;
-    }
+  // The keys of one object so far, by their nodes.
+  struct Keys {
+    std::uint64_t marks = 0;  // of those that are there, see mark_of()
+    std::size_t count = 0;
+    std::array<std::uint32_t, kMaxMembers> nodes;
+  };
+
+  // Nearly all keys of an object differ in their length or their first byte already.
+  static std::uint64_t mark_of(std::string_view key) {
+    const std::size_t kind = key.size() + 7 * static_cast<unsigned char>(key.empty() ? 0 : key.front());
+    return std::uint64_t{1} << (kind % 64);
   }
 
-  bool take(char c) {
-    if (at_ == end_ || *at_ != c) {
+  std::string_view text(std::uint32_t index) const { return document_.text_of(document_.nodes_[index]); }
+
+  // Adds the key that was just read. False where there are too many, or it occurs twice.
+  bool add_key(Keys& keys, std::string_view key) const {
+    const std::uint64_t mark = mark_of(key);
+    if (keys.count == kMaxMembers || ((keys.marks & mark) != 0 && occurs(keys, key))) {
       return false;
     }
-    ++at_;
+    keys.marks |= mark;
+    keys.nodes[keys.count++] = document_.count_ - 1;
     return true;
   }
 
-  bool take(std::string_view word) {
-    if (!std::string_view(at_, static_cast<std::size_t>(end_ - at_)).starts_with(word)) {
-      return false;
-    }
-    at_ += word.size();
-    return true;
+  [[gnu::noinline]] bool occurs(const Keys& keys, std::string_view key) const {
+    return std::any_of(keys.nodes.begin(), keys.nodes.begin() + static_cast<std::ptrdiff_t>(keys.count),
+                       [&](std::uint32_t other) { return text(other) == key; });
   }
 
-  std::uint32_t add(Kind kind, std::string_view text = {}) {
-    const auto index = static_cast<std::uint32_t>(document_.nodes_.size());
-    const auto at = static_cast<std::uint32_t>(text.empty() ? 0 : text.data() - begin_);
-    document_.nodes_.push_back({kind, false, index + 1, at, static_cast<std::uint32_t>(text.size())});
+  bool is(const char* at, char c) const { return at != end_ && *at == c; }
+
+  const char* skip_space(const char* at) const {
+    while (at != end_ && *at <= ' ' && (*at == ' ' || *at == '\n' || *at == '\r' || *at == '\t')) {
+      ++at;
+    }
+    return at;
+  }
+
+  const char* word(const char* at, std::string_view word) const {
+    const std::string_view rest(at, static_cast<std::size_t>(end_ - at));
+    return rest.starts_with(word) ? at + word.size() : nullptr;
+  }
+
+  // Returns its index.
+  std::uint32_t add(Kind kind, bool truth, const char* begin, const char* end) {
+    const std::uint32_t index = document_.count_;
+    document_.add(
+        {kind, truth, index + 1, static_cast<std::uint32_t>(begin - begin_), static_cast<std::uint32_t>(end - begin)});
     return index;
   }
+  std::uint32_t add(Kind kind, bool truth = false) { return add(kind, truth, begin_, begin_); }
+  void close(std::uint32_t container) { document_.nodes_[container].end = document_.count_; }
 
-  bool string() {
-    if (!take('"')) {
-      return false;
+  // Where what stands for itself ends: as a rule within the first block.
+  const char* plain_end(const char* at) const {
+    constexpr std::size_t kBlock = sizeof(plain_text::Block);
+    const auto left = static_cast<std::size_t>(end_ - at);
+    if (left < kBlock) {
+      return at + plain_prefix({at, left});
     }
-    const std::string_view text(at_, plain_prefix({at_, static_cast<std::size_t>(end_ - at_)}));
-    at_ += text.size();
-    add(Kind::string, text);
-    return take('"');
+    const std::size_t plain = plain_text::count_marked(plain_text::plain_marks(at));
+    return at + plain + (plain == kBlock ? plain_prefix({at + kBlock, left - kBlock}) : 0);
   }
 
-  bool integer() {
-    const char* const begin = at_;
-    (void)take('-');
-    const char* const digits = at_;
-    while (at_ != end_ && *at_ >= '0' && *at_ <= '9') {
-      ++at_;
+  const char* string(const char* at) {
+    if (!is(at, '"')) {
+      return nullptr;
     }
-    const auto count = static_cast<std::size_t>(at_ - digits);
-    const bool leading_zero = count != 0 && *digits == '0' && at_ - begin != 1;
-    const bool more = at_ != end_ && (*at_ == '.' || *at_ == 'e' || *at_ == 'E');
-    add(Kind::integer, {begin, static_cast<std::size_t>(at_ - begin)});
-    return count != 0 && count <= kMaxDigits && !leading_zero && !more;
+    const char* const end = plain_end(++at);
+    add(Kind::string, false, at, end);
+    return is(end, '"') ? end + 1 : nullptr;
   }
 
-  bool value(std::size_t depth) {
-    if (at_ == end_) {
-      return false;
+  const char* integer(const char* at) {
+    const char* const digits = is(at, '-') ? at + 1 : at;
+    const char* end = digits;
+    while (end != end_ && *end >= '0' && *end <= '9') {
+      ++end;
     }
-    switch (*at_) {
-      case '"':
-        return string();
+    const bool leading_zero = is(digits, '0') && end - at != 1;
+    const bool more = is(end, '.') || is(end, 'e') || is(end, 'E');
+    add(Kind::integer, false, at, end);
+    return end != digits && end - digits <= kMaxDigits && !leading_zero && !more ? end : nullptr;
+  }
+
+  const char* value(const char* at, std::size_t depth) { return is(at, '"') ? string(at) : other_value(at, depth); }
+
+  const char* other_value(const char* at, std::size_t depth) {
+    if (at == end_) {
+      return nullptr;
+    }
+    switch (*at) {
       case '{':
-        return depth < kMaxJsonDepth && object(depth);
+        return depth < kMaxJsonDepth ? object(at, depth) : nullptr;
       case '[':
-        return depth < kMaxJsonDepth && array(depth);
+        return depth < kMaxJsonDepth ? array(at, depth) : nullptr;
       case 't':
-        document_.nodes_[add(Kind::boolean)].truth = true;
-        return take("true");
+        add(Kind::boolean, true);
+        return word(at, "true");
       case 'f':
         add(Kind::boolean);
-        return take("false");
+        return word(at, "false");
       case 'n':
         add(Kind::null);
-        return take("null");
+        return word(at, "null");
       default:
-        return integer();
+        return integer(at);
     }
   }
 
-  bool array(std::size_t depth) {
+  const char* array(const char* at, std::size_t depth) {
     const std::uint32_t index = add(Kind::array);
-    ++at_;
-    skip_space();
-    if (!take(']')) {
-      do {
-        skip_space();
-        if (!value(depth + 1)) {
-          return false;
-        }
-        skip_space();
-      } while (take(','));
-      if (!take(']')) {
-        return false;
-      }
+    at = skip_space(at + 1);
+    if (is(at, ']')) {
+      return at + 1;
     }
-    document_.nodes_[index].end = static_cast<std::uint32_t>(document_.nodes_.size());
-    return true;
+    while (true) {
+      at = value(at, depth + 1);
+      if (at == nullptr) {
+        return nullptr;
+      }
+      at = skip_space(at);
+      if (!is(at, ',')) {
+        close(index);
+        return is(at, ']') ? at + 1 : nullptr;
+      }
+      at = skip_space(at + 1);
+    }
   }
 
-  bool object(std::size_t depth) {
+  const char* object(const char* at, std::size_t depth) {
     const std::uint32_t index = add(Kind::object);
-    std::array<std::uint32_t, kMaxMembers> keys;
-    std::size_t members = 0;
-    ++at_;
-    skip_space();
-    if (!take('}')) {
-      do {
-        skip_space();
-        const auto key = static_cast<std::uint32_t>(document_.nodes_.size());
-        if (members == kMaxMembers || !string() || occurs(key, {keys.data(), members})) {
-          return false;
-        }
-        keys[members++] = key;
-        skip_space();
-        if (!take(':')) {
-          return false;
-        }
-        skip_space();
-        if (!value(depth + 1)) {
-          return false;
-        }
-        skip_space();
-      } while (take(','));
-      if (!take('}')) {
-        return false;
-      }
+    at = skip_space(at + 1);
+    if (is(at, '}')) {
+      return at + 1;
     }
-    document_.nodes_[index].end = static_cast<std::uint32_t>(document_.nodes_.size());
-    return true;
-  }
-
-  bool occurs(std::uint32_t key, std::span<const std::uint32_t> keys) const {
-    const auto text = [&](std::uint32_t index) { return Value(&document_, index).text(); };
-    return std::any_of(keys.begin(), keys.end(), [&](std::uint32_t other) { return text(other) == text(key); });
+    Keys keys;
+    while (true) {
+      const char* const key = at + 1;
+      at = string(at);
+      if (at == nullptr || !add_key(keys, {key, at - 1})) {
+        return nullptr;
+      }
+      at = skip_space(at);
+      if (!is(at, ':')) {
+        return nullptr;
+      }
+      at = value(skip_space(at + 1), depth + 1);
+      if (at == nullptr) {
+        return nullptr;
+      }
+      at = skip_space(at);
+      if (!is(at, ',')) {
+        close(index);
+        return is(at, '}') ? at + 1 : nullptr;
+      }
+      at = skip_space(at + 1);
+    }
   }
 
   const char* const begin_;
-  const char* at_;
   const char* const end_;
   JsonDocument& document_;
 };
 
 bool JsonDocument::scan(std::string_view bytes) {
-  constexpr std::size_t kLittle = 16;
   constexpr std::size_t kBytesOfOne = 32;  // a batch's registrations have more for each value
-  nodes_.reserve(kLittle + bytes.size() / kBytesOfOne);
+  make_room(static_cast<std::uint32_t>(bytes.size() / kBytesOfOne));
   bytes_ = bytes.data();
-  if (Scanner(bytes, *this).scan()) {
-    return true;
-  }
-  nodes_.clear();
-  bytes_ = nullptr;
-  return false;
+  return Scanner(bytes, *this).scan();
 }
 
 }  // namespace limpet::api

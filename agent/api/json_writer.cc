@@ -1,11 +1,11 @@
 #include "agent/api/json_writer.h"
 
 #include <array>
-#include <bit>
 #include <chrono>
 #include <cstring>
 
 #include "agent/api/base64.h"
+#include "agent/api/plain_text.h"
 
 namespace limpet::api {
 namespace {
@@ -25,28 +25,6 @@ constexpr std::array<bool, 256> make_plain() {
   return plain;
 }
 constexpr std::array<bool, 256> kPlain = make_plain();
-
-// Bytes that are looked at together: the compiler makes of it what the processor has.
-using Bytes = signed char __attribute__((vector_size(16)));
-
-// Those of the next bytes from `at` on that are special are not 0.
-Bytes special_marks(const char* at) {
-  Bytes bytes;
-  std::memcpy(&bytes, at, sizeof bytes);
-  return static_cast<Bytes>((bytes < 0x20) | (bytes == '"') | (bytes == '\\'));  // from 0x80 on they are negative
-}
-
-// The first that is marked, or sizeof(Bytes).
-std::size_t first_of(Bytes marks) {
-  constexpr std::size_t kHalf = sizeof(std::uint64_t);
-  std::uint64_t halves[2];
-  std::memcpy(halves, &marks, sizeof halves);
-  const auto first = [](std::uint64_t half) {
-    const bool little = std::endian::native == std::endian::little;
-    return static_cast<std::size_t>(little ? std::countr_zero(half) : std::countl_zero(half)) / 8;
-  };
-  return halves[0] != 0 ? first(halves[0]) : kHalf + first(halves[1]);
-}
 
 // How a JSON string names this byte, which cannot stand for itself; `room` is for what has to be put together.
 std::string_view escape(unsigned char byte, std::array<char, 6>& room) {
@@ -101,25 +79,45 @@ std::size_t utf8_sequence(const char* begin, const char* end) {
 }
 
 std::size_t plain_prefix(std::string_view text) {
-  constexpr std::ptrdiff_t kOne = sizeof(Bytes);
+  using plain_text::count_marked;
+  using plain_text::plain_marks;
+  constexpr std::ptrdiff_t kOne = sizeof(plain_text::Block);
   const char* const begin = text.data();
   const char* const end = begin + text.size();
   const char* at = begin;
-  while (end - at >= kOne) {
-    const std::size_t plain = first_of(special_marks(at));
-    at += plain;
-    if (plain != kOne) {
-      return static_cast<std::size_t>(at - begin);
-    }
-    while (end - at >= 4 * kOne && first_of(special_marks(at) | special_marks(at + kOne) |
-                                            special_marks(at + 2 * kOne) | special_marks(at + 3 * kOne)) == kOne) {
-      at += 4 * kOne;
+  while (end - at >= 4 * kOne && count_marked(plain_marks(at) & plain_marks(at + kOne) & plain_marks(at + 2 * kOne) &
+                                              plain_marks(at + 3 * kOne)) == kOne) {
+    at += 4 * kOne;
+  }
+  for (; end - at >= kOne; at += kOne) {
+    if (const std::size_t plain = count_marked(plain_marks(at)); plain != kOne) {
+      return static_cast<std::size_t>(at - begin) + plain;
     }
   }
   while (at != end && kPlain[static_cast<unsigned char>(*at)]) {
     ++at;
   }
   return static_cast<std::size_t>(at - begin);
+}
+
+bool is_plain(std::string_view text) {
+  using plain_text::count_marked;
+  using plain_text::plain_marks;
+  constexpr std::size_t kBlock = sizeof(plain_text::Block);
+  constexpr std::size_t kHalf = kBlock / 2;
+  if (text.size() < kHalf) {
+    return plain_prefix(text) == text.size();
+  }
+  // The end is looked at in a piece of full size, which overlaps the one before it.
+  const char* const end = text.data() + text.size();
+  if (text.size() >= kBlock) {
+    const std::string_view blocks = text.substr(0, text.size() - text.size() % kBlock);
+    return count_marked(plain_marks(end - kBlock)) == kBlock && plain_prefix(blocks) == blocks.size();
+  }
+  std::array<char, kBlock> halves;
+  std::memcpy(halves.data(), text.data(), kHalf);
+  std::memcpy(halves.data() + kHalf, end - kHalf, kHalf);
+  return count_marked(plain_marks(halves.data())) == kBlock;
 }
 
 bool is_utf8(std::string_view text) {

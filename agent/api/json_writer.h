@@ -27,9 +27,7 @@ bool is_utf8(std::string_view text);
 // Length of what `text` begins with that stands for itself in a JSON string: ASCII without control characters, quotes
 // and backslashes.
 std::size_t plain_prefix(std::string_view text);
-inline bool is_plain(std::string_view text) {
-  return plain_prefix(text) == text.size();
-}
+bool is_plain(std::string_view text);  // all of it
 
 class JsonWriter {
  public:

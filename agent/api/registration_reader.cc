@@ -117,7 +117,7 @@ void RegistrationReader::check_format(Format format) {
 void RegistrationReader::read_data(const JsonValue& value) {
   has_data_ = true;
   if (value.kind() == JsonKind::string) {
-    request_.data = value.text();
+    request_.data = std::string(value.text());
     return;
   }
   JsonWriter writer(request_.data);

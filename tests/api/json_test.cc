@@ -292,10 +292,12 @@ TEST(Render, WhatIsPlainIsFoundWhereverItEnds) {
   for (std::size_t length = 0; length < 80; ++length) {
     const std::string plain(length, 'x');
     EXPECT_EQ(plain_prefix(plain), length);
+    EXPECT_TRUE(is_plain(plain)) << length;
     for (std::size_t at = 0; at < length; ++at) {
       for (const char special : {'\0', '\x1f', '"', '\\', '\x80', '\xff'}) {
         std::string text = plain;
         text[at] = special;
+        EXPECT_FALSE(is_plain(text)) << length;
         text.back() = special;
         EXPECT_EQ(plain_prefix(text), at) << length;
       }
