@@ -173,36 +173,41 @@ void JsonWriter::string(std::string_view text) {
   complete();
 }
 
+// What is too long to be gathered.
+void JsonWriter::plain_piecewise(std::string_view text) {
+  separate();
+  put('"');
+  put(text);
+  put('"');
+  complete();
+}
+
 void JsonWriter::hex(std::int64_t value) {
   constexpr std::size_t kMaxBytes = 20;
-  separate();
-  char* to = room_for(kMaxBytes);
-  to = std::copy_n("\"0x", 3, to);
-  to = std::to_chars(to, to + 16, static_cast<std::uint64_t>(value), 16).ptr;
-  *to++ = '"';
-  wrote_to(to);
-  complete();
+  char* const to = copy("\"0x", begin_value(kMaxBytes));
+  end_value(quote(std::to_chars(to, to + 16, static_cast<std::uint64_t>(value), 16).ptr));
 }
 
 void JsonWriter::time(WallMs at) {
   using namespace std::chrono;
   const sys_time<milliseconds> instant{milliseconds(at)};
-  const auto day = floor<days>(instant);
-  // Nearly all are of the same day.
-  thread_local sys_days known_day{days::min()};
+  const auto second = floor<seconds>(instant);
+  // Nearly all are of the same second as the one before.
+  thread_local sys_seconds known_second{seconds::min()};
   thread_local char text[] = "\"0000-00-00T00:00:00.000Z\"";
-  if (day != known_day) {
+  if (second != known_second) {
+    const auto day = floor<days>(second);
     const year_month_day date{day};
+    const hh_mm_ss of_day{second - day};
     put_padded(text + 1, static_cast<unsigned>(static_cast<int>(date.year())), 4);
     put_padded(text + 6, static_cast<unsigned>(date.month()), 2);
     put_padded(text + 9, static_cast<unsigned>(date.day()), 2);
-    known_day = day;
+    put_padded(text + 12, static_cast<unsigned>(of_day.hours().count()), 2);
+    put_padded(text + 15, static_cast<unsigned>(of_day.minutes().count()), 2);
+    put_padded(text + 18, static_cast<unsigned>(of_day.seconds().count()), 2);
+    known_second = second;
   }
-  const auto of_day = static_cast<unsigned>((instant - day).count());
-  put_padded(text + 12, of_day / 3'600'000, 2);
-  put_padded(text + 15, of_day / 60'000 % 60, 2);
-  put_padded(text + 18, of_day / 1'000 % 60, 2);
-  put_padded(text + 21, of_day % 1'000, 3);
+  put_padded(text + 21, static_cast<unsigned>((instant - second).count()), 3);
   literal(std::string_view(text, sizeof text - 1));
 }
 

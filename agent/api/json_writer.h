@@ -10,7 +10,6 @@
 #include <cassert>
 #include <charconv>
 #include <concepts>
-#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -47,13 +46,12 @@ class JsonWriter {
     return key(std::string_view(name, Size - 1));
   }
   [[gnu::always_inline]] JsonWriter& key(std::string_view name) {
-    separate();
-    char* const to = room_for(name.size() + 3);
-    to[0] = '"';
-    std::memcpy(to + 1, name.data(), name.size());
-    to[name.size() + 1] = '"';
-    to[name.size() + 2] = ':';
-    used_ += name.size() + 3;
+    char* to = begin_value(name.size() + 3);
+    *to++ = '"';
+    to = copy(name, to);
+    *to++ = '"';
+    *to++ = ':';
+    end_ = to;
     need_comma_ = false;
     return *this;
   }
@@ -68,21 +66,12 @@ class JsonWriter {
   void string(std::string_view text);
   // The same for what surely stands for itself (is_plain()): words of ours, names, what was looked at before.
   void plain(std::string_view text) {
-    separate();
-    put('"');
-    put(text);
-    put('"');
-    complete();
-  }
-  // One string of both, plain, with a slash in between.
-  void plain(std::string_view first, std::string_view second) {
-    separate();
-    put('"');
-    put(first);
-    put('/');
-    put(second);
-    put('"');
-    complete();
+    if (text.size() > kRoom - 3) {
+      return plain_piecewise(text);
+    }
+    char* const to = begin_value(text.size() + 2);
+    *to = '"';
+    end_value(quote(copy(text, to + 1)));
   }
   // "0x" and lower-case digits.
   void hex(std::int64_t value);
@@ -106,15 +95,13 @@ class JsonWriter {
   }
 
   // How long the string will be, with what was written so far.
-  std::size_t size() const { return out_.size() + used_; }
+  std::size_t size() const { return out_.size() + used(); }
 
   template <std::integral T>
   requires(!std::same_as<T, bool>) void number(T value) {
     constexpr std::size_t kMaxDigits = 24;
-    separate();
-    char* const to = room_for(kMaxDigits);
-    wrote_to(std::to_chars(to, to + kMaxDigits, value).ptr);
-    complete();
+    char* const to = begin_value(kMaxDigits);
+    end_value(std::to_chars(to, to + kMaxDigits, value).ptr);
   }
 
  private:
@@ -144,17 +131,32 @@ class JsonWriter {
     }
   }
 
-  // Where up to `size` bytes, of kRoom at most, may be written; wrote_to() says how far they were.
+  std::size_t used() const { return static_cast<std::size_t>(end_ - room_.data()); }
+  // Where up to `size` bytes, of kRoom at most, may be written; end_ then says how far they were.
   char* room_for(std::size_t size) {
-    if (kRoom - used_ < size) {
+    if (kRoom - used() < size) {
       flush();
     }
-    return room_.data() + used_;
+    return end_;
   }
-  void wrote_to(const char* end) { used_ = static_cast<std::size_t>(end - room_.data()); }
+  // The same for one value of less than kRoom, with the comma in front of it; end_value() says how far it was.
+  char* begin_value(std::size_t size) {
+    char* const to = room_for(size + 1);
+    *to = ',';  // stays only where it is wanted
+    return to + (need_comma_ ? 1 : 0);
+  }
+  void end_value(char* end) {
+    end_ = end;
+    complete();
+  }
+  static char* copy(std::string_view text, char* to) { return std::copy(text.begin(), text.end(), to); }
+  static char* quote(char* to) {
+    *to = '"';
+    return to + 1;
+  }
   void put(char one) {
     *room_for(1) = one;
-    ++used_;
+    ++end_;
   }
   void put(std::string_view text) {
     if (text.size() > kRoom) {
@@ -162,19 +164,20 @@ class JsonWriter {
       out_ += text;
       return;
     }
-    wrote_to(std::copy(text.begin(), text.end(), room_for(text.size())));
+    end_ = copy(text, room_for(text.size()));
   }
+  void plain_piecewise(std::string_view text);
   void put_escaped(std::string_view text);
   void flush() {
-    out_.append(room_.data(), used_);
-    used_ = 0;
+    out_.append(room_.data(), used());
+    end_ = room_.data();
   }
 
   std::string& out_;
-  std::size_t used_ = 0;
   int depth_ = 0;
   bool need_comma_ = false;
   std::array<char, kRoom> room_;
+  char* end_ = room_.data();  // of what is in there
 };
 
 }  // namespace limpet::api

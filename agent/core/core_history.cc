@@ -57,10 +57,23 @@ HistoryEntry Core::Impl::entry(Happening what, Now now) {
   return entry;
 }
 
+// False where it is one too many, and only counted.
+bool Core::Impl::may_record() {
+  const bool room = storage_healthy_ || lazy_.size() < kMaxWaiting;
+  entries_lost_ += room ? 0 : 1;
+  return room;
+}
+
+void Core::Impl::record(SharedHistoryEntry entry, Now now) {
+  lazy_.emplace_back(AddHistory{std::move(entry)});
+  if (!lazy_at_ms_) {
+    lazy_at_ms_ = now.steady_ms + kLazyMs;
+  }
+}
+
 // Takes a place in the history where `entry` has none yet.
 void Core::Impl::record(HistoryEntry&& entry, Now now) {
-  if (!storage_healthy_ && lazy_.size() >= kMaxWaiting) {
-    ++entries_lost_;
+  if (!may_record()) {
     return;
   }
   if (entry.event == 0) {
@@ -68,10 +81,7 @@ void Core::Impl::record(HistoryEntry&& entry, Now now) {
     entry.last_seq = committed_;
     entry.time = now.wall_ms;
   }
-  lazy_.emplace_back(AddHistory{SharedHistoryEntry::made_by([&] { return std::move(entry); })});
-  if (!lazy_at_ms_) {
-    lazy_at_ms_ = now.steady_ms + kLazyMs;
-  }
+  record(SharedHistoryEntry::made_by([&] { return std::move(entry); }), now);
 }
 
 void Core::Impl::record(Happening what, std::string why, Now now) {
@@ -104,12 +114,17 @@ void Core::Impl::record_superseded(Seq seq, const RegistrationId& id, const Repl
   if (Replay::doubtful(there)) {
     why += "; whether it had got there is not known";
   }
-  HistoryEntry happened;
-  happened.what = Happening::superseded;
-  happened.seq = seq;
-  happened.id = id;
-  happened.why = std::move(why);
-  record(std::move(happened), now);
+  if (!may_record()) {
+    return;
+  }
+  record(SharedHistoryEntry::made_by([&] {
+           HistoryEntry happened = entry(Happening::superseded, now);
+           happened.seq = seq;
+           happened.id = id;
+           happened.why = std::move(why);
+           return happened;
+         }),
+         now);
 }
 
 void Core::Impl::record_session(Now now) {

@@ -120,6 +120,8 @@ class Core::Impl {
 
   // ---- core_history.cc
   HistoryEntry entry(Happening what, Now now);
+  bool may_record();
+  void record(SharedHistoryEntry entry, Now now);
   void record(HistoryEntry&& entry, Now now);
   void record(Happening what, std::string why, Now now);
   void record_accepted(const std::vector<ChangeRequest>& changes, const Plan& plan, const Caller& caller, Now now,
