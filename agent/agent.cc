@@ -164,15 +164,18 @@ void Agent::carry_out(core::Action& action) {
 }
 
 // One append and one fsync for everybody who asks at the same time: what the sockets hold is read first, as long as
-// each pass of the event loop brings more, but not for longer than an append takes, because disk and processor work
-// side by side. Where every caller waits already, nothing more can come.
+// each pass of the event loop brings more. But not for longer than a part of what an append takes, because disk and
+// processor work side by side: measured, a quarter is best for many callers and large batches, and no worse for others.
+// Where every caller waits already, nothing more can come.
 void Agent::gather(core::Persist persist) {
-  constexpr std::chrono::microseconds kOneRequest(10);
-  constexpr std::int64_t kAtLeast = 16;
+  constexpr int kPartOfAnAppend = 4;
+  const auto now = std::chrono::steady_clock::now();
+  if (gathered_.empty()) {
+    gathering_since_ = now;
+  }
   idle_trim_.worked(persist.batch.changes.size());
   gathered_.push_back({persist.ticket, std::move(persist.batch), persist.sync});
-  const bool enough =
-      std::cmp_greater_equal(gathered_.size(), std::max(kAtLeast, commit_->append_time() / kOneRequest));
+  const bool enough = now - gathering_since_ >= commit_->append_time() / kPartOfAnAppend;
   if (enough || (persist.sync && server_->everybody_waits())) {
     return commit_->submit(gathered_);
   }

@@ -115,6 +115,7 @@ class Agent : public api::Service {
   std::unique_ptr<api::Server> server_;
   std::unique_ptr<GroupCommit> commit_;
   std::vector<GroupCommit::Submission> gathered_;  // decided on, and not yet with the commit thread
+  std::chrono::steady_clock::time_point gathering_since_;
   boost::asio::steady_timer tick_;
   boost::asio::steady_timer reopen_timer_;
   boost::asio::steady_timer space_timer_;  // runs while the store is low on space
