@@ -1,4 +1,5 @@
 // Replay: what is wanted, and the coming and going of the session.
+#include <algorithm>
 #include <cassert>
 #include <utility>
 
@@ -35,6 +36,17 @@ Replay::Node& Replay::node_at(const SharedRegistration& change, bool known) {
   Node& node = **nodes_.insert(std::make_unique<Node>(change)).first;
   node.remote = known ? Remote::absent : Remote::unknown;
   return node;
+}
+
+// All of them, by their changes: nothing depends on where a table happens to hold them.
+std::vector<std::pair<Replay::Key, Replay::Node*>> Replay::in_order() const {
+  std::vector<std::pair<Key, Node*>> all;
+  all.reserve(nodes_.size());
+  for (const auto& node : nodes_) {
+    all.emplace_back(node->key(), node.get());
+  }
+  std::sort(all.begin(), all.end());
+  return all;
 }
 
 void Replay::want(Node& node, const SharedRegistration& change, Want what) {
@@ -203,7 +215,7 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
   parent_errors_.clear();
   retries_.clear();
   std::vector<Node*> gone;
-  for (const auto& each : nodes_) {
+  for (const auto& [key, each] : in_order()) {
     Node& node = *each;
     take_out(node);
     if (fresh) {

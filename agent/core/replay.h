@@ -149,6 +149,7 @@ class Replay {
   Node* find_node(std::string_view path);
   const Node* find_node(std::string_view path) const;
   Node& node_at(const SharedRegistration& change, bool known);
+  std::vector<std::pair<Key, Node*>> in_order() const;
   enum class Want { gone, withdrawn, present };
   void want(Node& node, const SharedRegistration& change, Want what);
   void want_no_more(Node& node, Effects& effects);

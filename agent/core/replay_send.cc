@@ -142,7 +142,7 @@ void Replay::pump(Now now, Actions& actions) {
 void Replay::send_audits(Now now, Actions& actions) {
   if (now.steady_ms >= next_full_audit_ms_) {
     next_full_audit_ms_ = now.steady_ms + kFullAuditMs;
-    for (const auto& node : nodes_) {
+    for (const auto& [key, node] : in_order()) {
       if (node->phase == Phase::confirmed) {
         queue_audit(*node);
       }
