@@ -35,7 +35,7 @@ void Core::Impl::take_effect(InFlight& done, Now now, Replay::Effects& effects) 
   auto next = done.history.begin();
   const auto tell_until = [&](std::size_t place) {
     for (; next != done.history.end() && next->place <= place; ++next) {
-      effects.actions.push_back(Recorded{std::move(next->entry)});
+      effects.actions.emplace_back(Recorded{std::move(next->entry)});
     }
   };
   for (std::size_t place = 0; place < done.changes.size(); ++place) {
@@ -54,7 +54,7 @@ void Core::Impl::take_effect(const Change& change, bool known, Now now, Replay::
   } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
     registry_.committed(change);
     replay_.want_absent(removal->removal, known, effects);
-    effects.actions.push_back(Changed{});
+    effects.actions.emplace_back(Changed{});
   } else if (const auto* done = std::get_if<EraseRemoval>(&change)) {
     superseded_removal(*done, now, effects.actions);
     registry_.committed(change);
@@ -82,7 +82,7 @@ void Core::Impl::take_effect(const SharedRegistration& registration, bool known,
   const std::int64_t expires_ms = registration->lifetime.expires_ms;
   began(*registration, expires_ms > 0 ? std::optional(expires_ms) : std::nullopt, now, effects.actions);
   want(registration, known, there, effects);
-  effects.actions.push_back(Changed{});
+  effects.actions.emplace_back(Changed{});
 }
 
 void Core::Impl::take_effect(const EraseRegistration& erased, Now now, Actions& actions) {
@@ -110,7 +110,7 @@ void Core::Impl::superseded_removal(const EraseRemoval& erased, Now now, Actions
   if ((moved == nullptr || moved->seq != removal.seq) && Replay::unsent(there, removal.seq)) {
     record_superseded(removal.seq, removal.id, there, "registered again before its znode was removed", now);
   }
-  actions.push_back(Changed{});
+  actions.emplace_back(Changed{});
 }
 
 // Passes on what the replay settled.

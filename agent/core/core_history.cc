@@ -102,7 +102,7 @@ void Core::Impl::record_accepted(const std::vector<ChangeRequest>& changes, cons
       HistoryEntry happened = entry(registers ? Happening::accepted : Happening::deregistered, now);
       happened.seq = plan.answers[i].seq;
       happened.id = plan.answers[i].id;
-      happened.who.emplace(Actor{caller.owner, caller.program});
+      happened.who.emplace(caller.owner, caller.program);
       return happened;
     })});
   }

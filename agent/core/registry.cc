@@ -2,6 +2,7 @@
 #include "agent/core/registry.h"
 
 #include <algorithm>
+#include <cassert>
 #include <utility>
 
 #include "agent/core/core.h"
@@ -50,14 +51,14 @@ void Registry::reset(const StoredState& stored) {
 // ---- Entries
 
 const Registry::Entry* Registry::look_up(const RegistrationId& id) const {
-  const auto it = by_id_.find(id);
-  return it == by_id_.end() ? nullptr : *it;
+  return by_id_.find(id);
 }
 
 const Registry::Entry& Registry::add_entry(Entry entry) {
-  const Entry& added = *entries_.insert(std::move(entry)).first;
-  by_id_.insert(&added);
-  return added;
+  const auto [it, added] = entries_.insert(std::move(entry));
+  assert(added);
+  by_id_.insert(&*it);
+  return *it;
 }
 
 void Registry::erase_entry(const Entry& entry) {
@@ -86,7 +87,7 @@ void Registry::displace(const Entry& entry) {
 Registry::Draft Registry::exchange_draft(const Entry& entry, Draft draft) {
   const Registration* before = entry.planned();
   const Registration* then = entry.planned_with(draft);
-  const bool moves = before == nullptr || then == nullptr || before->path != then->path;
+  const bool moves = before != then && (before == nullptr || then == nullptr || before->path != then->path);
   if (moves) {
     displace(entry);
   }

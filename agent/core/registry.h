@@ -13,12 +13,11 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
 
-#include "agent/core/quick_hash.h"
+#include "agent/core/quick_table.h"
 #include "agent/core/types.h"
 
 namespace limpet::core {
@@ -140,17 +139,8 @@ class Registry {
     std::int64_t path_bytes = 0;
     std::int64_t operations = 0;
   };
-  // Hash and equality of entries by their id.
-  struct HashOfId {
-    using is_transparent = void;
-    std::size_t operator()(const RegistrationId& id) const { return quick_hash(id); }
-    std::size_t operator()(const Entry* entry) const { return (*this)(entry->id()); }
-  };
-  struct EqualId {
-    using is_transparent = void;
-    bool operator()(const Entry* a, const Entry* b) const { return a == b; }
-    bool operator()(const RegistrationId& id, const Entry* b) const { return id == b->id(); }
-    bool operator()(const Entry* a, const RegistrationId& id) const { return a->id() == id; }
+  struct IdOf {
+    static const RegistrationId& key(const Entry& entry) { return entry.id(); }
   };
   // Order of entries by the path that is planned for them.
   struct ByPath {
@@ -185,7 +175,7 @@ class Registry {
 
   // Every name, and two more ways to find it: the first is what find() asks, some times for each change.
   std::set<Entry, ById> entries_;
-  std::unordered_set<const Entry*, HashOfId, EqualId> by_id_;
+  QuickTable<const Entry*, IdOf> by_id_;
   std::set<const Entry*, ByPath> by_path_;           // only those that are planned to be there
   std::deque<std::pair<Seq, const Entry*>> drafts_;  // entries with a draft, by seq; it may have been overwritten
 

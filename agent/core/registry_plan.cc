@@ -43,10 +43,9 @@ bool has_content(const RegisterRequest& request, std::string_view data) {
   return time.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-// True where `request`, which asks for `path`, asks for what stands.
-bool repeats(const RegisterRequest& request, const std::string& path, const Registration& old) {
-  return old.path == path && old.format == request.format && has_content(request, old.data) &&
-         old.lifetime == request.lifetime;
+// True where `request`, which asks for the path of `old`, asks for what stands.
+bool repeats(const RegisterRequest& request, const Registration& old) {
+  return old.format == request.format && has_content(request, old.data) && old.lifetime == request.lifetime;
 }
 
 // Moves the content out of `request`.
@@ -64,7 +63,8 @@ bool Registry::all_repeat(const std::vector<ChangeRequest>& requests, const Call
   return std::all_of(requests.begin(), requests.end(), [&](const ChangeRequest& change) {
     const auto* request = std::get_if<RegisterRequest>(&change);
     const Registration* old = request != nullptr ? planned(request->id) : nullptr;
-    return old != nullptr && may_change(caller, old->owner) && repeats(*request, path_of(options_, *request), *old);
+    return old != nullptr && may_change(caller, old->owner) && old->path == path_of(options_, *request) &&
+           repeats(*request, *old);
   });
 }
 
@@ -239,11 +239,11 @@ std::optional<Problem> Registry::plan_register(Attempt& attempt, RegisterRequest
   if (auto problem = check_policy(request.id.service, path, caller)) {
     return problem;
   }
-  if (old != nullptr && repeats(request, path, *old)) {
-    attempt.plan.answers.push_back({request.id, old->seq, false});
+  const bool in_place = old != nullptr && old->path == path;
+  if (in_place && repeats(request, *old)) {
+    attempt.plan.answers.emplace_back(request.id, old->seq, false);
     return std::nullopt;
   }
-  const bool in_place = old != nullptr && old->path == path;
   if (auto problem = check_path(path, request.id, in_place)) {
     return problem;
   }
@@ -277,8 +277,8 @@ std::optional<Problem> Registry::plan_register(Attempt& attempt, RegisterRequest
     place(added);
     attempt.done.emplace_back(Attempt::Redrafted{&added, {}});
   }
-  attempt.plan.batch.changes.push_back(PutRegistration{std::move(registration)});
-  attempt.plan.answers.push_back({request.id, seq, true});
+  attempt.plan.batch.changes.emplace_back(PutRegistration{std::move(registration)});
+  attempt.plan.answers.emplace_back(request.id, seq, true);
   return std::nullopt;
 }
 
@@ -326,7 +326,7 @@ void Registry::set_removal(Attempt& attempt, const std::string& path, std::optio
 }
 
 void Registry::redraft(Attempt& attempt, const Entry& entry, Draft draft) {
-  attempt.done.emplace_back(Attempt::Redrafted{&entry, exchange_draft(entry, std::move(draft))});
+  attempt.done.emplace_back(std::in_place_type<Attempt::Redrafted>, &entry, exchange_draft(entry, std::move(draft)));
 }
 
 // Leaves everything as it was before the first of `attempt`.

@@ -18,23 +18,15 @@ Replay::~Replay() = default;
 
 // ---- What is wanted
 
-Replay::Node* Replay::find_node(std::string_view path) {
-  const auto it = nodes_.find(path);
-  return it == nodes_.end() ? nullptr : it->get();
-}
-
-const Replay::Node* Replay::find_node(std::string_view path) const {
-  const auto it = nodes_.find(path);
-  return it == nodes_.end() ? nullptr : it->get();
-}
-
 // The one that is there, or a new one, of which it is `known` that nothing stands there.
 Replay::Node& Replay::node_at(const SharedRegistration& change, bool known) {
   if (Node* node = find_node(change->path)) {
     return *node;
   }
-  Node& node = **nodes_.insert(std::make_unique<Node>(change)).first;
+  auto added = std::make_unique<Node>(change);
+  Node& node = *added;
   node.remote = known ? Remote::absent : Remote::unknown;
+  nodes_.insert(std::move(added));
   return node;
 }
 
@@ -42,9 +34,7 @@ Replay::Node& Replay::node_at(const SharedRegistration& change, bool known) {
 std::vector<std::pair<Replay::Key, Replay::Node*>> Replay::in_order() const {
   std::vector<std::pair<Key, Node*>> all;
   all.reserve(nodes_.size());
-  for (const auto& node : nodes_) {
-    all.emplace_back(node->key(), node.get());
-  }
+  nodes_.for_each([&](Node& node) { all.emplace_back(node.key(), &node); });
   std::sort(all.begin(), all.end());
   return all;
 }
@@ -304,6 +294,14 @@ ReplayFigures Replay::figures() const {
   figures.in_flight = reads_and_writes_flying_;
   figures.window = window_.limit();
   return figures;
+}
+
+std::string_view Replay::PathOf::key(const Node& node) {
+  return node.path();
+}
+
+Replay::Node* Replay::find_node(std::string_view path) const {
+  return nodes_.find(path);
 }
 
 const std::string& Replay::path_of(const Node& node) {

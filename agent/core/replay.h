@@ -28,6 +28,7 @@
 #include "agent/core/ascending_map.h"
 #include "agent/core/event.h"
 #include "agent/core/figures.h"
+#include "agent/core/quick_table.h"
 #include "agent/core/registry.h"
 #include "agent/core/session.h"
 #include "agent/core/window.h"
@@ -133,21 +134,11 @@ class Replay {
     std::vector<ZkRequest> anchors = {};  // hold where it was done; none: not to be told, or it was not
   };
 
-  // Hash and equality of nodes by their path.
-  struct HashOfPath {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view path) const { return std::hash<std::string_view>()(path); }
-    std::size_t operator()(const std::unique_ptr<Node>& node) const { return (*this)(path_of(*node)); }
-  };
-  struct EqualPath {
-    using is_transparent = void;
-    bool operator()(const std::unique_ptr<Node>& a, const std::unique_ptr<Node>& b) const { return a == b; }
-    bool operator()(std::string_view path, const std::unique_ptr<Node>& b) const { return path == path_of(*b); }
-    bool operator()(const std::unique_ptr<Node>& a, std::string_view path) const { return path_of(*a) == path; }
+  struct PathOf {
+    static std::string_view key(const Node& node);
   };
 
-  Node* find_node(std::string_view path);
-  const Node* find_node(std::string_view path) const;
+  Node* find_node(std::string_view path) const;
   Node& node_at(const SharedRegistration& change, bool known);
   std::vector<std::pair<Key, Node*>> in_order() const;
   enum class Want { gone, withdrawn, present };
@@ -209,7 +200,7 @@ class Replay {
   std::mt19937_64 random_;
   Window window_;
 
-  std::unordered_set<std::unique_ptr<Node>, HashOfPath, EqualPath> nodes_;
+  QuickTable<std::unique_ptr<Node>, PathOf> nodes_;
   Line open_;        // everything that is not as wanted
   Line read_ready_;  // what stands there must be read first
   std::multiset<Key> read_flying_;

@@ -40,7 +40,7 @@ void Replay::record(Happening what, const Node& node, Seq seq, std::string why, 
 // Says once for all that is settled together that those who wait should look again.
 void Replay::changed(Effects& effects) {
   if (effects.actions.empty() || !std::holds_alternative<Changed>(effects.actions.back())) {
-    effects.actions.push_back(Changed{});
+    effects.actions.emplace_back(Changed{});
   }
 }
 
@@ -82,7 +82,7 @@ void Replay::finish_removal(Node& node, Effects& effects) {
   done.id = node.id();
   effects.removals_done.push_back(std::move(done));
   // Audits and retries that still name the path find no node, and are dropped.
-  nodes_.erase(nodes_.find(std::string_view(node.path())));
+  nodes_.erase(&node);
   drop_idle_parents();
 }
 
@@ -289,9 +289,9 @@ void Replay::drop_idle_parents() {
     return;
   }
   std::unordered_set<std::string> needed;
-  for (const auto& node : nodes_) {
-    for_each_parent(node->path(), [&](std::string parent) { needed.insert(std::move(parent)); });
-  }
+  nodes_.for_each([&](const Node& node) {
+    for_each_parent(node.path(), [&](std::string parent) { needed.insert(std::move(parent)); });
+  });
   std::erase_if(known_parents_, [&](const std::string& parent) { return !needed.contains(parent); });
   std::erase_if(presumed_parents_, [&](const std::string& parent) { return !needed.contains(parent); });
   std::erase_if(parent_errors_, [&](const auto& error) { return !needed.contains(error.first); });
