@@ -1,6 +1,7 @@
 #include "storage/rocks_log.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -18,6 +19,8 @@ namespace limpet {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 using rocksdb::FSWritableFile;
 using rocksdb::IODebugContext;
 using rocksdb::IOOptions;
@@ -27,10 +30,16 @@ using rocksdb::Slice;
 // A tenth of a second of writing at full load; measured, what is smaller or larger by a factor of four is as good.
 constexpr std::size_t kAhead = 256u << 10;
 
+bool write_zeros(int fd, std::uint64_t at) {
+  static std::array<char, kAhead> zeros;  // not const: so it takes no room, neither in the program nor in memory
+  return pwrite(fd, zeros.data(), zeros.size(), static_cast<off_t>(at)) == static_cast<ssize_t>(zeros.size());
+}
+
 class FilledAhead : public rocksdb::FSWritableFileOwnerWrapper {
  public:
   // `fd` is of the same file, and owned.
-  FilledAhead(std::unique_ptr<FSWritableFile> file, int fd) : FSWritableFileOwnerWrapper(std::move(file)), fd_(fd) {}
+  FilledAhead(std::unique_ptr<FSWritableFile> file, int fd, std::uint64_t filled)
+      : FSWritableFileOwnerWrapper(std::move(file)), fd_(fd), filled_(filled) {}
   ~FilledAhead() override { stop_filling(); }
   FilledAhead(const FilledAhead&) = delete;
   FilledAhead& operator=(const FilledAhead&) = delete;
@@ -48,13 +57,12 @@ class FilledAhead : public rocksdb::FSWritableFileOwnerWrapper {
  private:
   // Sees to zeros behind the `size` bytes that are about to be appended.
   void fill_behind(std::size_t size) {
-    static std::array<char, kAhead> zeros;  // not const: so it takes no room, neither in the program nor in memory
     end_ += size;
     if (fd_ < 0 || end_ <= filled_) {
       return;
     }
-    if (pwrite(fd_, zeros.data(), zeros.size(), static_cast<off_t>(end_)) == static_cast<ssize_t>(zeros.size())) {
-      filled_ = end_ + zeros.size();
+    if (write_zeros(fd_, end_)) {
+      filled_ = end_ + kAhead;
       return;
     }
     // What little there was room for is for the records.
@@ -69,8 +77,8 @@ class FilledAhead : public rocksdb::FSWritableFileOwnerWrapper {
   }
 
   int fd_;
-  std::uint64_t end_ = 0;     // nothing was written beyond, also by an append that failed half-way
-  std::uint64_t filled_ = 0;  // the file's length; while fd_ is open, not below end_
+  std::uint64_t end_ = 0;  // nothing was written beyond, also by an append that failed half-way
+  std::uint64_t filled_;   // the file's length; while fd_ is open, not below end_
 };
 
 // The first `size` bytes of a file.
@@ -94,6 +102,37 @@ class FirstPart : public rocksdb::FSSequentialFileOwnerWrapper {
   std::uint64_t left_;
 };
 
+// A log is as large as the write buffer that it belongs to, and a little more.
+constexpr off_t kSmallestSpare = 1 << 20;
+constexpr off_t kLargestSpare = 32 << 20;
+
+constexpr std::size_t kMostSpares = 3;  // so many RocksDB lets go of at a time, when the history's buffer is written
+constexpr std::string_view kSpare = ".spare";
+
+void remove_spares(const fs::path& directory) {
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    if (it->path().extension() == kSpare) {
+      unlink(it->path().c_str());
+    }
+  }
+}
+
+// Fills the file with zeros, which are on stable storage then; returns how many, or nothing where it failed. A bit at a
+// time: what is appended to another meanwhile must not wait for all of it.
+std::optional<std::uint64_t> fill_with_zeros(const std::string& path, std::uint64_t size) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  bool filled = fd >= 0;
+  std::uint64_t zeros = 0;
+  for (; filled && zeros < size; zeros += kAhead) {
+    filled = write_zeros(fd, zeros) && fdatasync(fd) == 0;
+  }
+  if (fd >= 0) {
+    close(fd);
+  }
+  return filled ? std::optional(zeros) : std::nullopt;
+}
+
 IOStatus error_of(const std::string& what, int error) {
   return error == ENOSPC || error == EDQUOT ? IOStatus::NoSpace(what, std::strerror(error))
                                             : IOStatus::IOError(what, std::strerror(error));
@@ -101,13 +140,58 @@ IOStatus error_of(const std::string& what, int error) {
 
 }  // namespace
 
-std::unique_ptr<FSWritableFile> filled_ahead(const std::string& name, std::unique_ptr<FSWritableFile> file) {
+std::unique_ptr<FSWritableFile> filled_ahead(const std::string& name, std::unique_ptr<FSWritableFile> file,
+                                             std::uint64_t zeros) {
   const int fd = open(name.c_str(), O_WRONLY | O_CLOEXEC);
-  return std::make_unique<FilledAhead>(std::move(file), fd);
+  return std::make_unique<FilledAhead>(std::move(file), fd, zeros);
+}
+
+bool SpareLogs::keep(const std::string& name) {
+  const fs::path log = name;
+  struct stat file {};
+  if (stat(name.c_str(), &file) != 0 || file.st_size < kSmallestSpare || file.st_size > kLargestSpare) {
+    return false;
+  }
+  const std::string spare = fs::path(log).replace_extension(kSpare);
+  {
+    const std::lock_guard lock(mutex_);
+    Directory& directory = directories_[log.parent_path()];
+    if (directory.ready.size() + directory.being_filled >= kMostSpares) {
+      return false;
+    }
+    ++directory.being_filled;
+  }
+  const bool kept = rename(name.c_str(), spare.c_str()) == 0;
+  const std::optional<std::uint64_t> zeros =
+      kept ? fill_with_zeros(spare, static_cast<std::uint64_t>(file.st_size)) : std::nullopt;
+  const std::lock_guard lock(mutex_);
+  Directory& directory = directories_[log.parent_path()];
+  --directory.being_filled;
+  if (zeros) {
+    directory.ready.push_back({spare, *zeros});
+  } else if (kept) {
+    unlink(spare.c_str());
+  }
+  return kept;
+}
+
+std::optional<SpareLogs::Spare> SpareLogs::take(const std::string& name) {
+  const fs::path log = name;
+  const std::lock_guard lock(mutex_);
+  const auto [it, first] = directories_.try_emplace(log.parent_path());
+  std::vector<Spare>& ready = it->second.ready;
+  if (first) {
+    remove_spares(log.parent_path());  // of an earlier process: nobody knows what is in them
+  }
+  if (ready.empty()) {
+    return std::nullopt;
+  }
+  const Spare spare = ready.back();
+  ready.pop_back();
+  return spare;
 }
 
 IOStatus sync_earlier_logs(const std::string& name) {
-  namespace fs = std::filesystem;
   std::error_code error;
   for (fs::directory_iterator it(fs::path(name).parent_path(), error), end; !error && it != end; it.increment(error)) {
     if (it->path().extension() != ".log") {

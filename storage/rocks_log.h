@@ -11,16 +11,50 @@
 
 #include <rocksdb/file_system.h>
 
+#include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace limpet {
 
-// Takes the writing of the log `name`, new and empty, through `file`. The file on disk is then longer than what was
-// appended, until it is closed: RocksDB cuts it to that, as it does with what it allocated ahead itself. Where zeros
-// cannot be written (a full disk), it is as without. As RocksDB's files: one thread at a time, but for Sync().
+// Takes the writing of the log `name`, new and empty, through `file`; the first `zeros` bytes of it are zeros already,
+// and on stable storage. The file on disk is then longer than what was appended, until it is closed: RocksDB cuts it to
+// that, as it does with what it allocated ahead itself. Where zeros cannot be written (a full disk), it is as without.
+// As RocksDB's files: one thread at a time, but for Sync().
 std::unique_ptr<rocksdb::FSWritableFile> filled_ahead(const std::string& name,
-                                                      std::unique_ptr<rocksdb::FSWritableFile> file);
+                                                      std::unique_ptr<rocksdb::FSWritableFile> file,
+                                                      std::uint64_t zeros = 0);
+
+// Logs that are no longer needed, a few for each directory, filled with zeros to be the next. To delete a log of some
+// MiB and to make the next one longer step by step keeps the file system's journal busy, and whoever waits for an
+// fdatasync meanwhile waits for that: a millisecond or two, several times a second at full load. What is kept was a log
+// before, so the directory is never larger than without. The names of spares end in ".spare"; those that an earlier
+// process left are removed, because nobody knows what is in them. Any thread.
+class SpareLogs {
+ public:
+  // Takes the log `name`, in place of its deletion. Blocks for the disk. False: it is not kept, and still there: it is
+  // too small to be worth it, or far too large, there are enough, or the disk fails.
+  bool keep(const std::string& name);
+  struct Spare {
+    std::string path;
+    std::uint64_t zeros = 0;
+  };
+  // What the log `name` can be made of by renaming it; nothing if there is none.
+  std::optional<Spare> take(const std::string& name);
+
+ private:
+  struct Directory {
+    std::vector<Spare> ready;
+    std::size_t being_filled = 0;
+  };
+
+  std::mutex mutex_;
+  std::map<std::string, Directory> directories_;
+};
 
 // To be called before the log `name` is made: sees to it that what was appended without sync to those before it is on
 // stable storage. Otherwise a power cut could leave what the new one holds without what came before. Blocks.

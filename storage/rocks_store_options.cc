@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -50,13 +51,24 @@ class PrivateFiles : public rocksdb::FileSystemWrapper {
       return rocksdb::IOStatus::NotSupported("limpet keeps no OPTIONS file");
     }
     rocksdb::IOStatus status = is_log(name) ? sync_earlier_logs(name) : rocksdb::IOStatus::OK();
-    if (status.ok()) {
-      status = made_private(name, target()->NewWritableFile(name, options, file, debug));
+    if (!status.ok()) {
+      return status;
     }
+    if (const std::optional<SpareLogs::Spare> spare = is_log(name) ? spare_logs_.take(name) : std::nullopt;
+        spare && target()->ReuseWritableFile(name, spare->path, options, file, debug).ok()) {
+      *file = filled_ahead(name, std::move(*file), spare->zeros);
+      return status;
+    }
+    status = made_private(name, target()->NewWritableFile(name, options, file, debug));
     if (status.ok() && is_log(name)) {
       *file = filled_ahead(name, std::move(*file));
     }
     return status;
+  }
+  rocksdb::IOStatus DeleteFile(const std::string& name, const rocksdb::IOOptions& options,
+                               rocksdb::IODebugContext* debug) override {
+    return is_log(name) && spare_logs_.keep(name) ? rocksdb::IOStatus::OK()
+                                                  : target()->DeleteFile(name, options, debug);
   }
   rocksdb::IOStatus NewSequentialFile(const std::string& name, const rocksdb::FileOptions& options,
                                       std::unique_ptr<rocksdb::FSSequentialFile>* file,
@@ -78,6 +90,8 @@ class PrivateFiles : public rocksdb::FileSystemWrapper {
     }
     return status;
   }
+
+  SpareLogs spare_logs_;
 };
 
 // One for the process, never destroyed: background threads may use it until the very end.

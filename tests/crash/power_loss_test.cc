@@ -20,9 +20,15 @@ namespace {
 
 constexpr char kRoot[] = "/power_loss";
 
+// What is changed, and for how long between two cuts: little and briefly, or so much that logs are written to their
+// end, let go of, and used again (storage/rocks_log.h).
+enum class Load { small, large };
+
 // Changes things until `stop` or the agent's end.
-void work(History& history, const std::atomic<bool>& stop) {
-  while (!stop && history.change() != History::Outcome::unknown) {
+void work(History& history, Load load, const std::atomic<bool>& stop) {
+  auto large = [&, n = 0]() mutable { return history.put("large-" + std::to_string(n++ % 4), 60'000); };
+  while (!stop && (load == Load::small || large() != History::Outcome::unknown) &&
+         history.change() != History::Outcome::unknown) {
   }
 }
 
@@ -57,7 +63,7 @@ void compare_znodes(const Daemon& daemon, const Listing& listing, Result& result
 enum class Fault { none, lying_disk };
 
 // `zookeeper`: servers(), or nobody.
-Result run(long rounds, std::uint64_t seed, const std::string& zookeeper, Fault fault = Fault::none) {
+Result run(long rounds, std::uint64_t seed, const std::string& zookeeper, Load load, Fault fault = Fault::none) {
   const bool lying_disk = fault == Fault::lying_disk;
   Result result;
   Rng rng(seed);
@@ -81,9 +87,9 @@ Result run(long rounds, std::uint64_t seed, const std::string& zookeeper, Fault 
     std::atomic<bool> stop = false;
     std::vector<std::thread> threads;
     for (auto& client : clients) {
-      threads.emplace_back([&] { work(*client, stop); });
+      threads.emplace_back([&] { work(*client, load, stop); });
     }
-    std::this_thread::sleep_for(std::chrono::milliseconds(rng.between(1, 150)));
+    std::this_thread::sleep_for(std::chrono::milliseconds(rng.between(1, load == Load::small ? 150 : 3'000)));
     daemon.kill();
     stop = true;
     for (std::thread& thread : threads) {
@@ -117,9 +123,10 @@ std::uint64_t seed_of_run() {
   return static_cast<std::uint64_t>(number_from_environment("LIMPET_CRASH_SEED", 1));
 }
 
-void expect_nothing_lost(const char* what, const std::string& zookeeper) {
-  const long rounds = number_from_environment("LIMPET_POWERLOSS_ROUNDS", 15);
-  const Result result = run(rounds, seed_of_run(), zookeeper);
+void expect_nothing_lost(const char* what, const std::string& zookeeper, Load load = Load::small) {
+  constexpr long kLessOfLarge = 3;
+  const long rounds = number_from_environment("LIMPET_POWERLOSS_ROUNDS", 15) / (load == Load::small ? 1 : kLessOfLarge);
+  const Result result = run(rounds, seed_of_run(), zookeeper, load);
   std::printf(
       "power loss, %s: %ld rounds, %llu changes acknowledged, %llu syncs, %llu files torn, %zu violations, seed %llu\n",
       what, result.rounds, static_cast<unsigned long long>(result.acknowledged),
@@ -133,6 +140,10 @@ void expect_nothing_lost(const char* what, const std::string& zookeeper) {
 
 TEST(PowerLoss, NothingAcknowledgedIsLost) {
   expect_nothing_lost("ZooKeeper away", Daemon::kUnreachable);
+}
+
+TEST(PowerLoss, NothingAcknowledgedIsLostInLogsThatAreUsedAgain) {
+  expect_nothing_lost("large data", Daemon::kUnreachable, Load::large);
 }
 
 TEST(PowerLoss, NothingAcknowledgedIsLostWithZooKeeper) {
@@ -163,7 +174,7 @@ TEST(PowerLoss, FirstStartCanBeCutOff) {
 
 // The test itself is on trial: with a disk that does not keep what it says it keeps, it must find a loss.
 TEST(PowerLoss, LyingDiskIsNoticed) {
-  const Result result = run(10, seed_of_run(), Daemon::kUnreachable, Fault::lying_disk);
+  const Result result = run(10, seed_of_run(), Daemon::kUnreachable, Load::small, Fault::lying_disk);
   EXPECT_FALSE(result.violations.empty());
 }
 

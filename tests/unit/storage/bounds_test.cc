@@ -94,5 +94,28 @@ TEST(Bounds, OverwritingOneRegistrationDoesNotFillTheDisk) {
   EXPECT_EQ(store.load()->registrations.at(0), registration);
 }
 
+// The logs of this are made of logs that are no longer needed (rocks_log.h): nothing of those shows through.
+TEST(Bounds, LogsThatAreUsedAgainHoldWhatWasWrittenLast) {
+  TempDir temp;
+  const std::string dir = temp.path("state");
+  auto store = RocksStore::open(dir);
+  ASSERT_TRUE(store.ok());
+  Registration registration = sample_registration(1);
+  bool spare_seen = false;
+  for (std::uint64_t seq = 1; seq <= 1'000; ++seq) {
+    registration.seq = Seq{seq};
+    registration.data.assign(100'000, static_cast<char>('a' + seq % 26));
+    ASSERT_TRUE((*store)->append({Seq{seq}, {PutRegistration{registration}}}, seq % 10 == 0).ok());
+    spare_seen = spare_seen || !db_files(dir, "", ".spare").empty();
+    if (seq % 290 == 0) {
+      store->reset();  // leaves what was appended last in the log
+      store = RocksStore::open(dir);
+      ASSERT_TRUE(store.ok()) << store.status().message();
+      EXPECT_EQ((*store)->load()->registrations.at(0), registration);
+    }
+  }
+  EXPECT_TRUE(spare_seen);
+}
+
 }  // namespace
 }  // namespace limpet::test

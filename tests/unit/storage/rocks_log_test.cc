@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <filesystem>
+
 #include "fixtures.h"
 
 namespace limpet::test {
@@ -52,6 +54,58 @@ TEST(FilledAhead, ZerosStandBehindWhatIsAppendedUntilItIsClosed) {
   EXPECT_GT(file.content().size(), written.size());
   ASSERT_TRUE(file.close());
   EXPECT_EQ(file.content(), written);
+}
+
+TEST(FilledAhead, BeginsWithTheZerosThatAreThere) {
+  TempDir temp;
+  const std::string name = temp.path("000001.log");
+  write_file(name, zeros(1 << 20));
+  std::unique_ptr<rocksdb::FSWritableFile> file;
+  ASSERT_TRUE(rocksdb::FileSystem::Default()->ReuseWritableFile(name, name, {}, &file, nullptr).ok());
+  file = filled_ahead(name, std::move(file), 1 << 20);
+  ASSERT_TRUE(file->Append(std::string(1 << 20, 'x'), {}, nullptr).ok());
+  EXPECT_EQ(read_file(name), std::string(1 << 20, 'x')) << "filled before its end was reached";
+  ASSERT_TRUE(file->Append("y", {}, nullptr).ok());
+  EXPECT_EQ(read_file(name), std::string(1 << 20, 'x') + "y" + zeros(256u << 10));
+}
+
+TEST(SpareLogs, AreZerosFromEndToEnd) {
+  TempDir temp;
+  SpareLogs spares;
+  const std::string name = temp.path("000001.log");
+  EXPECT_FALSE(spares.take(temp.path("000002.log"))) << "none was kept";
+  write_file(name, std::string(3'000'000, 'x'));
+  ASSERT_TRUE(spares.keep(name));
+  EXPECT_FALSE(std::filesystem::exists(name));
+  const auto spare = spares.take(temp.path("000002.log"));
+  ASSERT_TRUE(spare);
+  EXPECT_GE(spare->zeros, 3'000'000u);
+  EXPECT_EQ(read_file(spare->path), zeros(spare->zeros));
+  EXPECT_FALSE(spares.take(temp.path("000003.log"))) << "the same twice";
+}
+
+TEST(SpareLogs, AreFewAndOfASizeThatIsWorthIt) {
+  TempDir temp;
+  SpareLogs spares;
+  write_file(temp.path("000001.log"), std::string(100'000, 'x'));
+  EXPECT_FALSE(spares.keep(temp.path("000001.log")));
+  EXPECT_TRUE(std::filesystem::exists(temp.path("000001.log")));
+  EXPECT_FALSE(spares.keep(temp.path("none.log")));
+  int kept = 0;
+  for (char digit = '1'; digit <= '9'; ++digit) {
+    const std::string name = temp.path(std::string("00000") + digit + ".log");
+    write_file(name, std::string(1 << 20, 'x'));
+    kept += spares.keep(name) ? 1 : 0;
+  }
+  EXPECT_EQ(kept, 3);
+}
+
+TEST(SpareLogs, WhatAnEarlierProcessLeftIsRemoved) {
+  TempDir temp;
+  SpareLogs spares;
+  write_file(temp.path("000001.spare"), std::string(1 << 20, 'x'));
+  EXPECT_FALSE(spares.take(temp.path("000002.log")));
+  EXPECT_FALSE(std::filesystem::exists(temp.path("000001.spare")));
 }
 
 // For as long as it lives, no file grows beyond `bytes`.
