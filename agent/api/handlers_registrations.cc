@@ -56,9 +56,9 @@ using Answer = void (*)(const Change&, Seq, bool);
 
 // Submits one change, waits for ZooKeeper where the caller asked for it, and answers.
 template <typename Request>
-void submit_one(const Call& call, Change change, Request request, Answer answer) {
+void submit_one(const Call& call, Change&& change, Request&& request, Answer answer) {
   std::vector<core::ChangeRequest> requests;
-  requests.emplace_back(std::move(request));
+  requests.emplace_back(std::forward<Request>(request));
   if (const auto problem = resolve_lifetimes(call, requests, false)) {
     return refuse(*call.exchange, *problem);
   }

@@ -152,15 +152,15 @@ Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body, cons
   }
   std::vector<core::ChangeRequest> requests;
   requests.reserve(std::min(count, kMaxBatchOperations));
+  std::array<char, 32> pointer;
+  constexpr std::string_view kStem = "/operations/";
+  char* const digits = std::copy(kStem.begin(), kStem.end(), pointer.begin());
   for (auto element = operations->first(); element; element.next()) {
     const std::size_t index = requests.size();
     if (index == kMaxBatchOperations) {
       errors.add("/operations", "has more than " + std::to_string(kMaxBatchOperations) + " operations");
       return std::move(errors).problem();
     }
-    std::array<char, 32> pointer;
-    constexpr std::string_view kStem = "/operations/";
-    char* const digits = std::copy(kStem.begin(), kStem.end(), pointer.begin());
     const char* const end = std::to_chars(digits, pointer.data() + pointer.size(), index).ptr;
     if (auto problem = read_operation(element.value(), {pointer.data(), end}, limits, requests)) {
       problem->index = index;

@@ -289,7 +289,7 @@ TEST(Render, QueueAndStatus) {
 
 }  // namespace
 TEST(Render, WhatIsPlainIsFoundWhereverItEnds) {
-  for (std::size_t length = 0; length < 80; ++length) {
+  for (std::size_t length = 0; length < 200; ++length) {
     const std::string plain(length, 'x');
     EXPECT_EQ(plain_prefix(plain), length);
     EXPECT_TRUE(is_plain(plain)) << length;
