@@ -167,14 +167,14 @@ void Agent::carry_out(core::Action& action) {
 // each pass of the event loop brings more. But not for longer than a part of what an append takes, because disk and
 // processor work side by side: measured, a quarter is best for many callers and large batches, and no worse for others.
 // Where every caller waits already, nothing more can come.
-void Agent::gather(core::Persist persist) {
+void Agent::gather(core::Persist&& persist) {
   constexpr int kPartOfAnAppend = 4;
   const auto now = std::chrono::steady_clock::now();
   if (gathered_.empty()) {
     gathering_since_ = now;
   }
   idle_trim_.worked(persist.batch.changes.size());
-  gathered_.push_back({persist.ticket, std::move(persist.batch), persist.sync});
+  gathered_.emplace_back(persist.ticket, std::move(persist.batch), persist.sync);
   const bool enough = now - gathering_since_ >= commit_->append_time() / kPartOfAnAppend;
   if (enough || (persist.sync && server_->everybody_waits())) {
     return commit_->submit(gathered_);
@@ -203,7 +203,7 @@ GroupCommit& Agent::commit() {
   return *commit_;
 }
 
-void Agent::reply(core::Reply reply) {
+void Agent::reply(core::Reply&& reply) {
   const auto it = replies_.find(reply.token.value);
   ChangeDone done = std::move(it->second);
   replies_.erase(it);

@@ -81,9 +81,9 @@ class Agent : public api::Service {
   void ask(core::Event&& event);
   void carry_out(core::Actions& actions);
   void carry_out(core::Action& action);
-  void reply(core::Reply reply);
+  void reply(core::Reply&& reply);
   void tell(const HistoryEntry& entry);
-  void gather(core::Persist persist);
+  void gather(core::Persist&& persist);
   void hand_over_when_quiet(std::size_t before);
   GroupCommit& commit();
   void reopen_store(std::int64_t delay_ms);

@@ -100,7 +100,7 @@ void Core::Impl::on(Stopping, Now now, Actions& actions) {
   }
 }
 
-void Core::Impl::on(Submit event, Now now, Actions& actions) {
+void Core::Impl::on(Submit&& event, Now now, Actions& actions) {
   accept(event.token, event.caller, event.changes, now, actions);
 }
 
@@ -141,18 +141,17 @@ void Core::Impl::accept(Token token, const Caller& caller, std::vector<ChangeReq
     actions.push_back(Reply{token, std::move(*problem)});
     return;
   }
-  Plan plan = std::get<Plan>(std::move(planned));
+  Plan& plan = std::get<Plan>(planned);
   note_bindings(changes, plan.answers, caller);
   const bool writes = !plan.batch.changes.empty();
   if (writes) {
-    Batch batch = std::move(plan.batch);
-    record_accepted(changes, plan, caller, now, batch);
-    persist(std::move(batch), actions, true);
+    record_accepted(changes, plan, caller, now);
+    persist(std::move(plan.batch), actions, true);
   }
   answer_when_durable(token, std::move(plan.answers), writes, actions);
 }
 
-void Core::Impl::persist(Batch batch, Actions& actions, bool sync) {
+void Core::Impl::persist(Batch&& batch, Actions& actions, bool sync) {
   if (!lazy_.empty()) {
     // Outcomes and failing checks of what is meanwhile deregistered would stay on disk for ever.
     std::erase_if(lazy_, [&](const Change& change) {
@@ -173,7 +172,9 @@ void Core::Impl::persist(Batch batch, Actions& actions, bool sync) {
     lazy_sync_ = false;
   }
   const std::uint64_t ticket = next_ticket_++;
-  InFlight& flight = in_flight_.emplace_back(InFlight{ticket, batch.last_seq, {}, {}, {}});
+  InFlight& flight = in_flight_.emplace_back();
+  flight.ticket = ticket;
+  flight.last_seq = batch.last_seq;
   const auto entries = static_cast<std::size_t>(std::count_if(batch.changes.begin(), batch.changes.end(), is_history));
   flight.history.reserve(entries);
   flight.changes.reserve(batch.changes.size() - entries);
@@ -184,7 +185,7 @@ void Core::Impl::persist(Batch batch, Actions& actions, bool sync) {
       flight.changes.push_back(change);
     }
   }
-  actions.push_back(Persist{ticket, std::move(batch), sync});
+  actions.emplace_back(std::in_place_type<Persist>, ticket, std::move(batch), sync);
 }
 
 void Core::Impl::persist_session(Actions& actions) {
@@ -251,7 +252,7 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
 void Core::Impl::answer(InFlight& done, const Status& status, Actions& actions) {
   for (auto& [token, answers] : done.replies) {
     if (status.ok()) {
-      actions.push_back(Reply{token, std::move(answers)});
+      actions.emplace_back(std::in_place_type<Reply>, token, std::move(answers));
       continue;
     }
     const bool full = status.code() == Errc::full;

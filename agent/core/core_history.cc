@@ -91,14 +91,14 @@ void Core::Impl::record(Happening what, std::string why, Now now) {
   record(std::move(happened), now);
 }
 
-void Core::Impl::record_accepted(const std::vector<ChangeRequest>& changes, const Plan& plan, const Caller& caller,
-                                 Now now, Batch& batch) {
+// Into the batch of `plan` itself.
+void Core::Impl::record_accepted(const std::vector<ChangeRequest>& changes, Plan& plan, const Caller& caller, Now now) {
   for (std::size_t i = 0; i < changes.size(); ++i) {
     if (!plan.answers[i].changed) {
       continue;
     }
     const bool registers = std::holds_alternative<RegisterRequest>(changes[i]);
-    batch.changes.emplace_back(AddHistory{SharedHistoryEntry::made_by([&] {
+    plan.batch.changes.emplace_back(AddHistory{SharedHistoryEntry::made_by([&] {
       HistoryEntry happened = entry(registers ? Happening::accepted : Happening::deregistered, now);
       happened.seq = plan.answers[i].seq;
       happened.id = plan.answers[i].id;

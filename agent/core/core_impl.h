@@ -61,7 +61,7 @@ class Core::Impl {
 
   void on(Started, Now now, Actions& actions);
   void on(Stopping, Now now, Actions& actions);
-  void on(Submit event, Now now, Actions& actions);
+  void on(Submit&& event, Now now, Actions& actions);
   void on(Leave event, Now now, Actions& actions);
   void on(const Heartbeat& event, Now now, Actions& actions);
   void on(SetMaintenance event, Now now, Actions& actions);
@@ -84,7 +84,7 @@ class Core::Impl {
 
   // ---- core.cc
   void accept(Token token, const Caller& caller, std::vector<ChangeRequest>& changes, Now now, Actions& actions);
-  void persist(Batch batch, Actions& actions, bool sync);
+  void persist(Batch&& batch, Actions& actions, bool sync);
   void persist_session(Actions& actions);
   void flush_lazy(Now now, Actions& actions);
   std::optional<Problem> storage_refusal(bool frees_room) const;
@@ -124,8 +124,7 @@ class Core::Impl {
   void record(SharedHistoryEntry entry, Now now);
   void record(HistoryEntry&& entry, Now now);
   void record(Happening what, std::string why, Now now);
-  void record_accepted(const std::vector<ChangeRequest>& changes, const Plan& plan, const Caller& caller, Now now,
-                       Batch& batch);
+  void record_accepted(const std::vector<ChangeRequest>& changes, Plan& plan, const Caller& caller, Now now);
   void record_superseded(Seq seq, const RegistrationId& id, const Replay::Node* there, std::string why, Now now);
   void record_session(Now now);
   void rescue_history(std::uint64_t stored_event, Now now, Actions& actions);
