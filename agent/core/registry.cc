@@ -143,7 +143,9 @@ void Registry::committed_through(Seq through) {
     if (entry->draft.seq() != seq) {
       continue;  // there is a newer one
     }
-    if (entry->live) {
+    if (entry->live && entry->planned() == entry->live.get()) {
+      entry->draft = {};  // it stands where it was planned to be
+    } else if (entry->live) {
       exchange_draft(*entry, {});
     } else {
       erase_entry(*entry);
