@@ -253,6 +253,7 @@ void Replay::lost(Now now, Effects& effects) {
   }
   flights_.clear();
   batches_.clear();
+  burst_left_ = 0;
   audits_flying_ = 0;
   reads_and_writes_flying_ = 0;
   if (const auto convicted = window_.lost(writes)) {

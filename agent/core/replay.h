@@ -172,7 +172,8 @@ class Replay {
   void send_writes(Now now, Actions& actions);
   std::vector<Node*> next_batch(Now now);
   bool goes_alone(const Node& node) const;
-  bool worthwhile(Now now);
+  bool worthwhile(const Node& first, Now now);
+  void count_burst(std::size_t writes, Now now);
   bool may_follow() const;
   void send_batch(const std::vector<Node*>& nodes, Now now, Actions& actions);
   void batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& reply, Now now, Effects& effects);
@@ -220,8 +221,14 @@ class Replay {
   bool synced_ = false;   // reads on this connection are not older than its beginning
   bool sync_flying_ = false;
 
-  std::int64_t paced_until_ms_ = 0;         // what is little waits for others until then, steady
-  bool paced_ = false;                      // something does
+  // All steady.
+  std::int64_t next_ms_ = 0;    // when what is little may go out
+  std::int64_t rested_ms_ = 0;  // when the servers have had their rest of changes of what stands
+  std::size_t burst_left_ = 0;  // of what waited when the burst began, roughly: goes out without a rest
+  std::int64_t burst_began_ms_ = 0;
+  bool paced_ = false;               // what is ready waits for others
+  std::int64_t paced_until_ms_ = 0;  // until then
+
   std::map<std::uint64_t, Batch> batches_;  // in flight
   std::uint64_t last_done_batch_ = 0;
 

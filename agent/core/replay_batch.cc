@@ -32,6 +32,13 @@ std::int64_t pace_ms_behind(std::size_t writes) {
   return std::clamp(static_cast<std::int64_t>(writes / kWritesPerMs), kShortestPaceMs, kLongestPaceMs);
 }
 
+// Where the contents of znodes that stand are changed, nobody misses a name meanwhile, and what is changed once more
+// need not be sent at all. All of these that wait go out as one burst; then the servers have a rest of them, twice as
+// long as that took, but not long enough for people to notice. So a host that changes its data as fast as it can takes
+// a third of what the servers can do, and leaves the others to other hosts.
+constexpr std::int64_t kRestForEachOfWork = 2;
+constexpr std::int64_t kLongestRestMs = 100;
+
 // What holds where each of `writes` was done and did not before, as far as a look at some of their znodes can tell.
 // None where there is a removal: it leaves nothing to look at, and what it makes room for may look as what was there.
 std::vector<ZkRequest> anchors_of(std::span<const ZkRequest> writes) {
@@ -57,14 +64,30 @@ bool Replay::goes_alone(const Node& node) const {
 }
 
 // False while it is better to wait: for an answer to what is on its way, or until paced_until_ms_.
-bool Replay::worthwhile(Now now) {
+bool Replay::worthwhile(const Node& first, Now now) {
   const std::size_t room = window_.limit() - reads_and_writes_flying_;
-  if (std::min(write_ready_.size(), room) >= std::min<std::size_t>(options_.batch, kWorthwhile)) {
+  const std::size_t enough = std::min<std::size_t>(options_.batch, kWorthwhile);
+  if (burst_left_ > 0 && room >= std::min(burst_left_, enough)) {
+    return true;
+  }
+  const bool stands = first.present && first.remote == Remote::ours;
+  if (!stands && std::min(write_ready_.size(), room) >= enough) {
     return true;
   }
   const bool flying = reads_and_writes_flying_ != read_flying_.size();
+  paced_until_ms_ = std::max(next_ms_, stands ? rested_ms_ : 0);
   paced_ = !flying && now.steady_ms < paced_until_ms_;
   return !flying && !paced_;
+}
+
+// So many writes go out now.
+void Replay::count_burst(std::size_t writes, Now now) {
+  if (burst_left_ == 0) {
+    burst_left_ = write_ready_.size();
+    burst_began_ms_ = now.steady_ms;
+  }
+  burst_left_ -= std::min(burst_left_, writes);
+  next_ms_ = now.steady_ms + pace_ms_behind(writes);
 }
 
 // False while the newest in flight leaves nothing to look at, or is known to come to nothing, or there are too many.
@@ -103,7 +126,7 @@ void Replay::send_writes(Now now, Actions& actions) {
       send_write(first, now, actions);
       continue;
     }
-    if (!worthwhile(now)) {
+    if (!worthwhile(first, now)) {
       return;
     }
     if (!may_follow()) {
@@ -113,7 +136,7 @@ void Replay::send_writes(Now now, Actions& actions) {
     if (nodes.empty()) {
       return;  // this second's share is used up
     }
-    paced_until_ms_ = now.steady_ms + pace_ms_behind(nodes.size());
+    count_burst(nodes.size(), now);
     if (nodes.size() == 1 && batches_.empty()) {
       take_out(first);
       send_write(first, now, actions);
@@ -168,6 +191,9 @@ void Replay::batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& 
   if (reply.code == ZkCode::ok) {
     assert(reply.batch.size() == batch.checks + batch.parts.size());
     last_done_batch_ = op;
+    if (batches_.empty() && burst_left_ == 0) {
+      rested_ms_ = now.steady_ms + std::min(kRestForEachOfWork * (now.steady_ms - burst_began_ms_), kLongestRestMs);
+    }
     effects.outcomes.reserve(effects.outcomes.size() + batch.parts.size());
     effects.history.reserve(effects.history.size() + batch.parts.size());
     for (std::size_t i = 0; i < batch.parts.size(); ++i) {

@@ -150,7 +150,7 @@ void Replay::send_audits(Now now, Actions& actions) {
   }
   if (now.steady_ms - audit_share_began_ms_ >= kAuditShareMs) {
     audit_share_began_ms_ = now.steady_ms;
-    audit_share_left_ = now.steady_ms - paced_until_ms_ < kAuditShareMs ? kAuditsPerBusyShare : kAuditsPerShare;
+    audit_share_left_ = now.steady_ms - next_ms_ < kAuditShareMs ? kAuditsPerBusyShare : kAuditsPerShare;
   }
   while (synced_ && !audits_.empty() && audits_flying_ < kAuditsInFlight && audit_share_left_ > 0 &&
          read_ready_.empty() && write_ready_.empty()) {

@@ -128,10 +128,11 @@ TEST_F(ReplayBatch, WhatFollowsChecksWhatItFollows) {
   EXPECT_TRUE(writes().empty()) << "what is in flight fails too";
   refused(second[0], 0, ZkCode::no_node);
   const auto again = writes();
-  ASSERT_EQ(again.size(), 1u);
+  ASSERT_EQ(again.size(), 2u) << "the last two follow, because they waited as long";
   EXPECT_EQ(paths(again[0].request.batch, ZkVerb::check), std::vector<std::string>());
   const auto creates = paths(again[0].request.batch, ZkVerb::create);
-  ASSERT_EQ(creates.size(), 512u) << "the last two follow";
+  ASSERT_EQ(creates.size(), 512u);
+  EXPECT_EQ(paths(again[1].request.batch, ZkVerb::create), (std::vector<std::string>{"512", "513"}));
   EXPECT_EQ(creates[0] + creates[1] + creates[2], "012");
 }
 
@@ -174,6 +175,37 @@ TEST_F(ReplayBatch, WhereMuchComesMoreGoesTogether) {
   now_.steady_ms += 1;
   step(Tick{});
   ASSERT_EQ(writes().size(), 1u);
+}
+
+TEST_F(ReplayBatch, ChangesOfWhatStandsGoOutTogetherAndLeaveTheServersARest) {
+  put(0, 600);
+  connect();
+  for (const ZkSend& send : writes()) {
+    done(send);
+  }
+  now_.steady_ms += 100;
+  put(0, 600, "y");
+  const auto burst = writes();
+  ASSERT_EQ(burst.size(), 2u) << "all that waits";
+  EXPECT_EQ(paths(burst[1].request.batch, ZkVerb::set).size(), 88u);
+  done(burst[0]);
+  done(burst[1]);  // took ten milliseconds, so twenty are to pass
+  put(0, 600, "z");
+  EXPECT_TRUE(writes().empty()) << "enough for a transaction, but it can wait";
+  put(0, 600, "zz");
+  now_.steady_ms += 19;
+  step(Tick{});
+  EXPECT_TRUE(writes().empty());
+  now_.steady_ms += 1;
+  step(Tick{});
+  const auto next = writes();
+  ASSERT_EQ(next.size(), 2u);
+  EXPECT_EQ(next[0].request.batch.at(0).data, "zz") << "what was superseded meanwhile is not sent";
+  done(next[0]);
+  done(next[1]);
+  // What is to be made is missed by somebody.
+  put(1'000, 512);
+  EXPECT_EQ(writes().size(), 1u);
 }
 
 TEST_F(ReplayBatch, ARefusalIsThatOfOneAndTheOthersAreSettledOneByOne) {
