@@ -1,6 +1,7 @@
 // Writing of answers.
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <chrono>
 
 #include "agent/api/check_reader.h"
@@ -11,26 +12,37 @@
 namespace limpet::api {
 namespace {
 
-// Every answer has these, so they are put together in one go where that is easy.
+// Members of an object, put together in one go where it is known that they are short.
+template <std::size_t Size>
+class ShortMembers {
+ public:
+  void append(std::string_view text) { end_ = std::copy(text.begin(), text.end(), end_); }
+  void append(std::uint64_t number) { end_ = std::to_chars(end_, text_.data() + Size, number).ptr; }
+  std::string_view text() const { return {text_.data(), end_}; }
+
+ private:
+  std::array<char, Size> text_;
+  char* end_ = text_.data();
+};
+
+// Every answer has these.
 void write_id(JsonWriter& json, const RegistrationId& id) {
   constexpr std::size_t kShort = 128;
   if (id.service.size() + id.instance.size() <= kShort) {
     constexpr std::string_view kBegin = R"("id":")";
     constexpr std::string_view kFrame = R"("id":"/","service":"","instance":"")";
-    std::array<char, kFrame.size() + 2 * kShort> members;
-    char* end = members.data();
-    const auto append = [&end](std::string_view text) { end = std::copy(text.begin(), text.end(), end); };
-    append(kBegin);
-    append(id.service);
-    append("/");
-    append(id.instance);
-    if (is_plain({members.data() + kBegin.size(), end})) {
-      append(R"(","service":")");
-      append(id.service);
-      append(R"(","instance":")");
-      append(id.instance);
-      append("\"");
-      return json.members({members.data(), end});
+    ShortMembers<kFrame.size() + 2 * kShort> members;
+    members.append(kBegin);
+    members.append(id.service);
+    members.append("/");
+    members.append(id.instance);
+    if (is_plain(members.text().substr(kBegin.size()))) {
+      members.append(R"(","service":")");
+      members.append(id.service);
+      members.append(R"(","instance":")");
+      members.append(id.instance);
+      members.append("\"");
+      return json.members(members.text());
     }
   }
   json.key("id").string(id.str());
@@ -345,9 +357,16 @@ ResultListWriter::ResultListWriter(std::string& out) : json_(out) {
 void ResultListWriter::add(const core::AcceptedChange& change, std::optional<core::State> state) {
   json_.begin_object();
   write_id(json_, change.id);
-  json_.key("seq").number(change.seq.value);
-  json_.key("changed").boolean(change.changed);
-  json_.key("state").plain(state ? state_name(*state) : "removed");
+  constexpr std::size_t kEnough = 128;  // for all digits and every state
+  ShortMembers<kEnough> members;
+  members.append(R"("seq":)");
+  members.append(change.seq.value);
+  members.append(R"(,"changed":)");
+  members.append(change.changed ? std::string_view("true") : std::string_view("false"));
+  members.append(R"(,"state":")");
+  members.append(state ? state_name(*state) : "removed");
+  members.append("\"");
+  json_.members(members.text());
   json_.end_object();
 }
 
