@@ -166,8 +166,8 @@ class Replay {
   void send(Flight flight, ZkRequest request, Actions& actions);
   void send_audit(Node& node, Actions& actions);
   void send_parents(const std::string& path, bool presume, Actions& actions);
-  static ZkRequest write_of(const Node& node);
-  static ZkRequest removal_of(const Node& node);
+  ZkRequest write_of(const Node& node);
+  ZkRequest removal_of(const Node& node);
   void send_write(Node& node, Now now, Actions& actions);
   void send_writes(Now now, Actions& actions);
   std::vector<Node*> next_batch(Now now);

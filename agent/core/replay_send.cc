@@ -82,7 +82,10 @@ Replay::Flight Replay::begin_clearing(Node& node, Now now) {
   return {ZkVerb::remove, &node, "", node.seq(), node.key(), false, true, now.steady_ms};
 }
 
+// Somebody's parent, if what is below has been asked for already: behind this it has to be made.
 ZkRequest Replay::removal_of(const Node& node) {
+  known_parents_.erase(node.path());
+  presumed_parents_.erase(node.path());
   return ZkRequest{ZkVerb::remove, node.path(), "", node.stat.version};
 }
 
