@@ -1,11 +1,6 @@
 #include "agent/api/json_writer.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include <array>
-#include <bit>
 #include <chrono>
 #include <cstring>
 
@@ -30,51 +25,6 @@ constexpr std::array<bool, 256> make_plain() {
   return plain;
 }
 constexpr std::array<bool, 256> kPlain = make_plain();
-
-std::size_t plain_prefix_by_blocks(std::string_view text) {
-  using plain_text::count_marked;
-  using plain_text::plain_marks;
-  constexpr std::ptrdiff_t kOne = sizeof(plain_text::Block);
-  const char* const begin = text.data();
-  const char* const end = begin + text.size();
-  const char* at = begin;
-  while (end - at >= 4 * kOne && count_marked(plain_marks(at) & plain_marks(at + kOne) & plain_marks(at + 2 * kOne) &
-                                              plain_marks(at + 3 * kOne)) == kOne) {
-    at += 4 * kOne;
-  }
-  for (; end - at >= kOne; at += kOne) {
-    if (const std::size_t plain = count_marked(plain_marks(at)); plain != kOne) {
-      return static_cast<std::size_t>(at - begin) + plain;
-    }
-  }
-  while (at != end && kPlain[static_cast<unsigned char>(*at)]) {
-    ++at;
-  }
-  return static_cast<std::size_t>(at - begin);
-}
-
-#if defined(__x86_64__)
-// The same for what is long, with twice as many bytes at once (AVX2, of 2013): most of what a request holds is the data
-// of a znode.
-constexpr std::size_t kWideBlocks = 2 * sizeof(__m256i);
-
-__attribute__((target("avx2"))) std::size_t plain_prefix_by_wide_blocks(std::string_view text) {
-  const __m256i bit = _mm256_set1_epi8(2);  // as in plain_marks()
-  const __m256i space = _mm256_set1_epi8(' ');
-  const __m256i backslash = _mm256_set1_epi8('\\');
-  std::size_t at = 0;
-  for (; text.size() - at >= sizeof(__m256i); at += sizeof(__m256i)) {
-    const __m256i block = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(text.data() + at));
-    const __m256i plain = _mm256_andnot_si256(_mm256_cmpeq_epi8(block, backslash),
-                                              _mm256_cmpgt_epi8(_mm256_xor_si256(block, bit), space));
-    const auto bits = static_cast<unsigned>(_mm256_movemask_epi8(plain));
-    if (bits != ~0U) {
-      return at + static_cast<std::size_t>(std::countr_one(bits));
-    }
-  }
-  return at + plain_prefix_by_blocks(text.substr(at));
-}
-#endif
 
 // How a JSON string names this byte, which cannot stand for itself; `room` is for what has to be put together.
 std::string_view escape(unsigned char byte, std::array<char, 6>& room) {
@@ -135,13 +85,25 @@ std::size_t utf8_sequence(const char* begin, const char* end) {
 }
 
 std::size_t plain_prefix(std::string_view text) {
-#if defined(__x86_64__)
-  static const bool wide = __builtin_cpu_supports("avx2") != 0;
-  if (wide && text.size() >= kWideBlocks) {
-    return plain_prefix_by_wide_blocks(text);
+  using plain_text::count_marked;
+  using plain_text::plain_marks;
+  constexpr std::ptrdiff_t kOne = sizeof(plain_text::Block);
+  const char* const begin = text.data();
+  const char* const end = begin + text.size();
+  const char* at = begin;
+  while (end - at >= 4 * kOne && count_marked(plain_marks(at) & plain_marks(at + kOne) & plain_marks(at + 2 * kOne) &
+                                              plain_marks(at + 3 * kOne)) == kOne) {
+    at += 4 * kOne;
   }
-#endif
-  return plain_prefix_by_blocks(text);
+  for (; end - at >= kOne; at += kOne) {
+    if (const std::size_t plain = count_marked(plain_marks(at)); plain != kOne) {
+      return static_cast<std::size_t>(at - begin) + plain;
+    }
+  }
+  while (at != end && kPlain[static_cast<unsigned char>(*at)]) {
+    ++at;
+  }
+  return static_cast<std::size_t>(at - begin);
 }
 
 bool is_plain(std::string_view text) {

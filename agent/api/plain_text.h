@@ -1,5 +1,6 @@
 // Bytes that stand for themselves in a JSON string, looked at sixteen at a time: the compiler makes of it what the
-// processor has. Internal to agent/api; pure, any thread.
+// processor has. Not more at a time: with 32 (AVX2) this took half the instructions, and 64 callers' rate fell by a
+// tenth. Internal to agent/api; pure, any thread.
 #pragma once
 
 #include <bit>
