@@ -91,8 +91,11 @@ def replay_rows(section, plain):
     pipelined = max((middle(plain, name) or 0 for name in plain if name.startswith("pipelined")), default=0)
     kazoo = middle(plain, "kazoo + Redis") or 0
     rates = numbers(section, "session.10000.rate")
-    rounds = [a / b for a, b in zip(rates, numbers(section, "plain.10000.rate"))]
-    best = middle(section, "plain.10000.rate")
+    # The better of the ways that were tried, in all rounds: the better in each would be luck as well.
+    way = max((name for name in section if name.startswith("plain.10000.")), key=lambda name: middle(section, name),
+              default="")
+    rounds = [a / b for a, b in zip(rates, numbers(section, way))]
+    best = middle(section, way)
     rows.append(Row("3", "replay of 10,000: / the plain client's best multi", rounds, "≥ 0.8 ×", at_least(0.8), times,
                     f"{thousands(best)}/s" if best else ""))
     for label, base, limit in [("the plain client's best pipelined creates", pipelined, 5),
