@@ -159,6 +159,8 @@ bool SpareLogs::keep(const std::string& name) {
     if (directory.ready.size() + directory.being_filled >= kMostSpares) {
       return false;
     }
+    // Another database may have taken the place of the one whose spares these were, and number its logs from the start.
+    std::erase_if(directory.ready, [&spare](const Spare& ready) { return ready.path == spare; });
     ++directory.being_filled;
   }
   const bool kept = rename(name.c_str(), spare.c_str()) == 0;

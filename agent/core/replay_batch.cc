@@ -115,6 +115,7 @@ std::vector<Replay::Node*> Replay::next_batch(Now now) {
 
 void Replay::send_writes(Now now, Actions& actions) {
   paced_ = false;
+  window_.stop_waiting();  // what waits for an answer must not be woken for a share that is there already
   while (!write_ready_.empty() && window_.room(reads_and_writes_flying_) && may_write(write_ready_.begin()->key)) {
     Node& first = *write_ready_.begin()->value;
     if (goes_alone(first)) {

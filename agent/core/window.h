@@ -33,6 +33,8 @@ class Window {
   // Takes a write from this second's share; false: none is left, come again at next_share_ms().
   bool take_share(std::int64_t steady_ms);
   std::optional<std::int64_t> next_share_ms() const { return next_share_ms_; }
+  // Nobody waits for the next share any more, or for something else first: until take_share() fails again.
+  void stop_waiting() { next_share_ms_.reset(); }
 
   // An answer came after `took_ms`: additive growth, halved where answers are slow.
   void answered(std::int64_t took_ms);

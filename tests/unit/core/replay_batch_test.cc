@@ -18,6 +18,8 @@ class ReplayBatch : public ::testing::Test {
     for (Action& action : actions) {
       if (auto* send = std::get_if<ZkSend>(&action)) {
         sent_.push_back(std::move(*send));
+      } else if (const auto* timer = std::get_if<SetTimer>(&action)) {
+        timer_ms_ = timer->at_steady_ms;
       } else if (const auto* persist = std::get_if<Persist>(&action)) {
         step(Persisted{persist->ticket, Status()});
       }
@@ -86,6 +88,7 @@ class ReplayBatch : public ::testing::Test {
   std::unique_ptr<Core> core_;
   Now now_{1'000, 1'700'000'000'000};
   std::vector<ZkSend> sent_;
+  std::int64_t timer_ms_ = 0;
   std::uint64_t token_ = 0;
   std::int64_t zxid_ = 0;
 };
@@ -206,6 +209,21 @@ TEST_F(ReplayBatch, ChangesOfWhatStandsGoOutTogetherAndLeaveTheServersARest) {
   // What is to be made is missed by somebody.
   put(1'000, 512);
   EXPECT_EQ(writes().size(), 1u);
+}
+
+// A timer that is due already would be set again and again, for as long as the servers take.
+TEST_F(ReplayBatch, WithARateNothingWakesItWhileAllWaitsForAnAnswer) {
+  Options options;
+  options.replay_rate = 20;
+  core_ = std::make_unique<Core>(options, StoredState{});
+  step(Started{});
+  put(0, 100);
+  connect();
+  for (int tenth = 0; tenth < 30; ++tenth) {
+    now_.steady_ms += 100;
+    step(Tick{});
+    EXPECT_GT(timer_ms_, now_.steady_ms) << "after " << tenth + 1 << " tenths of a second";
+  }
 }
 
 TEST_F(ReplayBatch, ARefusalIsThatOfOneAndTheOthersAreSettledOneByOne) {

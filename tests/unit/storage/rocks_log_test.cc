@@ -100,6 +100,21 @@ TEST(SpareLogs, AreFewAndOfASizeThatIsWorthIt) {
   EXPECT_EQ(kept, 3);
 }
 
+TEST(SpareLogs, OneOfADirectoryThatWasReplacedIsNotTakenForOneThatIsBeingFilled) {
+  TempDir temp;
+  SpareLogs spares;
+  const std::string name = temp.path("000001.log");
+  EXPECT_FALSE(spares.take(name)) << "none was kept";
+  write_file(name, std::string(2'000'000, 'x'));
+  ASSERT_TRUE(spares.keep(name));
+  // Another database in its place, with numbers of its own.
+  std::filesystem::remove(temp.path("000001.spare"));
+  write_file(name, std::string(2'000'000, 'x'));
+  ASSERT_TRUE(spares.keep(name));
+  ASSERT_TRUE(spares.take(temp.path("000002.log")));
+  EXPECT_FALSE(spares.take(temp.path("000003.log"))) << "the one that is gone is still known";
+}
+
 TEST(SpareLogs, WhatAnEarlierProcessLeftIsRemoved) {
   TempDir temp;
   SpareLogs spares;
