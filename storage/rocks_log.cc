@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -109,6 +110,15 @@ constexpr off_t kLargestSpare = 32 << 20;
 constexpr std::size_t kMostSpares = 3;  // so many RocksDB lets go of at a time, when the history's buffer is written
 constexpr std::string_view kSpare = ".spare";
 
+// With less than this free, what spares take is wanted for what is stored.
+constexpr std::uint64_t kRoomForSpares = 128u << 20;
+
+bool has_room_for_spares(const fs::path& directory) {
+  struct statvfs info {};
+  return statvfs(directory.c_str(), &info) == 0 &&
+         static_cast<std::uint64_t>(info.f_bavail) * info.f_frsize >= kRoomForSpares;
+}
+
 void remove_spares(const fs::path& directory) {
   std::error_code error;
   for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
@@ -152,6 +162,10 @@ bool SpareLogs::keep(const std::string& name) {
   if (stat(name.c_str(), &file) != 0 || file.st_size < kSmallestSpare || file.st_size > kLargestSpare) {
     return false;
   }
+  if (!has_room_for_spares(log.parent_path())) {
+    let_go(log.parent_path());
+    return false;
+  }
   const std::string spare = fs::path(log).replace_extension(kSpare);
   {
     const std::lock_guard lock(mutex_);
@@ -177,12 +191,19 @@ bool SpareLogs::keep(const std::string& name) {
   return kept;
 }
 
+void SpareLogs::let_go(const std::string& directory) {
+  const std::lock_guard lock(mutex_);
+  for (const Spare& spare : std::exchange(directories_[directory].ready, {})) {
+    unlink(spare.path.c_str());
+  }
+}
+
 std::optional<SpareLogs::Spare> SpareLogs::take(const std::string& name) {
   const fs::path log = name;
   const std::lock_guard lock(mutex_);
-  const auto [it, first] = directories_.try_emplace(log.parent_path());
-  std::vector<Spare>& ready = it->second.ready;
-  if (first) {
+  Directory& directory = directories_[log.parent_path()];
+  std::vector<Spare>& ready = directory.ready;
+  if (!std::exchange(directory.looked_at, true)) {
     remove_spares(log.parent_path());  // of an earlier process: nobody knows what is in them
   }
   if (ready.empty()) {

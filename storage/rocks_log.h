@@ -37,7 +37,8 @@ std::unique_ptr<rocksdb::FSWritableFile> filled_ahead(const std::string& name,
 class SpareLogs {
  public:
   // Takes the log `name`, in place of its deletion. Blocks for the disk. False: it is not kept, and still there: it is
-  // too small to be worth it, or far too large, there are enough, or the disk fails.
+  // too small to be worth it, or far too large, there are enough, or the disk fails or has little room left (then those
+  // that were kept go, too).
   bool keep(const std::string& name);
   struct Spare {
     std::string path;
@@ -50,7 +51,10 @@ class SpareLogs {
   struct Directory {
     std::vector<Spare> ready;
     std::size_t being_filled = 0;
+    bool looked_at = false;  // for what an earlier process left
   };
+
+  void let_go(const std::string& directory);
 
   std::mutex mutex_;
   std::map<std::string, Directory> directories_;
