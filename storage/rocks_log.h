@@ -31,9 +31,9 @@ std::unique_ptr<rocksdb::FSWritableFile> filled_ahead(const std::string& name,
 
 // Logs that are no longer needed, a few for each directory, filled with zeros to be the next. To delete a log of some
 // MiB and to make the next one longer step by step keeps the file system's journal busy, and whoever waits for an
-// fdatasync meanwhile waits for that: a millisecond or two, several times a second at full load. What is kept was a log
-// before, so the directory is never larger than without. The names of spares end in ".spare"; those that an earlier
-// process left are removed, because nobody knows what is in them. Any thread.
+// fdatasync meanwhile waits for that: a millisecond or two, several times a second at full load. The names of
+// spares end in ".spare"; those that an earlier process left are removed, because nobody knows what is in them. Where
+// the disk has little room there are none. Any thread.
 class SpareLogs {
  public:
   // Takes the log `name`, in place of its deletion. Blocks for the disk. False: it is not kept, and still there: it is
