@@ -200,7 +200,7 @@ def replay(bench, plan):
                   "--in-flight", 64, "rate")
         plain_multi(bench, ensemble, plan.replays[-1])
     for count in plan.replays:
-        for _ in range(plan.rounds):
+        for _ in range(2 * plan.rounds):
             plain_multi(bench, ensemble, count, results)
             for key, value in replay_session(bench, ensemble, count).items():
                 add(results, f"session.{count}.{key}", value)

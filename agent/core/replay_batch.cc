@@ -37,6 +37,7 @@ std::int64_t pace_ms_behind(std::size_t writes) {
 // long as that took, but not long enough for people to notice. So a host that changes its data as fast as it can takes
 // a third of what the servers can do, and leaves the others to other hosts.
 constexpr std::int64_t kRestForEachOfWork = 2;
+constexpr std::int64_t kShortestRestMs = 20;
 constexpr std::int64_t kLongestRestMs = 100;
 
 // What holds where each of `writes` was done and did not before, as far as a look at some of their znodes can tell.
@@ -193,7 +194,8 @@ void Replay::batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& 
     assert(reply.batch.size() == batch.checks + batch.parts.size());
     last_done_batch_ = op;
     if (batches_.empty() && burst_left_ == 0) {
-      rested_ms_ = now.steady_ms + std::min(kRestForEachOfWork * (now.steady_ms - burst_began_ms_), kLongestRestMs);
+      const std::int64_t rest = kRestForEachOfWork * (now.steady_ms - burst_began_ms_);
+      rested_ms_ = now.steady_ms + std::clamp(rest, kShortestRestMs, kLongestRestMs);
     }
     effects.outcomes.reserve(effects.outcomes.size() + batch.parts.size());
     effects.history.reserve(effects.history.size() + batch.parts.size());

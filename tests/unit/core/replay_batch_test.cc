@@ -192,11 +192,12 @@ TEST_F(ReplayBatch, ChangesOfWhatStandsGoOutTogetherAndLeaveTheServersARest) {
   ASSERT_EQ(burst.size(), 2u) << "all that waits";
   EXPECT_EQ(paths(burst[1].request.batch, ZkVerb::set).size(), 88u);
   done(burst[0]);
-  done(burst[1]);  // took ten milliseconds, so twenty are to pass
+  now_.steady_ms += 10;
+  done(burst[1]);  // took twenty milliseconds, so forty are to pass
   put(0, 600, "z");
   EXPECT_TRUE(writes().empty()) << "enough for a transaction, but it can wait";
   put(0, 600, "zz");
-  now_.steady_ms += 19;
+  now_.steady_ms += 39;
   step(Tick{});
   EXPECT_TRUE(writes().empty());
   now_.steady_ms += 1;
