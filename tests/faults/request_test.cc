@@ -15,7 +15,8 @@ class LostReply : public Faults {
       one->lose_reply(opcodes, n, swallow);
     }
     change();
-    EXPECT_TRUE(eventually([&] { return sums().fired > before; }, std::chrono::seconds(10))) << "nothing was lost, of " << n << (swallow ? ", swallowed" : "");
+    EXPECT_TRUE(eventually([&] { return sums().fired > before; }, std::chrono::seconds(10)))
+        << "nothing was lost, of " << n << (swallow ? ", swallowed" : "");
     for (const auto& one : proxies_) {
       one->forget();
     }
@@ -30,13 +31,26 @@ TEST_F(LostReply, A28_OfEachKindOfRequest) {
   for (const bool swallow : {false, true}) {
     for (const int n : swallow ? std::vector<int>{1} : std::vector<int>{1, 2}) {
       const int from = 10 * round++;
-      lose(*agent, {ZkOpcode::create2, ZkOpcode::multi}, n, swallow, [&] { put(*agent, from, from + 10, "first"); });
-      lose(*agent, {ZkOpcode::set_data, ZkOpcode::multi}, n, swallow, [&] { put(*agent, from, from + 10, "second"); });
-      lose(*agent, {ZkOpcode::remove, ZkOpcode::multi}, n, swallow, [&] {
-        UnixHttp http(agent->socket());
-        for (int i = from; i < from + 5; ++i) {
-          EXPECT_EQ(http.del(target(i)).status, 202);
+      // What is changed together may be one request: where the second is to be lost, one goes before.
+      const auto in_requests = [&](int first, int end, const std::function<void(int, int)>& change) {
+        if (n > 1) {
+          change(first, first + 1);
+          ASSERT_TRUE(agent->wait_settled()) << agent->status().dump();
+          ++first;
         }
+        change(first, end);
+      };
+      lose(*agent, {ZkOpcode::create2, ZkOpcode::multi}, n, swallow,
+           [&] { in_requests(from, from + 10, [&](int first, int end) { put(*agent, first, end, "first"); }); });
+      lose(*agent, {ZkOpcode::set_data, ZkOpcode::multi}, n, swallow,
+           [&] { in_requests(from, from + 10, [&](int first, int end) { put(*agent, first, end, "second"); }); });
+      lose(*agent, {ZkOpcode::remove, ZkOpcode::multi}, n, swallow, [&] {
+        in_requests(from, from + 5, [&](int first, int end) {
+          UnixHttp http(agent->socket());
+          for (int i = first; i < end; ++i) {
+            EXPECT_EQ(http.del(target(i)).status, 202);
+          }
+        });
       });
       const Tree tree = registered();
       for (int i = from; i < from + 10; ++i) {

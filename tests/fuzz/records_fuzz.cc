@@ -80,6 +80,7 @@ void check_written(const Batch& batch) {
   Memory memory;
   Ledger writer;
   writer.apply(batch, memory);
+  writer.close(memory);
   Ledger reader;
   for (const auto& [key, value] : memory.values) {
     require(reader.add(key, value).ok(), "what was written can be read");
