@@ -1,18 +1,16 @@
 // The real limpetd under callers who are many, rude, slow, or somebody else (FAULTS.md, section C). Without ZooKeeper:
 // nothing here has to do with it.
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <atomic>
-#include <cstring>
 #include <list>
 #include <mutex>
 #include <thread>
 
 #include "tests/support/act_as.h"
 #include "tests/support/agent_process.h"
+#include "tests/support/raw_connection.h"
 
 namespace limpet::test {
 namespace {
@@ -55,40 +53,6 @@ class Callers : public ::testing::Test {
   }
 
   std::unique_ptr<AgentProcess> agent_;
-};
-
-// A connection that says what it is told, and need not listen.
-class Rude {
- public:
-  explicit Rude(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
-    if (::connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-      ADD_FAILURE() << "cannot connect: " << std::strerror(errno);
-    }
-  }
-  ~Rude() { ::close(fd_); }
-  Rude(const Rude&) = delete;
-  Rude& operator=(const Rude&) = delete;
-
-  // As much as is taken without waiting.
-  void send(const std::string& bytes) {
-    std::ignore = ::send(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-  }
-  // All that comes until the other side hangs up.
-  std::string read_to_end() {
-    std::string all;
-    char buffer[4096];
-    ssize_t bytes = 0;
-    while ((bytes = ::recv(fd_, buffer, sizeof buffer, 0)) > 0) {
-      all.append(buffer, static_cast<std::size_t>(bytes));
-    }
-    return all;
-  }
-
- private:
-  int fd_;
 };
 
 TEST_F(Callers, TheSamePutAHundredTimesAtOnceIsOneChange) {
@@ -229,7 +193,7 @@ TEST_F(Callers, TenThousandConnectionsStarveNobody) {
   std::atomic<int> attempts{0};
   std::thread rush([&] {
     const ActAs who(kSomebody);
-    std::list<Rude> held;
+    std::list<RawConnection> held;
     while (going || attempts < 10'000) {
       held.emplace_back(agent_->socket());
       held.back().send("GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -250,14 +214,14 @@ TEST_F(Callers, TenThousandConnectionsStarveNobody) {
 
 TEST_F(Callers, SlowOnesAreCutOffAndHoldNobodyUp) {
   start({"--request-timeout", "1s"});
-  std::list<Rude> slow;
+  std::list<RawConnection> slow;
   for (int i = 0; i < 200; ++i) {
     slow.emplace_back(agent_->socket());
     slow.back().send(i % 2 == 0 ? "PUT /v1/registrations/a/b HTTP/1.1\r\nHo"
                                 : "PUT /v1/registrations/a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
   }
   EXPECT_EQ(call("PUT", kTarget, "{}").status, 202);
-  for (Rude& one : slow) {
+  for (RawConnection& one : slow) {
     EXPECT_EQ(one.read_to_end().substr(0, 12), "HTTP/1.1 408");
   }
   EXPECT_EQ(call("GET", "/v1/registrations/a/b").status, 404);
@@ -270,7 +234,7 @@ TEST_F(Callers, AnswersThatNobodyReadsHoldNobodyUp) {
   for (int i = 0; i < 50; ++i) {
     requests += "GET /v1/registrations HTTP/1.1\r\nHost: x\r\n\r\n";
   }
-  std::list<Rude> deaf;
+  std::list<RawConnection> deaf;
   for (int i = 0; i < 300; ++i) {
     deaf.emplace_back(agent_->socket());
     deaf.back().send(requests);
