@@ -33,12 +33,13 @@ def main():
     parser.add_argument("--only", default="", help=f"some of: {','.join(SECTIONS)}")
     parser.add_argument("--build", required=True, help="the build directory")
     parser.add_argument("--directory", default=None, help="where state goes: a real file system, not memory")
-    parser.add_argument("--results", default=os.path.join(os.path.dirname(os.path.abspath(__file__)), "results"))
+    parser.add_argument("--results", default="", help="where results go; BUILD/bench-results if left out")
     arguments = parser.parse_args()
     wanted = [name for name in arguments.only.split(",") if name] or list(SECTIONS)
     unknown = [name for name in wanted if name not in SECTIONS]
     if unknown:
         parser.error(f"there is no section {unknown[0]}; there are {', '.join(SECTIONS)}")
+    results = arguments.results or os.path.join(arguments.build, "bench-results")
     plan = Plan(arguments.quick, arguments.long)
     bench = Bench(arguments.build, arguments.directory)
     found = {"machine": machine(), "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -59,12 +60,12 @@ def main():
     print()
     print(report.table(found))
     if not arguments.quick:
-        keep(found, arguments.results, bool(arguments.only))
+        keep(found, results, bool(arguments.only))
     return 1 if failed else 0
 
 
 def keep(found, directory, partly):
-    """Writes the results; what was measured only partly takes the place of that part of the last whole run."""
+    """Writes results.json, table.md and the charts. Sections measured by --only replace those of the last whole run."""
     os.makedirs(directory, exist_ok=True)
     path = os.path.join(directory, "results.json")
     if partly and os.path.exists(path):

@@ -1,5 +1,4 @@
-// The real limpetd under callers who are many, rude, slow, or somebody else (FAULTS.md, section C). Without ZooKeeper:
-// nothing here has to do with it.
+// The real limpetd under many, rude, slow and foreign callers. No ZooKeeper server runs.
 #include <gtest/gtest.h>
 #include <unistd.h>
 

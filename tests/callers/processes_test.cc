@@ -1,5 +1,5 @@
 // Whose process is bound to, where its number says little: another one has it by now, it has none that the agent sees,
-// somebody else uses its connection (FAULTS.md, rows D10, D11 and D12). The real limpetd, without ZooKeeper.
+// somebody else uses its connection. The real limpetd, without ZooKeeper.
 #include <gtest/gtest.h>
 #include <linux/sched.h>
 #include <sched.h>

@@ -252,7 +252,8 @@ class Troublemaker {
       return fired_since();
     } else if (kind == "lost_reply") {
       for (const auto& one : proxies_) {
-        one->lose_reply({ZkOpcode::create2, ZkOpcode::set_data, ZkOpcode::remove, ZkOpcode::multi}, 1, rng_.chance(0.3));
+        one->lose_reply({ZkOpcode::create2, ZkOpcode::set_data, ZkOpcode::remove, ZkOpcode::multi}, 1,
+                        rng_.chance(0.3));
       }
       sleep(500, 1'500);
       return fired_since();

@@ -1,5 +1,5 @@
 // What lets a registration end, or be withdrawn, without its owner's asking for it: heartbeats, processes, connections,
-// checks, time-outs, maintenance (FAULTS.md, section D; promises P7 and P9), with the real agent on real servers.
+// checks, time-outs, maintenance, with the real agent on real servers.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>

@@ -28,6 +28,6 @@ for target in "${targets[@]}"; do
     "$build/corpus/$target" "tests/fuzz/corpus/$target" >"$log" 2>&1 || findings=1
   executions="$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"
   echo "$target: ${executions:-?} executions, $(ls "$build/corpus/$target" | wc -l) new inputs;" \
-    "findings: $(ls "$build/findings" | grep -c "^$target-" || true) (log: $log)"
+    "findings: $(find "$build/findings" -name "$target-*" | wc -l) (log: $log)"
 done
 exit $findings

@@ -303,9 +303,9 @@ void Model::check_shown(const RegistrationId& id, const core::Core& core) {
     verdict_.fail("I1", "acknowledged " + seq_text(standing.seq) + " of " + id.str() + " is not shown");
   } else if (view->registration->seq != standing.seq || view->registration->path != standing.path ||
              view->registration->data != standing.data) {
-    verdict_.fail("I17", id.str() + " is shown as " + seq_text(view->registration->seq) + " " + view->registration->path +
-                             " data=" + view->registration->data + ", but stands as " + seq_text(standing.seq) + " " +
-                             standing.path + " data=" + standing.data);
+    verdict_.fail("I17", id.str() + " is shown as " + seq_text(view->registration->seq) + " " +
+                             view->registration->path + " data=" + view->registration->data + ", but stands as " +
+                             seq_text(standing.seq) + " " + standing.path + " data=" + standing.data);
   }
 }
 

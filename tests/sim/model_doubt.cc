@@ -30,9 +30,9 @@ bool Model::explains(const Call& call, const RegistrationId& id,
     if (id_of(change) != id) {
       continue;
     }
-    if (request == nullptr
-            ? !live(view)
-            : live(view) && view->registration->data == request->data && view->registration->path == path_of(*request)) {
+    if (request == nullptr ? !live(view)
+                           : live(view) && view->registration->data == request->data &&
+                                 view->registration->path == path_of(*request)) {
       return true;
     }
   }

@@ -1,6 +1,6 @@
 // A ZooKeeper ensemble and the agent's handle on it, in memory, stepped by a test.
 //
-// What it claims to be like the real thing (PITFALLS.md, confirmed on real servers by tests/ensemble):
+// What it claims to be like the real thing (confirmed on real servers by tests/ensemble and tests/parity):
 // - requests of a handle are applied and answered in their order; when the connection breaks, a prefix of those under
 //   way was applied, and each without an answer ends as unknown_outcome, after ZkDisconnected;
 // - what is sent while there is no connection is answered not_sent;

@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# Checks what the compiler does not: formatting, lengths, shell scripts, the include table, clang-tidy.
+#   bash tests/check.sh [--tidy]
+# --tidy runs clang-tidy on the files that differ from LIMPET_CHECK_BASE (origin/main if left out); it needs a configured build
+# directory (LIMPET_BUILD_DIR, build if left out). Exit status: 0 all well, 1 findings. Installs nothing; a tool that is missing
+# or of another version than the tree is formatted with is named and left out.
+set -uo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
+build="${LIMPET_BUILD_DIR:-build}"
+status=0
+fail() { printf '%s\n' "$*"; status=1; }
+skip() { printf 'left out: %s\n' "$*"; }
+
+mapfile -t sources < <(git ls-files '*.h' '*.cc')
+mapfile -t scripts < <(git ls-files '*.sh' '.ci/run')
+
+# The tree is formatted with clang-format 14, Debian 12's; later releases format some lines differently.
+formatter="$(command -v clang-format-14 || command -v clang-format || true)"
+if [ -n "$formatter" ] && "$formatter" --version | grep -q 'version 14\.'; then
+  unformatted="$("$formatter" --dry-run "${sources[@]}" 2>&1 | sed -n 's/^\([^:]*:[0-9]*\):.*warning.*/\1/p' | sort -u)"
+  [ -z "$unformatted" ] || fail "not formatted (clang-format -i FILE):" $'\n'"$unformatted"
+else
+  skip "formatting: no clang-format 14"
+fi
+
+if command -v shellcheck >/dev/null; then
+  shellcheck -s bash -S warning -e SC1091,SC2034,SC2154 "${scripts[@]}" || fail "shellcheck has findings"
+else
+  skip "shell scripts: no shellcheck"
+fi
+
+# Headers over 300 lines, sources over 600, functions over 76.
+for file in $(git ls-files 'agent/*.h' 'agent/*.cc' 'storage/*.h' 'storage/*.cc'); do
+  case "$file" in *.h) most=300 ;; *) most=600 ;; esac
+  [ "$(wc -l <"$file")" -le "$most" ] || fail "$file: over $most lines"
+done
+long="$(awk 'FNR == 1 { start = 0 }
+  /^[A-Za-z_].*[^;]$/ && !/^(namespace|class|struct|enum|union|extern|using|#)/ && !start { start = FNR }
+  /^}$/ { if (start && FNR - start + 1 > 76) print FILENAME ":" start ": a function of " FNR - start + 1 " lines"; start = 0 }
+  /;$/ && /^[^ ]/ { start = 0 } /^}/ { start = 0 }' $(git ls-files 'agent/*.cc' 'storage/*.cc'))"
+[ -z "$long" ] || fail "$long"
+
+# The include table (tests/unit/lint_test.cc), where it has been built.
+if [ -x "$build/tests/lint_tests" ]; then
+  "$build/tests/lint_tests" --gtest_brief=1 || fail "lint_tests has findings"
+else
+  skip "the include table: $build/tests/lint_tests is not built"
+fi
+
+if [ "${1:-}" = --tidy ]; then
+  base="${LIMPET_CHECK_BASE:-origin/main}"
+  mapfile -t changed < <(git diff --name-only --diff-filter=d "$base" -- '*.cc')
+  if [ ! -f "$build/compile_commands.json" ] || ! command -v clang-tidy >/dev/null; then
+    skip "clang-tidy: needs the program and $build/compile_commands.json"
+  elif [ ${#changed[@]} -gt 0 ]; then
+    clang-tidy --quiet -p "$build" "${changed[@]}" || fail "clang-tidy has findings"
+  fi
+fi
+exit $status
