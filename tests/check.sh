@@ -30,14 +30,15 @@ else
 fi
 
 # Headers over 300 lines, sources over 600, functions over 76.
-for file in $(git ls-files 'agent/*.h' 'agent/*.cc' 'storage/*.h' 'storage/*.cc'); do
+mapfile -t shipped < <(git ls-files 'agent/*.h' 'agent/*.cc' 'storage/*.h' 'storage/*.cc')
+for file in "${shipped[@]}"; do
   case "$file" in *.h) most=300 ;; *) most=600 ;; esac
   [ "$(wc -l <"$file")" -le "$most" ] || fail "$file: over $most lines"
 done
 long="$(awk 'FNR == 1 { start = 0 }
   /^[A-Za-z_].*[^;]$/ && !/^(namespace|class|struct|enum|union|extern|using|#)/ && !start { start = FNR }
   /^}$/ { if (start && FNR - start + 1 > 76) print FILENAME ":" start ": a function of " FNR - start + 1 " lines"; start = 0 }
-  /;$/ && /^[^ ]/ { start = 0 } /^}/ { start = 0 }' $(git ls-files 'agent/*.cc' 'storage/*.cc'))"
+  /;$/ && /^[^ ]/ { start = 0 } /^}/ { start = 0 }' "${shipped[@]}")"
 [ -z "$long" ] || fail "$long"
 
 # The include table (tests/unit/lint_test.cc), where it has been built.
