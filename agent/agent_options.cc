@@ -59,7 +59,7 @@ zk::ZkClient::Options zookeeper_options(const Config& config) {
   options.access = {config.zookeeper_auth, config.acl};
   options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
   options.seed = host_seed();
-  options.log = [](std::string_view line) { log(LogLevel::debug, "zookeeper_library", "says=" + quoted(line)); };
+  options.log = [](std::string_view line) { log(LogLevel::debug, "zookeeper_library", "says=" + quoted_value(line)); };
   return options;
 }
 

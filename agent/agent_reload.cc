@@ -37,7 +37,7 @@ void Agent::reload(ReloadDone done) {
   Config config;
   if (const Status status = config_source_(config); !status.ok()) {
     log(LogLevel::error, "reload_failed",
-        "error=" + quoted(status.message()) + " meaning=\"the old configuration stays\"");
+        "error=" + quoted_value(status.message()) + " meaning=\"the old configuration stays\"");
     core::Problem problem;
     problem.detail = "Nothing was changed: " + status.message();
     boost::asio::post(io_, [done = std::move(done), problem = std::move(problem)] { done(problem); });
@@ -63,8 +63,8 @@ api::ReloadReport Agent::apply(const Config& config) {
   feed(core::Reconfigured{core_limits(config_), config_.paths, config_.replay_rate});
   server_->set_limits(server_options(config_));
   log(LogLevel::info, "reloaded",
-      fmt::format("applied={} needs_restart={}", quoted(fmt::format("{}", fmt::join(report.applied, ","))),
-                  quoted(fmt::format("{}", fmt::join(report.needs_restart, ",")))));
+      fmt::format("applied={} needs_restart={}", quoted_value(fmt::format("{}", fmt::join(report.applied, ","))),
+                  quoted_value(fmt::format("{}", fmt::join(report.needs_restart, ",")))));
   return report;
 }
 
@@ -86,7 +86,7 @@ void Agent::apply_registration_files(RegistrationsDir::Done done) {
   registrations_dir_.apply(config_.registrations_dir, [done = std::move(done)](api::FilesReport report) {
     for (const api::FileProblem& problem : report.errors) {
       log(LogLevel::error, "registration_file_refused",
-          "file=" + quoted(problem.file) + " error=" + quoted(problem.error));
+          "file=" + quoted_value(problem.file) + " error=" + quoted_value(problem.error));
     }
     if (report.added + report.changed + report.removed > 0) {
       log(LogLevel::info, "registration_files_applied",

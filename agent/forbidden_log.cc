@@ -24,10 +24,10 @@ std::optional<std::string> ForbiddenLog::note(const core::Caller& caller, std::s
     ++found->second.left_out;
     return std::nullopt;
   }
-  std::string line =
-      fmt::format("uid={} pid={} program={} code={}", caller.owner.uid, caller.owner.pid, quoted(caller.program), code);
+  std::string line = fmt::format("uid={} pid={} program={} code={}", caller.owner.uid, caller.owner.pid,
+                                 quoted_value(caller.program), code);
   if (!target.empty()) {
-    line += " target=" + quoted(target);
+    line += " target=" + quoted_value(target);
   }
   if (found->second.left_out > 0) {
     fmt::format_to(std::back_inserter(line), " and_before={}", found->second.left_out);

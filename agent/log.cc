@@ -155,7 +155,7 @@ void complain(std::string_view program, std::string_view why) {
   [[maybe_unused]] const auto ignored = ::write(STDERR_FILENO, line.data(), line.size());
 }
 
-std::string quoted(std::string_view text) {
+std::string quoted_value(std::string_view text) {
   std::string out = "\"";
   append_escaped(out, text, true);
   out += '"';

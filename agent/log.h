@@ -24,6 +24,6 @@ void log(LogLevel level, std::string_view event, std::string_view detail = {});
 void complain(std::string_view program, std::string_view why);
 
 // `text` between double quotes, with quotes, backslashes and control characters escaped: a value of key=value.
-std::string quoted(std::string_view text);
+std::string quoted_value(std::string_view text);
 
 }  // namespace limpet

@@ -135,7 +135,7 @@ Status take_socket(const limpet::Config& config, int& listen_fd) {
     listen_fd = (*inherited)->fd;
     if (const std::string& path = (*inherited)->path; path != config.socket) {
       limpet::log(limpet::LogLevel::warn, "socket_is_the_service_managers",
-                  "socket=" + limpet::quoted(path) + " configured=" + limpet::quoted(config.socket) +
+                  "socket=" + limpet::quoted_value(path) + " configured=" + limpet::quoted_value(config.socket) +
                       " meaning=\"limpet.socket says where the socket is: change ListenStream= there, too\"");
     }
   }

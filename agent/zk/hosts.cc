@@ -17,7 +17,7 @@ Status invalid(std::string message) {
   return {Errc::invalid, "zookeeper: " + std::move(message)};
 }
 
-std::string quoted(std::string_view text) {
+std::string in_quotes(std::string_view text) {
   return "\"" + std::string(text) + "\"";
 }
 
@@ -51,7 +51,7 @@ Status check_chroot(std::string_view chroot) {
     return invalid("the chroot is longer than " + std::to_string(kMaxChroot) + " bytes");
   }
   if (chroot.find(',') != std::string_view::npos) {
-    return invalid("the chroot " + quoted(chroot) + " holds a comma; it stands once, behind the last server");
+    return invalid("the chroot " + in_quotes(chroot) + " holds a comma; it stands once, behind the last server");
   }
   std::string_view rest = chroot;
   bool first = true;
@@ -59,10 +59,10 @@ Status check_chroot(std::string_view chroot) {
     rest.remove_prefix(1);
     const std::string_view segment = rest.substr(0, rest.find('/'));
     if (!is_segment(segment)) {
-      return invalid("the chroot " + quoted(chroot) + " is not a path of a znode");
+      return invalid("the chroot " + in_quotes(chroot) + " is not a path of a znode");
     }
     if (first && segment == "zookeeper") {
-      return invalid("the chroot " + quoted(chroot) + " lies in ZooKeeper's own tree");
+      return invalid("the chroot " + in_quotes(chroot) + " lies in ZooKeeper's own tree");
     }
     first = false;
     rest.remove_prefix(segment.size());
@@ -74,7 +74,7 @@ Result<std::uint16_t> parse_port(std::string_view text, std::string_view entry) 
   unsigned port = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
   if (error != std::errc() || end != text.data() + text.size() || port == 0 || port > 65535) {
-    return invalid("the port of " + quoted(entry) + " is not a number from 1 to 65535");
+    return invalid("the port of " + in_quotes(entry) + " is not a number from 1 to 65535");
   }
   return static_cast<std::uint16_t>(port);
 }
@@ -86,30 +86,30 @@ Result<HostPort> parse_entry(std::string_view entry) {
   if (entry.starts_with('[')) {
     const auto end = entry.find(']');
     if (end == std::string_view::npos) {
-      return invalid("no ] after the address in " + quoted(entry));
+      return invalid("no ] after the address in " + in_quotes(entry));
     }
     out.host = std::string(entry.substr(1, end - 1));
     boost::system::error_code error;
     boost::asio::ip::make_address_v6(out.host, error);
     if (error) {
-      return invalid("no IPv6 address within the brackets of " + quoted(entry));
+      return invalid("no IPv6 address within the brackets of " + in_quotes(entry));
     }
     const std::string_view rest = entry.substr(end + 1);
     has_port = !rest.empty();
     if (has_port && rest.front() != ':') {
-      return invalid("only :port may follow the ] in " + quoted(entry));
+      return invalid("only :port may follow the ] in " + in_quotes(entry));
     }
     port = has_port ? rest.substr(1) : rest;
   } else {
     const auto colon = entry.find(':');
     if (colon != entry.rfind(':')) {
-      return invalid(quoted(entry) + " has more than one colon; an IPv6 address stands in brackets: [fd00::1]:2181");
+      return invalid(in_quotes(entry) + " has more than one colon; an IPv6 address stands in brackets: [fd00::1]:2181");
     }
     has_port = colon != std::string_view::npos;
     out.host = std::string(entry.substr(0, colon));
     port = has_port ? entry.substr(colon + 1) : std::string_view();
     if (!is_host_name(out.host)) {
-      return invalid("no host name or address in " + quoted(entry));
+      return invalid("no host name or address in " + in_quotes(entry));
     }
   }
   if (has_port) {
