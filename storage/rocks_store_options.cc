@@ -126,6 +126,10 @@ rocksdb::Options base_options() {
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table_options()));
   options.compression = rocksdb::kNoCompression;
   options.paranoid_checks = true;
+  // Defaults that a later RocksDB (8.2, 9.x) changed: files are laid out as by Debian 12's, whichever release wrote
+  // them.
+  options.level_compaction_dynamic_level_bytes = false;
+  options.write_dbid_to_manifest = false;
   // The default mode would open a log that is broken in the middle with what stands before the break: silent loss.
   // This one forgives only a record that was cut off at the end, which is what a crash leaves.
   options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
@@ -133,6 +137,8 @@ rocksdb::Options base_options() {
   options.max_open_files = 64;
   options.max_file_opening_threads = 1;
   options.table_cache_numshardbits = 2;
+  options.fail_if_options_file_error =
+      false;  // there is none: see PrivateFiles; releases since 8 are strict by default
   options.info_log = std::make_shared<SilentLogger>();
   options.info_log_level = rocksdb::InfoLogLevel::FATAL_LEVEL;  // so that nothing is formatted in vain
   options.stats_dump_period_sec = 0;
