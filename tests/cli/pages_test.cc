@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "tests/cli/fixture.h"
+#include "tests/support/shell.h"
 
 namespace limpet::test {
 namespace {
@@ -94,7 +95,7 @@ TEST(Pages, LimpetHasEveryCommandAndOption) {
 TEST(Pages, LimpetdHasEveryFlagAndTheFileEveryKey) {
   const std::string man = page("limpetd.8");
   const std::string file = page("limpet.json.5");
-  const std::set<std::string> flags = options_in(output_of(std::string(LIMPETD_PATH) + " --help"));
+  const std::set<std::string> flags = options_in(output_of(shell_word(LIMPETD_PATH) + " --help"));
   ASSERT_GE(flags.size(), 12u);
   for (const std::string& flag : flags) {
     EXPECT_TRUE(has(man, "\\fB" + in_roff(flag) + "\\fR"));
@@ -113,7 +114,7 @@ TEST(Pages, RoffIsWithoutFault) {
   for (const std::string name : {"limpet.1", "limpetd.8", "limpet.json.5"}) {
     int status = 0;
     const std::string said =
-        output_of("groff -man -Tutf8 -ww -z " + std::string(LIMPET_PAGES_DIR) + "/" + name + " 2>&1", &status);
+        output_of("groff -man -Tutf8 -ww -z " + shell_word(LIMPET_PAGES_DIR "/" + name) + " 2>&1", &status);
     EXPECT_EQ(status, 0);
     EXPECT_EQ(said, "");
   }
@@ -129,7 +130,7 @@ class Completion : public Cli {
     for (const std::string& word : words) {
       array += " '" + word + "'";
     }
-    const std::string script = ". " + std::string(LIMPET_PAGES_DIR) + "/limpet.bash; COMP_WORDS=(" + array +
+    const std::string script = ". " + shell_word(LIMPET_PAGES_DIR "/limpet.bash") + "; COMP_WORDS=(" + array +
                                "); COMP_CWORD=" + std::to_string(words.size() - 1) +
                                "; _limpet 2>&1; printf \"%s\\n\" \"${COMPREPLY[@]}\" | sort | tr \"\\n\" \" \"";
     const std::string file = server.directory() + "/script";
@@ -168,7 +169,7 @@ TEST_F(Completion, OtherShellsTakeTheirs) {
     if (::access(shell, X_OK) == 0) {
       ++tried;
       int status = 0;
-      output_of(std::string(shell) + " -n " + LIMPET_PAGES_DIR + "/" + file + " 2>&1", &status);
+      output_of(std::string(shell) + " -n " + shell_word(std::string(LIMPET_PAGES_DIR "/") + file) + " 2>&1", &status);
       EXPECT_EQ(status, 0) << shell;
     }
   }

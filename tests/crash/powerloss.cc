@@ -8,6 +8,8 @@
 #include <sstream>
 #include <vector>
 
+#include "tests/support/preload.h"
+
 namespace limpet::test {
 
 namespace {
@@ -235,8 +237,7 @@ Injection PowerCut::prepare() {
     fs::copy(state_, before_, fs::copy_options::recursive);
   }
   Injection injection;
-  injection.environment = {std::string("LD_PRELOAD=") + POWERLOSS_SHIM, "LIMPET_POWERLOSS_STATE=" + state_,
-                           "LIMPET_POWERLOSS_OUT=" + out_};
+  injection.environment = {preload(POWERLOSS_SHIM), "LIMPET_POWERLOSS_STATE=" + state_, "LIMPET_POWERLOSS_OUT=" + out_};
   if (lying_) {
     injection.environment.emplace_back("LIMPET_POWERLOSS_LIE=1");
   }

@@ -10,19 +10,16 @@ TEST_F(Docs, DescriptionHoldsForTheAnswersOfTheAgent) {
   ASSERT_EQ(::mkdir(agent.registrations_dir().c_str(), 0700), 0);
   ASSERT_TRUE(agent.start()) << agent.log();
   ASSERT_TRUE(agent.wait_connected());
-  const std::string command = "/usr/bin/python3 -BW ignore " LIMPET_SOURCE_DIR "/tests/docs/answers.py " +
-                              agent.socket() + " " LIMPET_SOURCE_DIR "/agent/api/openapi.json ";
-  const Outcome calm = run(command + "calm");
+  const std::string description = LIMPET_SOURCE_DIR "/agent/api/openapi.json";
+  const Outcome calm = run("answers.py", {agent.socket(), description, "calm"});
   EXPECT_EQ(calm.status, 0) << calm.output;
   ensemble().kill_all();
-  const Outcome outage = run(command + "outage");
+  const Outcome outage = run("answers.py", {agent.socket(), description, "outage"});
   EXPECT_EQ(outage.status, 0) << outage.output;
 }
 
 TEST_F(Docs, WhatIsPromisedHoldsNameByName) {
-  const Outcome outcome =
-      run("/usr/bin/python3 -BW ignore " LIMPET_SOURCE_DIR "/tests/docs/contract.py " LIMPET_PATH " " LIMPETD_PATH " " +
-          ensemble().connect_string());
+  const Outcome outcome = run("contract.py", {LIMPET_PATH, LIMPETD_PATH, ensemble().connect_string()});
   EXPECT_EQ(outcome.status, 0) << outcome.output;
 }
 

@@ -50,8 +50,8 @@ class Sandbox:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="limpet-docs-"))
         for part in ("bin", "etc", "etc/registrations.d", "run", "work"):
             (self.directory / part).mkdir(mode=0o755)
-        self.place("bin/limpet", f'#!/bin/sh\nexec {LIMPET} "$@"\n', 0o755)
-        self.place("bin/limpetd", f'#!/bin/sh\nexec {LIMPETD} "$@"\n', 0o755)
+        self.place("bin/limpet", f'#!/bin/sh\nexec {shlex.quote(LIMPET)} "$@"\n', 0o755)
+        self.place("bin/limpetd", f'#!/bin/sh\nexec {shlex.quote(LIMPETD)} "$@"\n', 0o755)
         self.place("bin/curl", '#!/bin/sh\ncase " $* " in *" -sf "*) exec /usr/bin/curl "$@" ;; esac\n'
                    'exec /usr/bin/curl --fail-with-body "$@"\n', 0o755)
         self.place("bin/sudo", '#!/bin/sh\nexec "$@"\n', 0o755)
@@ -74,8 +74,8 @@ class Sandbox:
             ("/run/limpet/limpet.sock", f"{self.directory}/run/limpet.sock"),
             ("/var/lib/limpet", f"{self.directory}/state"),
             ("/etc/limpet", f"{self.directory}/etc"),
-            ("build/agent/limpetd", LIMPETD),
-            ("build/agent/limpet", LIMPET),
+            ("build/agent/limpetd", shlex.quote(LIMPETD)),
+            ("build/agent/limpet", shlex.quote(LIMPET)),
             ("zk1:2181,zk2:2181,zk3:2181", self.servers),
             ("4321", str(self.bystander.pid)),
             ('"user": "deploy"', '"user": "root"'),  # those that there are everywhere

@@ -3,6 +3,8 @@
 #include <array>
 #include <cstdio>
 
+#include "tests/support/shell.h"
+
 namespace limpet::test {
 
 RealEnsemble& Docs::ensemble() {
@@ -14,7 +16,11 @@ RealEnsemble& Docs::ensemble() {
   return one;
 }
 
-Docs::Outcome Docs::run(const std::string& command) {
+Docs::Outcome Docs::run(const std::string& script, const std::vector<std::string>& arguments) {
+  std::string command = "/usr/bin/python3 -BW ignore " + shell_word(LIMPET_SOURCE_DIR "/tests/docs/" + script);
+  for (const std::string& argument : arguments) {
+    command += " " + shell_word(argument);
+  }
   Outcome outcome;
   std::FILE* pipe = ::popen(("exec 2>&1 </dev/null; " + command).c_str(), "r");
   if (pipe == nullptr) {

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <string>
+#include <vector>
 
 #include "tests/support/agent_process.h"
 #include "tests/support/real_ensemble.h"
@@ -23,8 +24,8 @@ class Docs : public ::testing::Test {
 
   static RealEnsemble& ensemble();
 
-  // By the shell.
-  static Outcome run(const std::string& command);
+  // A script of tests/docs, by Python.
+  static Outcome run(const std::string& script, const std::vector<std::string>& arguments);
 };
 
 }  // namespace limpet::test

@@ -6,22 +6,19 @@ namespace limpet::test {
 namespace {
 
 TEST_F(Docs, PagesAgreeWithTheDescriptionAndQuoteWhatIsSaid) {
-  const Outcome outcome =
-      run("/usr/bin/python3 -BW ignore " LIMPET_SOURCE_DIR "/tests/docs/pages.py " LIMPET_SOURCE_DIR);
+  const Outcome outcome = run("pages.py", {LIMPET_SOURCE_DIR});
   EXPECT_EQ(outcome.status, 0) << outcome.output;
 }
 
 TEST_F(Docs, EveryDocumentedCommandWorks) {
-  const Outcome outcome = run("/usr/bin/python3 -BW ignore " LIMPET_SOURCE_DIR
-                              "/tests/docs/commands.py " LIMPET_SOURCE_DIR " " LIMPET_PATH " " LIMPETD_PATH " " +
-                              ensemble().connect_string());
+  const Outcome outcome =
+      run("commands.py", {LIMPET_SOURCE_DIR, LIMPET_PATH, LIMPETD_PATH, ensemble().connect_string()});
   EXPECT_EQ(outcome.status, 0) << outcome.output;
 }
 
 TEST_F(Docs, MigrationLeavesNoGap) {
-  const Outcome outcome = run("/usr/bin/python3 -BW ignore " LIMPET_SOURCE_DIR "/tests/docs/migration.py " LIMPET_PATH
-                              " " LIMPETD_PATH " " +
-                              ensemble().connect_string() + " " LIMPET_SOURCE_DIR);
+  const Outcome outcome =
+      run("migration.py", {LIMPET_PATH, LIMPETD_PATH, ensemble().connect_string(), LIMPET_SOURCE_DIR});
   EXPECT_EQ(outcome.status, 0) << outcome.output;
 }
 

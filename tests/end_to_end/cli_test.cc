@@ -5,6 +5,7 @@
 
 #include "tests/cli/run_limpet.h"
 #include "tests/end_to_end/fixture.h"
+#include "tests/support/shell.h"
 
 namespace limpet::test {
 namespace {
@@ -57,7 +58,7 @@ TEST_F(CommandLine, RunIsRegisteredForAsLongAsItsCommandLives) {
   ASSERT_TRUE(agent.start());
   ZkObserver observer(ensemble().connect_string());
   const Outcome outcome = limpet(agent, {"run", "web", "i-1", "--data", "x", "--wait", "60s", "--", "sh", "-c",
-                                         std::string(LIMPET_PATH) + " show web i-1; exit 7"});
+                                         shell_word(LIMPET_PATH) + " show web i-1; exit 7"});
   EXPECT_EQ(outcome.exit, 7) << outcome.err;
   EXPECT_TRUE(has(outcome.out, "registered")) << outcome.out;
   EXPECT_TRUE(poll_until([&] { return observer.sync() && registered(observer).empty(); }));

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "tests/end_to_end/fixture.h"
+#include "tests/support/shell.h"
 
 namespace limpet::test {
 
@@ -17,9 +18,9 @@ namespace {
 class Operations : public EndToEnd {
  protected:
   static int exit_code_of(const std::vector<std::string>& arguments) {
-    std::string command = LIMPETD_PATH;
+    std::string command = shell_word(LIMPETD_PATH);
     for (const std::string& argument : arguments) {
-      command += " '" + argument + "'";
+      command += " " + shell_word(argument);
     }
     return WEXITSTATUS(std::system(("timeout 20 " + command + " >/dev/null 2>&1").c_str()));
   }

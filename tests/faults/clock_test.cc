@@ -3,6 +3,7 @@
 #include <fstream>
 
 #include "tests/faults/fixture.h"
+#include "tests/support/preload.h"
 
 namespace limpet::test {
 namespace {
@@ -71,7 +72,7 @@ TEST_F(Clocks, A14_TheServersClocksAreHoursApartAndJump) {
 TEST_F(Clocks, B42_TheAgentsOwnClockJumps) {
   auto agent = make_agent("4s");
   const std::string clock = agent->directory() + "/clock";
-  agent->environment = {std::string("LD_PRELOAD=") + CLOCK_SHIM, "LIMPET_CLOCK=" + clock};
+  agent->environment = {preload(CLOCK_SHIM), "LIMPET_CLOCK=" + clock};
   put_off(clock, 0);
   ASSERT_TRUE(agent->start()) << agent->log();
   put(*agent, 0, 20);

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "tests/faults/fixture.h"
+#include "tests/support/preload.h"
 #include "tests/support/zk_bench.h"
 
 namespace limpet::test {
@@ -38,7 +39,7 @@ class Names : public Faults {
   std::string port(int index) const { return proxies_[static_cast<std::size_t>(index)]->address().substr(10); }
   std::unique_ptr<AgentProcess> make_named_agent(const std::string& timeout = "6s") const {
     auto agent = make_agent(timeout, named(0) + "," + named(1));
-    agent->environment = {std::string("LD_PRELOAD=") + NAMES_SHIM, "LIMPET_NAMES=" + file_};
+    agent->environment = {preload(NAMES_SHIM), "LIMPET_NAMES=" + file_};
     return agent;
   }
   // Takes changes at once, whatever the name server does.

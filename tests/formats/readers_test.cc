@@ -9,6 +9,7 @@
 
 #include "tests/support/agent_process.h"
 #include "tests/support/real_ensemble.h"
+#include "tests/support/shell.h"
 #include "tests/support/zk_observer.h"
 
 namespace limpet::test {
@@ -85,7 +86,7 @@ TEST_F(Readers, CuratorDiscoversPlainMappedAndSpring) {
   put("plain/i-1", R"({"format":"curator","address":"10.0.0.5","port":8080})");
   put("mapped/i-2", R"({"format":"curator","address":"10.0.0.6","port":8081,"metadata":{"zone":"Zürich \"1\""}})");
   put("spring/app:1", R"({"format":"spring","address":"10.0.0.7","port":8082,"metadata":{"zone":"a"}})");
-  EXPECT_EQ(output_of(java() + FORMAT_READERS "/curator.bsh " + hosts_ + " /services"),
+  EXPECT_EQ(output_of(java() + shell_word(FORMAT_READERS "/curator.bsh") + " " + hosts_ + " /services"),
             "plain i-1 10.0.0.5:8080 DYNAMIC enabled=true timed=true same=true payload=null\n"
             "mapped i-2 10.0.0.6:8081 DYNAMIC enabled=true timed=true same=true zone=Zürich \"1\"\n"
             "spring app:1 10.0.0.7:8082 DYNAMIC enabled=true timed=true same=true "
@@ -100,15 +101,15 @@ TEST_F(Readers, OthersReadByTheirRules) {
   const std::string place = "/dubbo/com.acme.Hello/providers/";
   const std::size_t longest = 2048 - place.size();
   put("hello/by-api", R"({"data":"","path":")" + place + dubbo_provider(longest) + "\"}");
-  const std::string command = LIMPET_PATH " --socket " + agent_->socket() + " register hello by-cli --data '' --path " +
-                              place + dubbo_provider(300) + " --wait 60s";
+  const std::string command = shell_word(LIMPET_PATH) + " --socket " + agent_->socket() +
+                              " register hello by-cli --data '' --path " + place + dubbo_provider(300) + " --wait 60s";
   EXPECT_NE(output_of(command).find("is registered"), std::string::npos);
   EXPECT_EQ(http_
                 ->put("/v1/registrations/hello/too-long",
                       R"({"data":"","path":")" + place + dubbo_provider(longest + 1) + "\"}")
                 .status,
             422);
-  EXPECT_EQ(output_of("/usr/bin/python3 " FORMAT_READERS "/readers.py " + hosts_),
+  EXPECT_EQ(output_of("/usr/bin/python3 " + shell_word(FORMAT_READERS "/readers.py") + " " + hosts_),
             "finagle 10.0.0.5:31943 shaped=True metadata=None\n"
             "finagle 10.0.0.6:31943 shaped=True metadata={'z': 'a'}\n"
             "synapse 10.0.0.5:8080 name=host_1 id=True {'region:us': ''}\n"

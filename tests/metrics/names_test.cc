@@ -11,6 +11,7 @@
 
 #include "tests/metrics/exposition.h"
 #include "tests/support/agent_process.h"
+#include "tests/support/shell.h"
 
 namespace limpet::test {
 namespace {
@@ -223,7 +224,7 @@ TEST_F(MetricsNames, PrometheusOwnToolTakesThem) {
     GTEST_SKIP() << "promtool is not installed (Debian: prometheus)";
   }
   const std::string rules = kTop + "/agent/packaging/alerts.yml";
-  EXPECT_EQ(std::system(("promtool check rules " + rules).c_str()), 0);
+  EXPECT_EQ(std::system(("promtool check rules " + shell_word(rules)).c_str()), 0);
   const std::string output = agent_.directory() + "/output";
   std::ofstream(output) << scrape();
   EXPECT_EQ(std::system(("promtool check metrics <" + output).c_str()), 0);

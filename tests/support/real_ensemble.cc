@@ -18,6 +18,8 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/support/preload.h"
+
 namespace limpet::test {
 namespace {
 
@@ -183,7 +185,7 @@ void RealEnsemble::start(int index) {
   arguments.push_back(nullptr);
   std::vector<std::string> added;
   if (!options_.clock_shim.empty()) {
-    added = {"LD_PRELOAD=" + options_.clock_shim, "LIMPET_CLOCK=" + clock_file(index)};
+    added = {preload(options_.clock_shim), "LIMPET_CLOCK=" + clock_file(index)};
   }
   std::vector<char*> environment;
   for (auto& variable : added) {
