@@ -1,14 +1,21 @@
-# Debian 12 packages that building and testing limpet needs; sourced by agent/quickstart.sh and tests/run.sh.
+# shellcheck shell=bash disable=SC2034
+# Debian packages, of releases 12 and 13, that building and testing limpet needs; sourced by agent/quickstart.sh,
+# tests/run.sh and others.
 # install_packages PACKAGE…: installs those that are missing, as root or by sudo.
 
-LIMPET_BUILD_PACKAGES="g++ cmake ninja-build ccache libboost1.81-dev librocksdb-dev libzookeeper-mt-dev nlohmann-json3-dev
-  libfmt-dev libcli11-dev"
+# Debian 12's default Boost is older than what limpet needs; a newer release's is not.
+LIMPET_BOOST_PACKAGE=libboost-dev
+if grep -qx 'VERSION_CODENAME=bookworm' /etc/os-release 2>/dev/null; then
+  LIMPET_BOOST_PACKAGE=libboost1.81-dev
+fi
+LIMPET_BUILD_PACKAGES="g++ cmake ninja-build ccache $LIMPET_BOOST_PACKAGE librocksdb-dev libzookeeper-mt-dev
+  nlohmann-json3-dev libfmt-dev libcli11-dev"
 LIMPET_PACKAGE_PACKAGES="dpkg-dev file"  # by cpack only
 LIMPET_ZOOKEEPER_PACKAGES="zookeeper default-jre-headless procps curl"
 LIMPET_TEST_PACKAGES="libgtest-dev strace libcurator-discovery-java libcurator-recipes-java
   libbsh-java python3-kazoo python3-jsonschema jq redis-server libbenchmark-dev"
 LIMPET_BENCH_PACKAGES="valgrind"  # by bench/run.sh, with those of the tests
-LIMPET_FUZZ_PACKAGES="clang-14 libclang-rt-14-dev"  # by tests/fuzz/run.sh only
+LIMPET_FUZZ_PACKAGES="clang libclang-rt-dev"  # by tests/fuzz/run.sh only
 
 install_packages() {
   local missing=() package
@@ -22,6 +29,7 @@ install_packages() {
     as_root=(sudo)
   fi
   echo "installing: ${missing[*]}"
-  "${as_root[@]}" apt-get update -qq
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  # By a umask that lets every user read what packages make, and apt's own user what apt fetches.
+  "${as_root[@]}" sh -c 'umask 022 && apt-get update -qq &&
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null' sh "${missing[@]}" </dev/null
 }

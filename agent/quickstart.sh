@@ -1,15 +1,18 @@
 #!/usr/bin/env bash
 # limpet in one command: installs what it needs, builds, runs the agent against a ZooKeeper ensemble, takes the ensemble
-# away, and shows that nothing accepted meanwhile was lost, nor out of order. On Debian 12, as root or with sudo.
+# away, and shows that nothing accepted meanwhile was lost, nor out of order. On Debian 12 or 13, as root or with sudo.
 #
 #   bash agent/quickstart.sh          shows it, then leaves the agent running until Ctrl-C
 #   bash agent/quickstart.sh --once   shows it, then ends
 #
 # LIMPET_ZOOKEEPER names an ensemble to use instead of three servers on loopback; then nothing is killed there.
-# Everything that it writes lies in a temporary directory, which it removes, and in build/.
+# LIMPET_BUILD_DIR names another build directory than build/; one that is configured already stays as it is configured.
+# Everything that it writes lies in a temporary directory, which it removes, and in the build directory.
 set -euo pipefail
+exec </dev/null
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 . "$here/agent/packages.sh"
+. "$here/agent/configure.sh"
 
 once=
 case "${1:-}" in
@@ -25,10 +28,14 @@ now() { date +%T; }
 
 # shellcheck disable=SC2086
 install_packages $LIMPET_BUILD_PACKAGES $LIMPET_ZOOKEEPER_PACKAGES
-build="${LIMPET_BUILD_DIR:-$here/build}"
 say "building limpet"
-cmake -S "$here" -B "$build" -G Ninja -DLIMPET_TESTS="${LIMPET_TESTS:-OFF}" >/dev/null
-cmake --build "$build" -j "${LIMPET_JOBS:-3}" --target limpetd limpet | tail -n 1
+if [ -n "${LIMPET_BUILD_DIR:-}" ] && [ -e "$LIMPET_BUILD_DIR/CMakeCache.txt" ]; then
+  build="$(cd "$LIMPET_BUILD_DIR" && pwd -P)"
+else
+  configure_build "$here" "${LIMPET_BUILD_DIR:-$here/build}" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLIMPET_TESTS=OFF \
+    -DLIMPET_SANITIZE= -DLIMPET_FUZZ=OFF -DLIMPET_WERROR="${LIMPET_WERROR:-OFF}"
+fi
+cmake --build "$build" -j "$(build_jobs)" --target limpetd limpet | tail -n 1
 limpetd="$build/agent/limpetd"
 
 # ---- What has to go at the end, whatever happens

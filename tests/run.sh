@@ -1,23 +1,27 @@
 #!/usr/bin/env bash
-# Installs what is needed, builds everything, runs every test. On Debian 12, as root or with sudo, from any folder.
+# Installs what is needed, builds everything, runs every test. On Debian 12 or 13, as root or with sudo, from any folder.
 #   bash tests/run.sh [--sanitize address|undefined|thread] [ctest options…]
 # LIMPET_BUILD_DIR names another build directory, LIMPET_JOBS another number of compilers at a time, LIMPET_TEST_JOBS
 # another number of tests: most of them wait most of the time, for servers that start and sessions that run out.
+# LIMPET_WERROR=ON makes warnings errors, as continuous integration has it.
 set -euo pipefail
+exec </dev/null
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$here"
 . agent/packages.sh
+. agent/configure.sh
 
 sanitize=
 if [ "${1:-}" = --sanitize ]; then
   sanitize="$2"
   shift 2
 fi
-build="${LIMPET_BUILD_DIR:-$here/build${sanitize:+-$sanitize}}"
 
 # shellcheck disable=SC2086
 install_packages $LIMPET_BUILD_PACKAGES $LIMPET_PACKAGE_PACKAGES $LIMPET_ZOOKEEPER_PACKAGES $LIMPET_TEST_PACKAGES
-cmake -S . -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLIMPET_SANITIZE="$sanitize"
-cmake --build "$build" -j "${LIMPET_JOBS:-3}"
+configure_build . "${LIMPET_BUILD_DIR:-build${sanitize:+-$sanitize}}" -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+  -DLIMPET_TESTS=ON -DLIMPET_BENCH=ON -DLIMPET_SANITIZE="$sanitize" -DLIMPET_FUZZ=OFF \
+  -DLIMPET_WERROR="${LIMPET_WERROR:-OFF}"
+cmake --build "$build" -j "$(build_jobs)"
 cd "$build"
 exec ctest --output-on-failure --no-tests=error -j "${LIMPET_TEST_JOBS:-4}" "$@"

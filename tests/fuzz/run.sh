@@ -7,17 +7,18 @@ set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
 cd "$here"
 . agent/packages.sh
+. agent/configure.sh
 seconds="${1:?how many seconds for each target?}"
 shift
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(http api json records log)
-build="${LIMPET_BUILD_DIR:-$here/build-fuzz}"
 
 # shellcheck disable=SC2086
 install_packages $LIMPET_BUILD_PACKAGES $LIMPET_TEST_PACKAGES $LIMPET_FUZZ_PACKAGES
-cmake -S . -B "$build" -G Ninja -DLIMPET_FUZZ=ON -DCMAKE_C_COMPILER=clang-14 -DCMAKE_CXX_COMPILER=clang++-14 \
-  -DCMAKE_CXX_FLAGS="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" >/dev/null
-cmake --build "$build" -j "${LIMPET_JOBS:-2}" --target "${targets[@]/#/fuzz_}"
+configure_build . "${LIMPET_BUILD_DIR:-build-fuzz}" -DLIMPET_TESTS=ON -DLIMPET_FUZZ=ON \
+  -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
+  -DCMAKE_CXX_FLAGS="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+cmake --build "$build" -j "$(build_jobs)" --target "${targets[@]/#/fuzz_}"
 
 findings=0
 for target in "${targets[@]}"; do
