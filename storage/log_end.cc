@@ -55,18 +55,13 @@ bool is_torn(std::string_view block, std::size_t at) {
   return false;
 }
 
-// Whether a whole record in `block` says kAllBeforeIsSynced. A batch is its number (8), its count (4), and its parts;
-// the part that PutLogData() makes is its kind (3), its length, its bytes.
-bool says_synced(std::string_view block) {
-  static const std::string part = {'\3', static_cast<char>(kAllBeforeIsSynced.size())};
-  static const std::string sought = part + std::string(kAllBeforeIsSynced);
-  constexpr std::size_t kInFront = kHead + 12;
-  for (std::size_t at = kInFront; (at = block.find(sought, at)) != std::string_view::npos; ++at) {
-    if (is_whole(block, at - kInFront)) {
-      return true;
-    }
-  }
-  return false;
+// A batch is its number (8), its count (4), and its parts; the part that PutLogData() makes is its kind (3), its length
+// (one byte, for one so short), its bytes. A mark is the first part of a batch.
+constexpr std::size_t kInFront = kHead + 12;
+constexpr char kLogData = 3;
+
+std::string part_of(std::size_t size) {
+  return {kLogData, static_cast<char>(size)};
 }
 
 }  // namespace
@@ -76,12 +71,15 @@ void LogEnd::add(std::string_view block) {
   if (!broken_) {
     unread = walk(block);
   }
-  damaged_ = damaged_ || (broken_ && says_synced(block.substr(unread)));
+  if (broken_ && !written_behind_) {
+    written_behind_ = block.find_first_not_of('\0', unread) != std::string_view::npos;
+  }
+  damaged_ = damaged_ || (broken_ && has_mark(block.substr(unread)));
   size_ += block.size();
 }
 
 std::optional<std::uint64_t> LogEnd::end() const {
-  if (damaged_) {
+  if (damaged_ || lacks_key()) {
     return std::nullopt;
   }
   return torn_ ? end_ : size_;
@@ -91,7 +89,9 @@ std::optional<std::uint64_t> LogEnd::end() const {
 std::size_t LogEnd::walk(std::string_view block) {
   std::size_t at = 0;
   while (is_whole(block, at)) {
-    at += kHead + read_little_endian(block.substr(at + 4, 2));
+    const std::size_t size = kHead + read_little_endian(block.substr(at + 4, 2));
+    note_mark(block.substr(at, size));
+    at += size;
   }
   if (block.size() - at >= kHead) {  // less is filled up with zeros by RocksDB, or cut off by the end
     broken_ = true;
@@ -99,6 +99,34 @@ std::size_t LogEnd::walk(std::string_view block) {
     end_ = size_ + at;
   }
   return at;
+}
+
+// `record` is whole.
+void LogEnd::note_mark(std::string_view record) {
+  constexpr char kFull = 1;
+  constexpr char kFirst = 2;
+  const char type = record[kHead - 1];
+  if ((type != kFull && type != kFirst) || record.size() < kInFront) {
+    return;
+  }
+  const std::string_view part = record.substr(kInFront);
+  old_marks_ = old_marks_ || part.starts_with(part_of(kOldMark.size()) + std::string(kOldMark));
+  keyed_marks_ = keyed_marks_ || part.starts_with(part_of(LogKey::kMarkSize));
+}
+
+// Whether a whole record in `block`, wherever it begins, has a mark.
+bool LogEnd::has_mark(std::string_view block) const {
+  const auto any = [block](std::size_t size, const auto& is_mark) {
+    const std::string part = part_of(size);
+    for (std::size_t at = kInFront; (at = block.find(part, at)) != std::string_view::npos; ++at) {
+      if (is_mark(block.substr(at + part.size(), size)) && is_whole(block, at - kInFront)) {
+        return true;
+      }
+    }
+    return false;
+  };
+  return (key_ && any(LogKey::kMarkSize, [this](std::string_view bytes) { return key_->is_mark(bytes); })) ||
+         ((!key_ || old_marks_) && any(kOldMark.size(), [](std::string_view bytes) { return bytes == kOldMark; }));
 }
 
 }  // namespace limpet

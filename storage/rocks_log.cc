@@ -237,9 +237,13 @@ IOStatus sync_earlier_logs(const std::string& name) {
 
 IOStatus open_written_part(rocksdb::FileSystem& files, const std::string& name, const rocksdb::FileOptions& options,
                            std::unique_ptr<rocksdb::FSSequentialFile>* file, IODebugContext* debug) {
+  const auto key = LogKey::read(fs::path(name).parent_path());
+  if (!key.ok()) {
+    return IOStatus::IOError(key.status().message());
+  }
   std::unique_ptr<rocksdb::FSSequentialFile> reader;
   IOStatus status = files.NewSequentialFile(name, options, &reader, debug);
-  LogEnd seeker;
+  LogEnd seeker(*key);
   std::string block(LogEnd::kBlock, '\0');
   for (Slice read = block; status.ok() && read.size() == LogEnd::kBlock;) {
     status = reader->Read(LogEnd::kBlock, options.io_options, &read, block.data(), debug);
@@ -249,7 +253,11 @@ IOStatus open_written_part(rocksdb::FileSystem& files, const std::string& name, 
   }
   const std::optional<std::uint64_t> end = seeker.end();
   if (status.ok() && !end) {
-    status = IOStatus::Corruption("a record is broken in front of others that were written after it was synced", name);
+    status = IOStatus::Corruption(seeker.lacks_key()
+                                      ? std::string("a record is torn, and without the file ") + LogKey::kFile +
+                                            " beside it nobody can tell whether that is damage"
+                                      : "a record is broken in front of others that were written after it was synced",
+                                  name);
   }
   if (status.ok()) {
     status = files.NewSequentialFile(name, options, file, debug);

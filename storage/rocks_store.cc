@@ -8,12 +8,13 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include "storage/ledger.h"
-#include "storage/log_end.h"
+#include "storage/log_key.h"
 #include "storage/reserve.h"
 #include "storage/rocks_history.h"
 #include "storage/rocks_inspect.h"
@@ -33,11 +34,11 @@ class Draft : public Ledger::Sink {
  public:
   explicit Draft(RocksHistory& history) : history_(&history) {}
 
-  // First of all.
-  void begin(bool all_before_is_synced) {
+  // First of all. `mark`: says that all before it is synced (see log_end.h), or empty.
+  void begin(std::string_view mark) {
     begun_ = true;
-    if (all_before_is_synced) {
-      note(batch_.PutLogData(slice(kAllBeforeIsSynced)));
+    if (!mark.empty()) {
+      note(batch_.PutLogData(slice(mark)));
     }
   }
   bool begun() const { return begun_; }
@@ -114,6 +115,7 @@ class RocksStore::Impl {
   Status open_existing();
   Status open_existing_with_reserve();
   rocksdb::Status open_for_writing(bool create);
+  Status take_log_key();
   Status leave_history_behind(const std::string& why);
   Status note_gap();
   Status append(const Batch& batch);
@@ -138,6 +140,8 @@ class RocksStore::Impl {
   // Whoever prepares.
   Ledger ledger_;  // of all that was prepared
   Draft draft_{history_};
+  std::optional<LogKey> log_key_;  // while the database is open
+  std::uint64_t mark_number_ = 0;  // of the newest append
   bool all_synced_ = true;  // what was sealed before is on stable storage, or will be before the draft is written
 };
 
@@ -164,6 +168,9 @@ Status RocksStore::Impl::create() {
   if (const rocksdb::Status opened = open_for_writing(true); !opened.ok()) {
     return write_error(opened);
   }
+  if (Status status = take_log_key(); !status.ok()) {
+    return status;
+  }
   // From here on the record of last_seq is always there: if not, something was lost.
   if (Status status = append(Batch{}); !status.ok()) {
     return status;
@@ -184,7 +191,11 @@ Status RocksStore::Impl::open_existing() {
   if (status.code() == Errc::damaged && contents->has_history) {
     status = leave_history_behind(opened.ToString());
   }
+  if (status.ok()) {
+    status = take_log_key();
+  }
   if (!status.ok()) {
+    close();
     return status;
   }
   corrupt_ = rocksdb::Status();
@@ -250,6 +261,25 @@ rocksdb::Status RocksStore::Impl::open_for_writing(bool create) {
   return status;
 }
 
+// Only once the logs that were there are read and in tables: where the key is missing, an older limpet wrote them.
+Status RocksStore::Impl::take_log_key() {
+  auto found = LogKey::read(dir_.db_path());
+  if (!found.ok()) {
+    return found.status();
+  }
+  log_key_ = *found;
+  if (!log_key_) {
+    const auto made = LogKey::make(dir_.db_path());
+    if (!made.ok()) {
+      return made.status();
+    }
+    log_key_ = *made;
+  }
+  // The log is a new one, and its marks are to be like those of no other.
+  mark_number_ = (std::uint64_t{std::random_device{}()} << 32) | std::random_device{}();
+  return {};
+}
+
 void RocksStore::Impl::close() {
   read_at_open_.reset();
   if (db_) {
@@ -279,7 +309,7 @@ Result<StoredState> RocksStore::Impl::load() {
 
 bool RocksStore::Impl::prepare(const Batch& batch) {
   if (!draft_.begun()) {
-    draft_.begin(all_synced_);
+    draft_.begin(all_synced_ && log_key_ ? log_key_->mark(++mark_number_) : std::string());
   }
   if (draft_.size() >= kMostPrepared) {
     return false;

@@ -21,7 +21,7 @@ std::vector<std::string> words(const Daemon& daemon, const std::string& call, Fi
   // strace knows files by their full names; RocksDB numbers its own from 1.
   const auto add = [&](const std::string& name) { out.insert(out.end(), {"-P", daemon.data_dir() + "/" + name}); };
   if (files == Files::state) {
-    for (const char* name : {"", "FORMAT", "FORMAT.new", "db", "db/CURRENT", "db/IDENTITY"}) {
+    for (const char* name : {"", "FORMAT", "FORMAT.new", "db", "db/CURRENT", "db/IDENTITY", "db/KEY"}) {
       add(name);
     }
   }

@@ -42,16 +42,25 @@ void LogBytes::add_fragment(char type, std::string_view part) {
   bytes_.append(part);
 }
 
-std::string batch_of(std::uint64_t number, std::size_t content, bool synced) {
+const LogKey& test_log_key() {
+  static const LogKey key("0123456789abcdef");
+  return key;
+}
+
+std::string batch_with_mark(std::uint64_t number, std::size_t content, std::string_view mark) {
   std::string batch;
   append_little_endian(batch, number, 8);
   append_little_endian(batch, 1, 4);
-  if (synced) {
+  if (!mark.empty()) {
     batch.push_back('\3');
-    batch.push_back(static_cast<char>(kAllBeforeIsSynced.size()));
-    batch += kAllBeforeIsSynced;
+    batch.push_back(static_cast<char>(mark.size()));
+    batch += mark;
   }
   return batch.append(content, static_cast<char>('a' + number % 26));
+}
+
+std::string batch_of(std::uint64_t number, std::size_t content, bool synced) {
+  return batch_with_mark(number, content, synced ? test_log_key().mark(number) : std::string());
 }
 
 std::vector<std::string> records_of(std::string_view log) {
@@ -79,8 +88,8 @@ std::vector<std::string> records_of(std::string_view log) {
   return records;
 }
 
-std::optional<std::uint64_t> written_end(std::string_view log) {
-  LogEnd end;
+std::optional<std::uint64_t> written_end(std::string_view log, const std::optional<LogKey>& key) {
+  LogEnd end(key);
   for (std::size_t at = 0; at < log.size(); at += LogEnd::kBlock) {
     end.add(log.substr(at, LogEnd::kBlock));
   }

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "storage/log_key.h"
+
 namespace limpet::test {
 
 inline constexpr std::size_t kLogBlock = 32768;
@@ -29,15 +31,20 @@ class LogBytes {
   std::string bytes_;
 };
 
-// What a write batch is to the log: its number, its count, and `content` without a zero byte in it; with `synced`, it
-// says kAllBeforeIsSynced.
+// The key of the marks that batch_of() writes.
+const LogKey& test_log_key();
+
+// What a write batch is to the log: its number, its count, `mark` as log data if there is one, and `content` bytes that
+// are not zero.
+std::string batch_with_mark(std::uint64_t number, std::size_t content, std::string_view mark);
+// The same, with the key's mark for `number` where `synced`.
 std::string batch_of(std::uint64_t number, std::size_t content, bool synced);
 
 // The payloads of the whole records of `log`, put together again; ends at the first that is not whole.
 std::vector<std::string> records_of(std::string_view log);
 
 // LogEnd's word on a whole log.
-std::optional<std::uint64_t> written_end(std::string_view log);
+std::optional<std::uint64_t> written_end(std::string_view log, const std::optional<LogKey>& key = test_log_key());
 
 // What a power cut leaves: the sectors of `now` that changed since it was `before` (shorter: zeros behind), each as it
 // was where `keep(k)` is false, for the k-th of them. Returns how many changed.

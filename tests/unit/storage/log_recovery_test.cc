@@ -5,9 +5,11 @@
 #include <rocksdb/db.h>
 
 #include <random>
+#include <set>
 
 #include "fixtures.h"
 #include "log_bytes.h"
+#include "storage/log_key.h"
 #include "storage/rocks_store.h"
 
 namespace limpet::test {
@@ -131,6 +133,90 @@ TEST_F(LogRecovery, EverySubsetOfTheSectorsOfTheLastAppend) {
     crash(torn);
     EXPECT_EQ(reopened(), up_to(kept == all ? 61 : 60));
   }
+}
+
+// The mark of an older limpet, in a whole record of 22 bytes: a caller's data.
+TEST_F(LogRecovery, AnOldMarkInTheDataIsNotTakenForDamageHoweverTheAppendIsTorn) {
+  LogBytes record;
+  record.add(std::string(12, '\0') + "\3\1s");
+  ASSERT_EQ(record.size(), 22u);
+  Registration registration = sample_registration(11);
+  for (std::size_t i = 0; registration.data.size() < 2500; ++i) {
+    registration.data.append(record.bytes()).append(1 + i % 7, 'x');
+  }
+  append(1, 10, true);
+  const std::string before = log();
+  ASSERT_TRUE(store_->append({Seq{11}, {PutRegistration{registration}}}, true).ok());
+  const std::string after = log();
+  const std::size_t begin = written_end(before).value();
+  const std::size_t end = written_end(after).value();
+  for (std::size_t size = begin; size < end; size += 61) {
+    SCOPED_TRACE("cut at " + std::to_string(size));
+    crash(after.substr(0, size));
+    EXPECT_EQ(reopened(), up_to(10));
+  }
+  for (std::size_t lost = 0; lost < (end - begin) / kDiskSector; ++lost) {
+    SCOPED_TRACE("sector " + std::to_string(lost));
+    std::string torn = after;
+    tear(torn, before, [&](std::size_t k) { return k != lost; });
+    crash(torn);
+    EXPECT_EQ(reopened(), up_to(10));
+  }
+  crash(after);
+  EXPECT_EQ(reopened(), up_to(11));
+}
+
+TEST_F(LogRecovery, NoTwoAppendsHaveTheSameMarkAndEachStartHasOthers) {
+  std::set<std::string> marks;
+  std::size_t appends = 0;
+  for (int life = 0; life < 3; ++life) {
+    append(10 * life + 1, 10 * life + 10, true);
+    for (const std::string& record : records_of(log())) {
+      ASSERT_EQ(record.substr(12, 2), std::string("\3\x10"));
+      marks.insert(record.substr(14, LogKey::kMarkSize));
+      ++appends;
+    }
+    store_.reset();
+    start();
+  }
+  EXPECT_EQ(marks.size(), appends);
+  EXPECT_GE(appends, 30u);
+}
+
+TEST_F(LogRecovery, WithoutTheKeyAWholeLogOpensAndATornOneIsRefused) {
+  append(1, 10, true);
+  const std::string before = log();
+  append(11, 11, true, 2500);
+  for (const bool garbled : {false, true}) {
+    SCOPED_TRACE(garbled);
+    const auto lose_key = [&] {
+      std::filesystem::remove(copy() + "/db/KEY");
+      if (garbled) {
+        write_file(copy() + "/db/KEY", std::string(20, 'x'));
+      }
+    };
+    crash();
+    lose_key();
+    EXPECT_EQ(reopened(), up_to(11));
+    EXPECT_TRUE(LogKey::read(copy() + "/db")->has_value());
+    std::string torn = log();
+    tear(torn, before, [](std::size_t k) { return k != 1; });
+    crash(torn);
+    lose_key();
+    expect_refused();
+    EXPECT_NE(RocksStore::read(copy()).status().message().find("KEY"), std::string::npos);
+  }
+}
+
+TEST_F(LogRecovery, TheKeyIsPrivateAndStays) {
+  const std::string path = live() + "/db/KEY";
+  const std::string key = read_file(path);
+  EXPECT_EQ(key.size(), 20u);
+  EXPECT_EQ(std::filesystem::status(path).permissions() & std::filesystem::perms::all,
+            std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+  store_.reset();
+  start();
+  EXPECT_EQ(read_file(path), key);
 }
 
 TEST_F(LogRecovery, SomeSectorsOfSeveralAppendsThatWereNotSynced) {
