@@ -160,7 +160,7 @@ std::string log_level_text(const Config& config) {
 std::vector<ConfigKey> zookeeper_keys() {
   using Kind = ConfigKey::Kind;
   return {
-      {"zookeeper", "HOSTS[/chroot]", "ZooKeeper servers, host:port separated by commas", Kind::text, set_zookeeper,
+      {"zookeeper", "HOSTS[/chroot]", "ZooKeeper servers, host:port separated by commas", Kind::list, set_zookeeper,
        [](const Config& config) { return config.zookeeper; }},
       duration_key("session_timeout", &Config::session_timeout_ms, 1'000, 600'000,
                    "ZooKeeper session time-out to ask for"),

@@ -12,6 +12,7 @@ using boost::asio::ip::tcp;
 constexpr std::size_t kMaxServers = 64;
 constexpr std::size_t kMaxHostName = 253;  // RFC 1035 without the root's dot
 constexpr std::size_t kMaxChroot = 1024;
+constexpr std::string_view kMissing = "a server is missing; it looks like \"zk1:2181,zk2:2181,zk3:2181\"";
 
 Status invalid(std::string message) {
   return {Errc::invalid, "zookeeper: " + std::move(message)};
@@ -22,11 +23,12 @@ std::string in_quotes(std::string_view text) {
 }
 
 std::string_view trim(std::string_view text) {
-  const auto first = text.find_first_not_of(" \t");
+  constexpr std::string_view kBlanks = " \t\r\n";
+  const auto first = text.find_first_not_of(kBlanks);
   if (first == std::string_view::npos) {
     return {};
   }
-  return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+  return text.substr(first, text.find_last_not_of(kBlanks) - first + 1);
 }
 
 bool is_alnum(char c) {
@@ -50,9 +52,6 @@ Status check_chroot(std::string_view chroot) {
   if (chroot.size() > kMaxChroot) {
     return invalid("the chroot is longer than " + std::to_string(kMaxChroot) + " bytes");
   }
-  if (chroot.find(',') != std::string_view::npos) {
-    return invalid("the chroot " + in_quotes(chroot) + " holds a comma; it stands once, behind the last server");
-  }
   std::string_view rest = chroot;
   bool first = true;
   while (!rest.empty()) {
@@ -70,6 +69,74 @@ Status check_chroot(std::string_view chroot) {
   return {};
 }
 
+// The chroots behind each server must be the same. A slash at the end is ignored.
+Result<std::string> common_chroot(const std::vector<std::string_view>& chroots) {
+  std::string common;
+  for (std::size_t i = 0; i < chroots.size(); ++i) {
+    std::string_view chroot = chroots[i];
+    if (chroot.ends_with('/')) {
+      chroot.remove_suffix(1);
+    }
+    if (Status status = check_chroot(chroot); !status) {
+      return status;
+    }
+    if (i != 0 && chroot != common) {
+      return invalid("two chroots, " + in_quotes(common) + " and " + in_quotes(chroot) + "; all servers have the same");
+    }
+    common = std::string(chroot);
+  }
+  return common;
+}
+
+bool same_but_for_case(std::string_view text, std::string_view lower) {
+  return std::equal(text.begin(), text.end(), lower.begin(), lower.end(),
+                    [](char a, char b) { return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b; });
+}
+
+// Takes off the scheme that Mesos and Dubbo use: "zk://zk1:2181/chroot",
+// "zookeeper://zk1:2181?backup=zk2:2181,zk3:2181".
+Result<std::string_view> without_scheme(std::string_view text) {
+  const auto colon = text.find("://");
+  if (colon == std::string_view::npos) {
+    return text;
+  }
+  const std::string_view scheme = text.substr(0, colon);
+  if (!same_but_for_case(scheme, "zk") && !same_but_for_case(scheme, "zookeeper")) {
+    return invalid(in_quotes(scheme) + " is not ZooKeeper's scheme; the list looks like \"zk1:2181,zk2:2181/chroot\"");
+  }
+  return text.substr(colon + 3);
+}
+
+// Cuts the text at commas and blanks, and leaves out empty entries. At least one.
+Result<std::vector<std::string_view>> entries_of(std::string_view text) {
+  if (text.find('@') != std::string_view::npos) {
+    return invalid("there is an @: credentials do not belong here, but into the file that zookeeper_credentials names");
+  }
+  auto rest = without_scheme(trim(text));
+  if (!rest) {
+    return rest.status();
+  }
+  constexpr std::string_view kBetween = ", \t\r\n";
+  constexpr std::string_view kBackup = "?backup=";
+  std::vector<std::string_view> entries;
+  const auto cut = [&](std::string_view list) {
+    for (std::size_t from = 0; (from = list.find_first_not_of(kBetween, from)) != std::string_view::npos;) {
+      const std::size_t to = std::min(list.find_first_of(kBetween, from), list.size());
+      entries.push_back(list.substr(from, to - from));
+      from = to;
+    }
+  };
+  const auto backup = rest.value().find(kBackup);
+  cut(rest.value().substr(0, backup));
+  if (backup != std::string_view::npos) {
+    cut(rest.value().substr(backup + kBackup.size()));
+  }
+  if (entries.empty()) {
+    return invalid(std::string(kMissing));
+  }
+  return entries;
+}
+
 Result<std::uint16_t> parse_port(std::string_view text, std::string_view entry) {
   unsigned port = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), port);
@@ -80,6 +147,9 @@ Result<std::uint16_t> parse_port(std::string_view text, std::string_view entry) 
 }
 
 Result<HostPort> parse_entry(std::string_view entry) {
+  if (entry.empty()) {
+    return invalid(std::string(kMissing));
+  }
   HostPort out;
   std::string_view port;
   bool has_port = false;
@@ -136,40 +206,38 @@ std::string address_text(const boost::asio::ip::address& address) {
 }  // namespace
 
 Result<Hosts> parse_hosts(std::string_view text) {
-  Hosts hosts;
-  text = trim(text);
-  const auto slash = text.find('/');
-  if (slash != std::string_view::npos) {
-    const std::string_view chroot = text.substr(slash);
-    if (chroot != "/") {
-      if (Status status = check_chroot(chroot); !status) {
-        return status;
-      }
-      hosts.chroot = std::string(chroot);
-    }
-    text = text.substr(0, slash);
+  auto entries = entries_of(text);
+  if (!entries) {
+    return entries.status();
   }
-  for (;;) {
-    const auto comma = text.find(',');
-    const std::string_view entry = trim(text.substr(0, comma));
-    if (entry.empty()) {
-      return invalid("a server is missing; it looks like \"zk1:2181,zk2:2181,zk3:2181\"");
+  Hosts hosts;
+  std::vector<std::string_view> chroots;
+  for (std::string_view entry : entries.value()) {
+    const auto slash = entry.find('/');
+    if (slash != std::string_view::npos) {
+      chroots.push_back(entry.substr(slash));
     }
-    auto parsed = parse_entry(entry);
+    auto parsed = parse_entry(entry.substr(0, slash));
     if (!parsed) {
       return parsed.status();
     }
     if (std::find(hosts.servers.begin(), hosts.servers.end(), parsed.value()) == hosts.servers.end()) {
       hosts.servers.push_back(std::move(parsed.value()));
     }
-    if (comma == std::string_view::npos) {
-      break;
-    }
-    text.remove_prefix(comma + 1);
   }
   if (hosts.servers.size() > kMaxServers) {
     return invalid("more than " + std::to_string(kMaxServers) + " servers");
   }
+  const bool last_has_one = entries.value().back().find('/') != std::string_view::npos;
+  if (!chroots.empty() && (!last_has_one || (chroots.size() != 1 && chroots.size() != entries.value().size()))) {
+    return invalid("the chroot " + in_quotes(chroots.front()) +
+                   " stands behind some servers only; it stands once, behind " + "the last server, or behind each");
+  }
+  auto chroot = common_chroot(chroots);
+  if (!chroot) {
+    return chroot.status();
+  }
+  hosts.chroot = std::move(chroot.value());
   return hosts;
 }
 

@@ -35,8 +35,9 @@ struct Server {
   friend bool operator==(const Server&, const Server&) = default;
 };
 
-// Errc::invalid with a message that names the part at fault. A port may be left out: 2181. Blanks around the commas
-// are ignored.
+// Errc::invalid with a message that names the part at fault, and no credentials. A port may be left out: 2181. Taken as
+// well, because people have them in other programs' configuration: blanks between servers, commas too many, "zk://" or
+// "zookeeper://" in front, the same chroot behind each server, a slash behind it, and Dubbo's "?backup=".
 Result<Hosts> parse_hosts(std::string_view text);
 
 // The chroot of such a list; empty where it has none, or does not parse.

@@ -107,6 +107,12 @@ TEST_F(ConfigTest, AFileWithCommentsNumbersListsAndUnits) {
   EXPECT_FALSE(config_.policy.allows(4711, {4711}, "web-1"));
 }
 
+TEST_F(ConfigTest, ServersMayBeAListOfStrings) {
+  EXPECT_EQ(said_of(R"({"zookeeper": ["zk1:2181", "zk2:2181/a"]})"), "");
+  EXPECT_EQ(config_.zookeeper, "zk1:2181,zk2:2181/a");
+  EXPECT_TRUE(holds(said_of(R"({"zookeeper": ["zk1:2181", 2]})"), "zookeeper: a list of strings is needed"));
+}
+
 TEST_F(ConfigTest, AnUnknownKeyIsRefusedWithTheNearestName) {
   EXPECT_TRUE(holds(said_of(R"({"zookeper": "x"})"), "unknown key \"zookeper\"; did you mean \"zookeeper\"?"));
   EXPECT_TRUE(holds(said_of(R"({"max_registration": 1})"), "did you mean \"max_registrations\"?"));
@@ -139,7 +145,7 @@ TEST_F(ConfigTest, WhatIsWrongWithAFileIsSaidWithItsPlace) {
 
 TEST_F(ConfigTest, ValuesOutOfRangeAreRefusedAndChangeNothing) {
   const std::vector<std::pair<std::string, std::string>> wrong = {
-      {"zookeeper", "a b"},           {"zookeeper", ""},
+      {"zookeeper", "a!b"},           {"zookeeper", ""},
       {"session_timeout", "10"},      {"session_timeout", "1d"},
       {"session_timeout", "1ms"},     {"session_timeout", "11m"},
       {"zookeeper_credentials", "x"}, {"acl", "closed"},

@@ -21,6 +21,37 @@ TEST(ParseHosts, NamesAddressesPortsAndChroot) {
   EXPECT_EQ(hosts.value().chroot, "/limpet/prod");
 }
 
+TEST(ParseHosts, ListsAsOtherProgramsWriteThemAreTaken) {
+  const std::vector<HostPort> three = {{"a", 1}, {"b", 2}, {"c", 2181}};
+  for (const char* text :
+       {"a:1,b:2,c/x/y", "zk://a:1,b:2,c:2181/x/y", "ZooKeeper://a:1,b:2,c/x/y", "a:1/x/y,b:2/x/y,c/x/y",
+        "a:1, b:2 ,\tc/x/y,", " ,a:1,,b:2,c/x/y/ , ", "a:1 b:2 c/x/y", "a:1\nb:2\nc/x/y\n", "a:1/x/y/,b:2/x/y,c/x/y"}) {
+    const auto hosts = parse_hosts(text);
+    ASSERT_TRUE(hosts.ok()) << text << ": " << hosts.status().message();
+    EXPECT_EQ(hosts.value().servers, three) << text;
+    EXPECT_EQ(hosts.value().chroot, "/x/y") << text;
+  }
+  const auto dubbo = parse_hosts("zookeeper://a:1?backup=b:2,c:2181");
+  ASSERT_TRUE(dubbo.ok()) << dubbo.status().message();
+  EXPECT_EQ(dubbo.value().servers, three);
+  EXPECT_EQ(dubbo.value().chroot, "");
+}
+
+TEST(ParseHosts, CredentialsInTheListAreRefusedAndNotRepeated) {
+  const auto hosts = parse_hosts("zk://user:secret@a:1/x");
+  ASSERT_FALSE(hosts.ok());
+  EXPECT_NE(hosts.status().message().find("zookeeper_credentials"), std::string::npos);
+  EXPECT_EQ(hosts.status().message().find("secret"), std::string::npos);
+}
+
+TEST(ParseHosts, ChrootsThatDifferAreRefused) {
+  for (const char* text : {"a/x,b/y", "a/x,b", "a,b/x,c/x"}) {
+    const auto hosts = parse_hosts(text);
+    EXPECT_FALSE(hosts.ok()) << text;
+    EXPECT_NE(hosts.status().message().find("chroot"), std::string::npos) << hosts.status().message();
+  }
+}
+
 TEST(ParseHosts, ALoneSlashIsNoChroot) {
   const auto hosts = parse_hosts("127.0.0.1:2181/");
   ASSERT_TRUE(hosts.ok());
@@ -38,20 +69,22 @@ TEST(ParseHosts, WhatIsWrongIsNamed) {
     EXPECT_TRUE(hosts.ok() || hosts.status().code() == Errc::invalid);
     return hosts.ok() ? "" : hosts.status().message();
   };
-  for (const char* text : {"", ",", "a:1,", ",a:1", "a:1,,b:1", "/chroot", "a:1 ,  /x"}) {
+  for (const char* text : {"", ",", " , ,", "zk://", "/chroot", "a:1 ,  /x"}) {
     EXPECT_NE(message(text).find("a server is missing"), std::string::npos) << text;
   }
   for (const char* text : {"a:0", "a:65536", "a:", "a:1x", "a:-1", "a: 1", "[::1]:", "a:99999999999999999999"}) {
     EXPECT_NE(message(text).find("the port of"), std::string::npos) << text;
   }
-  for (const char* text : {"a:1/b/", "a:1//b", "a:1/./b", "a:1/b/..", "a:1/b c", "a:1/zookeeper", "a:1/zookeeper/x"}) {
+  for (const char* text : {"a:1/b//", "a:1//b", "a:1/./b", "a:1/b/..", "a:1/b c", "a:1/zookeeper", "a:1/zookeeper/x"}) {
     EXPECT_NE(message(text).find("chroot"), std::string::npos) << text;
   }
   EXPECT_NE(message("fd00::1:2181").find("brackets"), std::string::npos);
   EXPECT_NE(message("[fd00::1").find("no ]"), std::string::npos);
   EXPECT_NE(message("[zk1]:2181").find("no IPv6"), std::string::npos);
   EXPECT_NE(message("[::1]2181").find("only :port"), std::string::npos);
-  EXPECT_NE(message("a b:1").find("no host name"), std::string::npos);
+  EXPECT_NE(message("a!b:1").find("no host name"), std::string::npos);
+  EXPECT_NE(message("http://a:1").find("scheme"), std::string::npos);
+  EXPECT_NE(message("zookeeper://a:1?timeout=5").find("the port of"), std::string::npos);
   EXPECT_NE(message(":2181").find("no host name"), std::string::npos);
   EXPECT_NE(message("a:1/" + std::string(2000, 'x')).find("longer"), std::string::npos);
 }
