@@ -69,6 +69,9 @@ struct Headline {
 };
 
 Headline connected_headline(const Facts& facts) {
+  if (const std::string message = text(facts.zookeeper, "message"); !message.empty() && facts.stuck()) {
+    return {Colour::red, "Needs a hand: " + message + "."};
+  }
   if (facts.stuck()) {
     const std::int64_t count = facts.conflict + facts.blocked;
     return {Colour::red, fmt::format("Needs a look: {} cannot get into ZooKeeper. {}", counted(count, "registration"),
@@ -107,9 +110,10 @@ Headline headline(const Facts& facts) {
                         facts.connected() ? "" : " ZooKeeper is away as well.")};
   }
   if (facts.session_state == "auth_failed") {
-    return {Colour::red,
-            "Needs a hand: ZooKeeper refuses the agent's credentials, so nothing reaches it. Changes are accepted and "
-            "wait on disk."};
+    return {
+        Colour::red,
+        "Needs a hand: ZooKeeper refuses the agent's credentials, or demands some that it does not have, so nothing "
+        "reaches it. Changes are accepted and wait on disk."};
   }
   if (facts.session_state == "connecting") {
     return {Colour::yellow,

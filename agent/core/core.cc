@@ -313,12 +313,16 @@ void Core::Impl::on(const ZkExpired& event, Now now, Actions& actions) {
   session_turned(session_.expired(event.epoch, now, actions), now, actions);
 }
 void Core::Impl::on(const ZkAuthFailed& event, Now now, Actions& actions) {
-  session_turned(session_.auth_failed(event.epoch, now, actions), now, actions);
+  session_turned(session_.auth_failed(event, now, actions), now, actions);
 }
 void Core::Impl::on(const ZkTrouble& event, Now now, Actions&) {
   session_.trouble(event, now);
 }
+void Core::Impl::on(const ZkLimited& event, Now, Actions& actions) {
+  session_.limited(event, actions);
+}
 void Core::Impl::on(ServersChanged, Now now, Actions& actions) {
+  replay_.forget_last_refusal();  // it may have been for want of what is given now
   session_turned(session_.servers_changed(now, actions), now, actions);
 }
 

@@ -76,6 +76,7 @@ class Core::Impl {
   void on(const ZkDisconnected& event, Now now, Actions& actions);
   void on(const ZkExpired& event, Now now, Actions& actions);
   void on(const ZkAuthFailed& event, Now now, Actions& actions);
+  void on(const ZkLimited& event, Now now, Actions& actions);
   void on(const ZkTrouble& event, Now now, Actions& actions);
   void on(const ZkReplied& event, Now now, Actions& actions);
   void on(const ZkWatchFired& event, Now now, Actions& actions);

@@ -110,15 +110,21 @@ struct ZkDisconnected {
 struct ZkExpired {
   Epoch epoch;
 };
-// The server refused our credentials. The handle is dead.
+// The servers refuse our credentials, or demand some and end every connection without them. The handle is of no use.
 struct ZkAuthFailed {
   Epoch epoch;
+  std::string message = {};  // for a human: what is wrong, and what to do
 };
 // While there is no connection: what was found out about why. `no_quorum`: a server can be reached but has no quorum.
 struct ZkTrouble {
   Epoch epoch;
   bool no_quorum = false;
   std::string message;  // for a human, one sentence
+};
+// The session is of no use for ephemeral znodes, by a setting of the servers. The connection stands.
+struct ZkLimited {
+  Epoch epoch;
+  std::string message;  // for a human: which setting, and what to do
 };
 struct ZkReplied {
   Epoch epoch;
@@ -140,7 +146,7 @@ struct ServersChanged {};
 using Event =
     std::variant<Started, Stopping, Submit, Leave, Heartbeat, SetMaintenance, ConnectionClosed, ProcessEnded,
                  HealthChanged, Reconfigured, Persisted, StoreReopened, SpaceChanged, ZkConnected, ZkDisconnected,
-                 ZkExpired, ZkAuthFailed, ZkTrouble, ZkReplied, ZkWatchFired, Tick, ServersChanged>;
+                 ZkExpired, ZkAuthFailed, ZkTrouble, ZkLimited, ZkReplied, ZkWatchFired, Tick, ServersChanged>;
 
 // ---- Actions
 

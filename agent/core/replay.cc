@@ -226,12 +226,13 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
     } else if (node.phase == Phase::conflict || node.remote == Remote::foreign) {
       node.remote = Remote::unknown;
     }
-    if (node.convicted) {
+    if (node.convicted || (node.attempts > 0 && node.path() == refused_last_)) {
       retry_later(node, now);
     } else if (node.phase != Phase::confirmed) {
       enqueue(node);
     }
   }
+  refused_last_.clear();
   for (Node* node : gone) {
     finish_removal(*node, effects);
   }
@@ -257,13 +258,23 @@ void Replay::lost(Now now, Effects& effects) {
   audits_flying_ = 0;
   reads_and_writes_flying_ = 0;
   if (const auto convicted = window_.lost(writes)) {
-    Node& node = *find_node(*convicted);
-    node.convicted = true;
-    set_aside(node, Phase::blocked, ReasonCode::too_large,
-              "the servers cut the connection whenever this is sent: it is probably larger than their jute.maxbuffer; "
-              "make it smaller, or raise that; it is tried again from time to time",
-              now, effects);
+    convict(*find_node(*convicted), now, effects);
   }
+}
+
+// Servers do not say why they cut a connection. That of too large a request they cut, but their bounds are far above
+// what most registrations need.
+void Replay::convict(Node& node, Now now, Effects& effects) {
+  constexpr std::uint64_t kLargeBytes = 16 << 10;
+  node.convicted = true;
+  const bool large = node.bytes() >= kLargeBytes;
+  set_aside(node, Phase::blocked, large ? ReasonCode::too_large : ReasonCode::refused,
+            large ? "the servers cut the connection whenever this is sent: it is probably larger than their "
+                    "jute.maxbuffer; make it smaller, or raise that; it is tried again from time to time"
+                  : "the servers cut the connection whenever this is sent, and do not say why; with " +
+                        std::to_string(node.bytes()) +
+                        " bytes it is not too large, so look at the servers' logs; it is tried again from time to time",
+            now, effects);
 }
 
 void Replay::lost(const Flight& flight, std::vector<std::string>& writes) {

@@ -73,6 +73,8 @@ class Replay {
   void lost(Now now, Effects& effects);
 
   void replied(OpId op, const ZkReply& reply, Now now, Effects& effects);
+  // The next connection differs from the last in what may have been refused.
+  void forget_last_refusal() { refused_last_.clear(); }
   void watch_fired(const std::string& path);
   // From now on so many writes a second at most; 0: as many as there are.
   void set_rate(std::uint32_t rate) { window_.set_rate(rate); }
@@ -158,6 +160,7 @@ class Replay {
   static void changed(Effects& effects);
   void settle(Node& node, Now now, Effects& effects);
   void retry_later(Node& node, Now now);
+  void convict(Node& node, Now now, Effects& effects);
   void set_aside(Node& node, Phase phase, ReasonCode code, std::string message, Now now, Effects& effects);
   void refused(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
 
@@ -217,6 +220,9 @@ class Replay {
   std::int64_t next_full_audit_ms_ = 0;
   std::uint32_t audits_flying_ = 0;
   std::uint32_t reads_and_writes_flying_ = 0;
+  // The path of the write whose refusal was the last answer on this connection, if that was one: a server may close the
+  // connection right behind it. Then it waits for its next try on the next connection, too.
+  std::string refused_last_;
   bool running_ = false;  // the session is usable
   bool synced_ = false;   // reads on this connection are not older than its beginning
   bool sync_flying_ = false;

@@ -124,9 +124,12 @@ void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string mes
   node.reason->attempts = node.attempts;
   if (!again) {
     node.reason->since = now.wall_ms;
-    effects.actions.push_back(Note{Note::Level::warn, phase == Phase::conflict ? "conflict" : "blocked",
-                                   "registration=" + node.id().str() + " path=" + node.path() + " seq=" +
-                                       std::to_string(node.seq().value) + " reason=\"" + node.reason->message + "\""});
+    if (!session_.is_limited()) {  // all are refused for the same reason, which is in the log
+      effects.actions.push_back(Note{Note::Level::warn, phase == Phase::conflict ? "conflict" : "blocked",
+                                     "registration=" + node.id().str() + " path=" + node.path() +
+                                         " seq=" + std::to_string(node.seq().value) + " reason=\"" +
+                                         node.reason->message + "\""});
+    }
     record(phase == Phase::conflict ? Happening::conflict : Happening::blocked, node, node.seq(), node.reason->message,
            effects);
   }
@@ -174,6 +177,7 @@ void Replay::refused(Node& node, const Flight& flight, const ZkReply& reply, Now
       break;
   }
   set_aside(node, Phase::blocked, code, why + "; it is tried again from time to time", now, effects);
+  refused_last_ = node.path();
 }
 
 // ---- Answers
@@ -195,6 +199,8 @@ void Replay::replied(OpId op, const ZkReply& reply, Now now, Effects& effects) {
 void Replay::replied(const Flight& flight, const ZkReply& reply, Now now, Effects& effects) {
   if (reply.code == ZkCode::not_sent) {
     running_ = false;  // the connection is gone, and word of that is on its way: nothing more until resume()
+  } else if (reply.code != ZkCode::unknown_outcome) {
+    refused_last_.clear();
   }
   if (flight.verb == ZkVerb::sync) {
     sync_flying_ = false;

@@ -17,7 +17,11 @@ constexpr std::size_t kMaxFormer = 64;
 // "expired"; a fresh handle with the same session has seen nothing, and gets an answer.
 constexpr std::int64_t kReopenAfterTimeouts = 3;
 constexpr std::int64_t kMaxReopenDelayMs = 300'000;
-constexpr std::int64_t kAuthRetryMs = 30'000;
+// Servers that refuse the credentials are asked again after 5 s, 10 s, 20 s …, and at once after a reload. They may
+// give a session first and refuse the first request on it: only a connection that lasted starts the row anew.
+constexpr std::int64_t kFirstAuthDelayMs = 5'000;
+constexpr std::int64_t kMaxAuthDelayMs = 300'000;
+constexpr std::int64_t kLastingMs = 60'000;
 // A connection that is cut this soon, this often in a row, is cut by something: another process with our session gets
 // it moved to itself each time, for as long as both try. Somebody has to stand back.
 constexpr std::int64_t kQuickLossMs = 1'000;
@@ -111,6 +115,7 @@ SessionMachine::Turn SessionMachine::connected(const ZkConnected& event, Now now
   server_ = event.server;
   no_quorum_ = false;
   trouble_.clear();
+  limit_.clear();
   presume_at_ms_.reset();
   reopen_at_ms_.reset();
   reopen_delay_ms_ = 0;
@@ -166,8 +171,8 @@ SessionMachine::Turn SessionMachine::disconnected(Epoch epoch, Now now, Actions&
       actions.push_back(
           Note{Note::Level::error, "zookeeper_connection_keeps_breaking",
                "session=" + hex(session_->id) +
-                   " meaning=\"each connection is cut at once: does another process use this session, such as "
-                   "an agent on a copy of the state directory?\""});
+                   " meaning=\"each connection is cut at once: another process uses this session, such as an agent on "
+                   "a copy of the state directory, or the servers cut it without a word; look at their logs\""});
     }
     let_go(actions);
     reopen_at_ms_ = now.steady_ms + kStandBackMs;
@@ -198,20 +203,21 @@ SessionMachine::Turn SessionMachine::expired(Epoch epoch, Now now, Actions& acti
   return Turn::gone;
 }
 
-SessionMachine::Turn SessionMachine::auth_failed(Epoch epoch, Now now, Actions& actions) {
+SessionMachine::Turn SessionMachine::auth_failed(const ZkAuthFailed& event, Now now, Actions& actions) {
   reason_ = {};
-  if (epoch != epoch_) {
+  if (event.epoch != epoch_) {
     return Turn::none;
   }
-  connected_ = false;
-  server_.clear();
+  const bool lasted = connected_ && now.steady_ms - connected_at_ms_ >= kLastingMs;
+  auth_delay_ms_ = auth_delay_ms_ == 0 || lasted ? kFirstAuthDelayMs : std::min(auth_delay_ms_ * 2, kMaxAuthDelayMs);
+  auth_trouble_ = event.message;
   presume_at_ms_.reset();
   enter(SessionState::auth_failed, now);
-  reopen_at_ms_ = now.steady_ms + kAuthRetryMs;
-  reopen_delay_ms_ = kAuthRetryMs;
+  let_go(actions);
+  reopen_at_ms_ = now.steady_ms + auth_delay_ms_;
+  reopen_delay_ms_ = auth_delay_ms_;
   actions.push_back(Note{Note::Level::error, "zookeeper_auth_failed",
-                         "retry_ms=" + std::to_string(kAuthRetryMs) +
-                             " meaning=\"the servers refuse the agent's credentials; correct them and reload\""});
+                         "retry_ms=" + std::to_string(auth_delay_ms_) + " meaning=\"" + auth_trouble_ + "\""});
   return Turn::lost;
 }
 
@@ -223,8 +229,17 @@ void SessionMachine::trouble(const ZkTrouble& event, Now) {
   }
 }
 
+void SessionMachine::limited(const ZkLimited& event, Actions& actions) {
+  if (event.epoch == epoch_ && connected_ && limit_ != event.message) {
+    limit_ = event.message;
+    actions.push_back(Note{Note::Level::error, "zookeeper_session_limited", "meaning=\"" + limit_ + "\""});
+    actions.push_back(Changed{});
+  }
+}
+
 SessionMachine::Turn SessionMachine::servers_changed(Now now, Actions& actions) {
   reason_ = {};
+  auth_delay_ms_ = 0;
   const bool was_connected = connected_;
   if (was_connected) {
     lost_at_ms_ = now.steady_ms;
@@ -299,9 +314,9 @@ std::string SessionMachine::situation() const {
     case SessionState::connected:
       return "connected to ZooKeeper, but the new session is not on disk yet, and nothing is created before it is";
     case SessionState::suspended:
-      return quick_losses_ >= kQuickLosses ? "each connection to ZooKeeper is cut at once: another process may be "
-                                             "using the same session, such as "
-                                             "an agent on a copy of the state directory"
+      return quick_losses_ >= kQuickLosses ? "each connection to ZooKeeper is cut at once: another process uses the "
+                                             "same session, such as an agent on a copy of the state directory, or the "
+                                             "servers cut it without a word; look at their logs"
                                            : "the connection to ZooKeeper is lost, the session may live" + why;
     case SessionState::expired:
       return session_ ? "no ZooKeeper server was reached for longer than the session time-out; the session is tried "
@@ -309,7 +324,7 @@ std::string SessionMachine::situation() const {
                             why
                       : "the ZooKeeper session has ended, a new one is being made" + why;
     case SessionState::auth_failed:
-      return "the ZooKeeper servers refuse the agent's credentials; correct them and reload the agent";
+      return auth_trouble_;
   }
   return "";
 }
@@ -336,7 +351,7 @@ void SessionMachine::show(StatusView& view) const {
   view.server = server_;
   view.session_timeout_ms = session_ ? session_->timeout_ms : options_.session_timeout_ms;
   view.session_since = since_.wall_ms;
-  view.session_message = usable() ? "" : situation();
+  view.session_message = usable() ? limit_ : situation();
   view.reattached = reattached_;
   view.sessions = sessions_;
 }

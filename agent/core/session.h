@@ -35,8 +35,9 @@ class SessionMachine {
   Turn connected(const ZkConnected& event, Now now, Actions& actions);
   Turn disconnected(Epoch epoch, Now now, Actions& actions);
   Turn expired(Epoch epoch, Now now, Actions& actions);
-  Turn auth_failed(Epoch epoch, Now now, Actions& actions);
+  Turn auth_failed(const ZkAuthFailed& event, Now now, Actions& actions);
   void trouble(const ZkTrouble& event, Now now);
+  void limited(const ZkLimited& event, Actions& actions);
   // The servers' list changed: a new handle with the same session. The old one's requests are `lost`.
   Turn servers_changed(Now now, Actions& actions);
   Turn tick(Now now, Actions& actions);
@@ -51,6 +52,8 @@ class SessionMachine {
   Epoch epoch() const { return epoch_; }
   SessionId current() const { return session_ ? session_->id : SessionId{}; }
   bool held_before(SessionId id) const;
+  // True where the servers take no ephemeral znode of this session, and people have been told so.
+  bool is_limited() const { return !limit_.empty(); }
   SessionState state() const { return state_; }
   // What that means, in plain words.
   std::string words() const;
@@ -91,6 +94,9 @@ class SessionMachine {
   std::string server_;
   bool no_quorum_ = false;
   std::string trouble_;
+  std::string limit_;                          // of this connection, see ZkLimited; empty: none
+  std::string auth_trouble_;                   // the last auth_failed
+  std::int64_t auth_delay_ms_ = 0;             // until the next try after it; grows while these come in a row
   std::int64_t lost_at_ms_ = 0;                // steady
   std::optional<std::int64_t> presume_at_ms_;  // steady: presumed expiry
   std::optional<std::int64_t> reopen_at_ms_;   // steady: fresh handle, in case the old one can never connect

@@ -128,6 +128,16 @@ TEST_F(StatusText, CredentialsRefused) {
   EXPECT_TRUE(has(out, "once the credentials are right"));
 }
 
+TEST_F(StatusText, OneCauseForAllBlockedIsTheHeadline) {
+  server.answer(200,
+                Status{R"("state":"connected","server":"127.0.0.1:2181","session":"0x10","message":"local sessions")",
+                       R"("total":3,"blocked":3)", 3}
+                    .json());
+  server.answer(
+      200, R"({"registrations":[)" + registration("i-2", "blocked", reason("refused", "-120")) + R"(],"next":null})");
+  EXPECT_TRUE(has(in_one_line(run({"status"}).out), "Needs a hand: local sessions."));
+}
+
 TEST_F(StatusText, ConflictsAndBlockedAreNamedWithAHint) {
   server.answer(200, Status{kConnected, R"("total":40,"registered":35,"conflict":4,"blocked":1)", 5}.json());
   server.answer(200, R"({"registrations":[)" + registration("i-1", "conflict", reason("foreign_owner", "0x2 has it")) +

@@ -254,7 +254,7 @@ std::string Simulation::difference_of(const RegistrationId& id, const Accepted& 
   const Znode* standing = ensemble_->znodes().find(accepted.path);
   const std::string is = id.str() + " at " + accepted.path + " is " + name_of(view->state) + ", ";
   const bool convicted =
-      view->state == core::State::blocked && view->reason && view->reason->code == core::ReasonCode::too_large;
+      view->state == core::State::blocked && view->reason && view->reason->code == core::ReasonCode::refused;
   if (standing != nullptr && !judge_.is_ours(standing->stat.ephemeral_owner)) {
     const bool tried = convicted && accepted.data.ends_with(kPoison);  // before that one stood there
     return view->state == core::State::conflict || tried ? "" : is + "and a foreign znode stands there";

@@ -190,6 +190,8 @@ std::string describe(const core::Event& event) {
           return "ZkDisconnected epoch=" + num(e.epoch.value);
         } else if constexpr (std::is_same_v<T, core::ZkExpired>) {
           return "ZkExpired epoch=" + num(e.epoch.value);
+        } else if constexpr (std::is_same_v<T, core::ZkLimited>) {
+          return "ZkLimited epoch=" + num(e.epoch.value);
         } else if constexpr (std::is_same_v<T, core::ZkAuthFailed>) {
           return "ZkAuthFailed epoch=" + num(e.epoch.value);
         } else if constexpr (std::is_same_v<T, core::ZkTrouble>) {

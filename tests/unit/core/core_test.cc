@@ -378,8 +378,10 @@ TEST_F(CoreTest, AStateDirectoryOfAnotherMachineGivesUpItsSession) {
   EXPECT_TRUE(take<ZkStart>().at(0).session);
 }
 
-TEST_F(CoreTest, ARequestThatCutsTheConnectionIsFoundAndSetAside) {
-  accepted({put("a", "1"), put("poison", "x"), put("c", "3")});
+class PoisonRequest : public CoreTest, public ::testing::WithParamInterface<std::size_t> {};
+
+TEST_P(PoisonRequest, IsFoundAndSetAsideAndOnlyALargeOneIsCalledTooLarge) {
+  accepted({put("a", "1"), put("poison", std::string(GetParam(), 'x')), put("c", "3")});
   connect();
   // Whatever is in flight with the poison is lost with it.
   for (int round = 0; round < 20 && state("poison") != State::blocked; ++round) {
@@ -408,10 +410,86 @@ TEST_F(CoreTest, ARequestThatCutsTheConnectionIsFoundAndSetAside) {
     connect();
   }
   EXPECT_EQ(state("poison"), State::blocked);
-  EXPECT_EQ(core_->find({"web", "poison"})->reason->code, ReasonCode::too_large);
+  EXPECT_EQ(core_->find({"web", "poison"})->reason->code,
+            GetParam() >= 100'000 ? ReasonCode::too_large : ReasonCode::refused);
   answer_all();
   EXPECT_EQ(state("a"), State::registered);
   EXPECT_EQ(state("c"), State::registered);
+}
+
+INSTANTIATE_TEST_SUITE_P(OfSize, PoisonRequest, ::testing::Values(1, 100'000));
+
+// The servers may answer with a refusal and close the connection right behind it.
+TEST_F(CoreTest, ARefusalBeforeALossWaitsForItsNextTryOnTheNextConnection) {
+  accepted({put("a", "1")});
+  connect();
+  const auto refuse = [&] {
+    bool asked = false;
+    for (const ZkSend& send : take<ZkSend>()) {
+      ZkReply reply;
+      reply.code = send.request.verb == ZkVerb::create ? ZkCode::refused : ZkCode::ok;
+      reply.message = "unimplemented (-6)";
+      asked = asked || send.request.verb == ZkVerb::create;
+      if (send.request.verb != ZkVerb::sync) {  // behind it, and never answered
+        step(ZkReplied{send.epoch, send.op, reply});
+      }
+    }
+    return asked;
+  };
+  ASSERT_TRUE(refuse());
+  EXPECT_EQ(core_->find({"web", "a"})->reason->code, ReasonCode::refused);
+  now_.steady_ms += 100;
+  step(ZkDisconnected{epoch_});
+  connect();
+  EXPECT_FALSE(refuse()) << "sent again at once, it would cost the next connection";
+  now_.steady_ms += 2'000;
+  step(Tick{});
+  EXPECT_TRUE(refuse());
+}
+
+TEST_F(CoreTest, ServersThatDemandCredentialsAreAskedEverLessOften) {
+  accepted({put("a", "1")});
+  std::vector<std::int64_t> waits;
+  for (int i = 0; i < 8; ++i) {
+    connect();
+    take<ZkStart>();
+    step(ZkAuthFailed{epoch_, "give credentials"});
+    EXPECT_EQ(take<ZkStop>().size(), 1u) << "the library would go on by itself";
+    const StatusView status = core_->status(now_);
+    EXPECT_EQ(status.session_state, SessionState::auth_failed);
+    EXPECT_EQ(status.session_message, "give credentials");
+    const std::int64_t since = now_.steady_ms;
+    std::vector<ZkStart> starts;
+    while ((starts = take<ZkStart>()).empty() && now_.steady_ms - since < 600'000) {
+      now_.steady_ms += 1'000;
+      step(Tick{});
+    }
+    ASSERT_EQ(starts.size(), 1u);
+    epoch_ = starts.front().epoch;
+    waits.push_back((now_.steady_ms - since) / 1'000);
+  }
+  EXPECT_EQ(waits, (std::vector<std::int64_t>{5, 10, 20, 40, 80, 160, 300, 300}));
+  // New credentials are tried at once, and the row begins anew.
+  connect();
+  step(ZkAuthFailed{epoch_, "give credentials"});
+  take<ZkStart>();
+  step(ServersChanged{});
+  EXPECT_EQ(take<ZkStart>().size(), 1u);
+}
+
+TEST_F(CoreTest, ALimitOfTheSessionIsToldOnceAndForAsLongAsTheConnection) {
+  accepted({put("a", "1")});
+  connect();
+  step(ZkLimited{epoch_, "local sessions"});
+  step(ZkLimited{epoch_, "local sessions"});
+  const auto notes = take<Note>();
+  EXPECT_EQ(std::count_if(notes.begin(), notes.end(),
+                          [](const Note& note) { return note.what == "zookeeper_session_limited"; }),
+            1);
+  EXPECT_EQ(core_->status(now_).session_message, "local sessions");
+  step(ZkDisconnected{epoch_});
+  connect();
+  EXPECT_EQ(core_->status(now_).session_message, "");
 }
 
 TEST_F(CoreTest, ZnodesOfAFormerSessionAreReplacedInOrderHoweverMany) {
