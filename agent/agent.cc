@@ -344,7 +344,11 @@ core::Now Agent::now() const {
 }
 
 api::ProcessInfo Agent::process_info() const {
-  return api::ProcessInfo{LIMPET_VERSION, ::getpid(), started_at_, store_->bytes_on_disk()};
+  api::ProcessInfo info{LIMPET_VERSION, ::getpid(), started_at_, store_->bytes_on_disk()};
+  for (zk::NamedServer& server : zookeeper_.servers()) {
+    info.zookeeper_servers.push_back({std::move(server.name), std::move(server.addresses), std::move(server.error)});
+  }
+  return info;
 }
 
 void Agent::wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,

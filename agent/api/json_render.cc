@@ -321,6 +321,20 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   json.key("sessions").number(status.sessions);
   json.key("message");
   write_text_or_null(json, status.session_message);
+  json.key("servers").begin_array();
+  for (const ServerInfo& server : process.zookeeper_servers) {
+    json.begin_object();
+    json.key("name").string(server.name);
+    json.key("addresses").begin_array();
+    for (const std::string& address : server.addresses) {
+      json.string(address);
+    }
+    json.end_array();
+    json.key("error");
+    write_text_or_null(json, server.error);
+    json.end_object();
+  }
+  json.end_array();
   json.end_object();
   json.key("queue").begin_object();
   json.key("depth").number(status.queue_depth);

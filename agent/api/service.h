@@ -18,12 +18,20 @@
 
 namespace limpet::api {
 
+// A server of the configured list, and the addresses that the agent connects to.
+struct ServerInfo {
+  std::string name;                    // "zk1:2181"
+  std::vector<std::string> addresses;  // "10.0.0.1:2181"; empty: none is known yet
+  std::string error;                   // why its name could not be looked up the last time, or empty
+};
+
 // Facts about this run of the agent that the core does not know.
 struct ProcessInfo {
   std::string version;
   std::int32_t pid = 0;
   WallMs started_at = 0;
   std::uint64_t storage_bytes = 0;
+  std::vector<ServerInfo> zookeeper_servers = {};
 };
 
 class Service {

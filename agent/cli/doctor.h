@@ -23,7 +23,8 @@ using Findings = std::vector<Finding>;
 // What is examined.
 struct Patient {
   Config config;
-  Json status;  // of the agent; null where it cannot be reached
+  Json status;                 // of the agent; null where it cannot be reached
+  bool other_servers = false;  // the caller named servers, which need not be those of the agent
   bool agent_is_up() const { return status.is_object(); }
 };
 

@@ -168,6 +168,7 @@ Patient admit(const Context& context, const DoctorOptions& options, Findings& fi
     }
   }
   read_configuration(options, patient, findings);
+  patient.other_servers = !options.zookeeper.empty();
   return patient;
 }
 

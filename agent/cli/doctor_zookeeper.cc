@@ -1,6 +1,7 @@
 // The doctor's look at ZooKeeper: each server, the session, orphans.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <set>
 #include <thread>
@@ -65,6 +66,57 @@ Examined examine_server(const zk::Server& server) {
     result.trouble = "it takes the connection, but gives no session";
   }
   return result;
+}
+
+constexpr const char* kMendNames = "Correct the name, or the resolver (/etc/resolv.conf).";
+
+std::string all_of(const std::vector<std::string>& addresses) {
+  return fmt::format("{}", fmt::join(addresses, ", "));
+}
+
+// The addresses that the agent uses, which a look-up of our own may no longer, or not yet, give.
+std::vector<zk::Server> servers_of_agent(const Json& used, Findings& findings) {
+  std::vector<zk::Server> servers;
+  for (const Json& server : used) {
+    const std::string name = text(server, "name");
+    std::vector<std::string> addresses;
+    for (const Json& address : at(server, "addresses")) {
+      addresses.push_back(address.is_string() ? address.get<std::string>() : "");
+      const auto numeric = zk::parse_hosts(addresses.back());
+      for (zk::Server& found : numeric.ok() ? zk::resolve(*numeric).servers : std::vector<zk::Server>()) {
+        found.label = name == addresses.back() ? name : fmt::format("{} ({})", name, addresses.back());
+        servers.push_back(std::move(found));
+      }
+    }
+    if (const std::string error = text(server, "error"); !error.empty()) {
+      const std::string goes_on = addresses.empty() ? "the agent knows no address of it"
+                                                    : "the agent goes on with the last address, " + all_of(addresses);
+      findings.push_back({Level::wrong, "ZooKeeper", fmt::format("{}; {}", error, goes_on), kMendNames});
+      continue;
+    }
+    const auto host = zk::parse_hosts(name);
+    std::vector<std::string> now;
+    for (const zk::Server& found : host.ok() ? zk::resolve(*host).servers : std::vector<zk::Server>()) {
+      now.push_back(zk::to_string(found.endpoint));
+    }
+    std::sort(now.begin(), now.end());
+    std::sort(addresses.begin(), addresses.end());
+    if (!now.empty() && now != addresses) {
+      findings.push_back({Level::note, "ZooKeeper",
+                          fmt::format("{} is {} by a look-up now, and the agent uses {}", name, all_of(now),
+                                      addresses.empty() ? "none yet" : all_of(addresses)),
+                          "It looks names up every minute, and every few seconds while it has no connection."});
+    }
+  }
+  return servers;
+}
+
+std::vector<zk::Server> looked_up(const zk::Hosts& hosts, Findings& findings) {
+  zk::Resolved resolved = zk::resolve(hosts);
+  for (const std::string& failure : resolved.failures) {
+    findings.push_back({Level::wrong, "ZooKeeper", failure, kMendNames});
+  }
+  return std::move(resolved.servers);
 }
 
 // How many of `servers` must serve.
@@ -166,19 +218,19 @@ void examine_zookeeper(const Patient& patient, Findings& findings) {
     findings.push_back({Level::wrong, "ZooKeeper", hosts.status().message(), "Correct `zookeeper` in limpet.json."});
     return;
   }
-  const zk::Resolved resolved = zk::resolve(*hosts);
-  for (const std::string& failure : resolved.failures) {
-    findings.push_back({Level::wrong, "ZooKeeper", failure, "Correct the name, or the resolver (/etc/resolv.conf)."});
-  }
-  std::vector<Examined> examined(resolved.servers.size());
+  const Json& used = at(at(patient.status, "zookeeper"), "servers");
+  const std::vector<zk::Server> servers = patient.agent_is_up() && used.is_array() && !patient.other_servers
+                                              ? servers_of_agent(used, findings)
+                                              : looked_up(*hosts, findings);
+  std::vector<Examined> examined(servers.size());
   std::vector<std::jthread> threads;
   for (std::size_t i = 0; i < examined.size(); ++i) {
-    threads.emplace_back([&, i] { examined[i] = examine_server(resolved.servers[i]); });
+    threads.emplace_back([&, i] { examined[i] = examine_server(servers[i]); });
   }
   threads.clear();  // joins
   std::size_t serving = 0;
   for (std::size_t i = 0; i < examined.size(); ++i) {
-    const std::string& label = resolved.servers[i].label;
+    const std::string& label = servers[i].label;
     if (examined[i].mode.empty()) {
       findings.push_back({Level::wrong, "ZooKeeper", fmt::format("{}: {}", label, examined[i].trouble),
                           "Look at that server: is it started, is its port open to this host?"});
@@ -210,11 +262,15 @@ void examine_session(const Patient& patient, Findings& findings) {
          fmt::format("{}, connected to {}, time-out {}", text(zookeeper, "session"), text(zookeeper, "server"),
                      format_duration(number(zookeeper, "session_timeout_ms"))),
          ""});
+    if (!message.empty()) {
+      findings.push_back(
+          {Level::wrong, "Session", message, "The servers' settings are to be mended; see the message."});
+    }
     return;
   }
   findings.push_back({Level::wrong, "Session", fmt::format("{}{}{}", state, message.empty() ? "" : ": ", message),
                       state == "auth_failed"
-                          ? "Correct the credentials (zookeeper_credentials), then: limpet reload"
+                          ? "Give or correct the credentials (zookeeper_credentials), then: limpet reload"
                           : "The agent tries again by itself; what to mend is ZooKeeper, see above."});
 }
 

@@ -12,8 +12,8 @@ namespace limpet::zk {
 
 class Ensemble {
  public:
-  // Receives ZkConnected, ZkDisconnected, ZkExpired, ZkAuthFailed, ZkTrouble, ZkReplied and ZkWatchFired, and
-  // ServersChanged where a new handle would do better than this one; never from within a call of this class.
+  // Receives ZkConnected, ZkDisconnected, ZkExpired, ZkAuthFailed, ZkTrouble, ZkReplied and ZkWatchFired; never from
+  // within a call of this class.
   using Sink = std::function<void(core::Event)>;
 
   virtual ~Ensemble() = default;

@@ -6,10 +6,12 @@
 #pragma once
 
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "agent/core/event.h"
@@ -23,7 +25,9 @@ struct Mail {
   Request* request = nullptr;  // answered by this; to be released
   bool internal = false;       // a request of the client's own
   std::uint64_t losses = 0;    // of ZkConnected: connections lost before this one
-  core::Event event;
+  core::Event event = {};
+  std::string complaint = {};                  // in place of an event: why the session that `server` gave is of no use
+  boost::asio::ip::tcp::endpoint server = {};  // of a complaint
 };
 
 class Mailbox : public std::enable_shared_from_this<Mailbox> {

@@ -44,6 +44,15 @@ std::string words(ServerState state, bool plural) {
 
 }  // namespace
 
+bool cannot_serve(const Verdict& verdict) {
+  return verdict.state == ServerState::refuses || verdict.state == ServerState::unreachable ||
+         verdict.state == ServerState::hangs_up || verdict.state == ServerState::no_quorum;
+}
+
+bool may_serve(const Verdict& verdict) {
+  return verdict.state == ServerState::serving || verdict.state == ServerState::answers;
+}
+
 ServerState read_srvr(std::string_view answer) {
   if (answer.find("not currently serving requests") != std::string_view::npos ||
       answer.find("Mode: read-only") != std::string_view::npos) {
@@ -186,6 +195,23 @@ Prober::~Prober() {
 }
 
 void Prober::start(std::vector<Server> servers) {
+  began_ = std::chrono::steady_clock::now();
+  watch(std::move(servers));
+}
+
+void Prober::follow(std::vector<Server> servers) {
+  std::vector<tcp::endpoint> before;
+  for (const Watched& watched : watched_) {
+    before.push_back(watched.server.endpoint);
+  }
+  std::stable_partition(servers.begin(), servers.end(), [&](const Server& server) {
+    return std::find(before.begin(), before.end(), server.endpoint) == before.end();
+  });
+  watch(std::move(servers));
+  next_ = 0;
+}
+
+void Prober::watch(std::vector<Server> servers) {
   stop();
   for (Server& server : servers) {
     watched_.push_back({std::move(server)});
@@ -193,7 +219,6 @@ void Prober::start(std::vector<Server> servers) {
   if (!watched_.empty()) {
     alive_ = std::make_shared<char>();
     next_ = random_() % watched_.size();
-    began_ = std::chrono::steady_clock::now();
     schedule();
   }
 }

@@ -42,6 +42,10 @@ struct Verdict {
   std::int64_t load = 0;                         // of serving: see read_load()
 };
 
+// A server that certainly does not serve, and one that may by its answer. A silent server is neither.
+bool cannot_serve(const Verdict& verdict);
+bool may_serve(const Verdict& verdict);
+
 // What a server's answer to `srvr` says.
 ServerState read_srvr(std::string_view answer);
 
@@ -72,6 +76,9 @@ class Prober {
   // looking already.
   void start(std::vector<Server> servers);
 
+  // Looks at these servers instead, at the pace reached so far; new servers come first.
+  void follow(std::vector<Server> servers);
+
   // No report comes after this.
   void stop();
 
@@ -83,6 +90,7 @@ class Prober {
     std::shared_ptr<Look> look = {};  // on its way
   };
 
+  void watch(std::vector<Server> servers);
   void schedule();
   void look_at_next();
   void looked(std::size_t which, Verdict verdict);

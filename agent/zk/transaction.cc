@@ -60,7 +60,7 @@ bool of_the_whole(ZkCode code) {
 
 }  // namespace
 
-Transaction::Transaction(const std::vector<core::ZkRequest>& requests)
+Transaction::Transaction(std::span<const core::ZkRequest> requests)
     : results_(requests.size()), stats_(requests.size()) {
   verbs_.reserve(requests.size());
   for (const core::ZkRequest& request : requests) {
@@ -68,7 +68,7 @@ Transaction::Transaction(const std::vector<core::ZkRequest>& requests)
   }
 }
 
-int Transaction::hand_in(zhandle_t* zh, const std::vector<core::ZkRequest>& requests, const std::string& chroot,
+int Transaction::hand_in(zhandle_t* zh, std::span<const core::ZkRequest> requests, const std::string& chroot,
                          const ACL_vector* acl, void_completion_t done, stat_completion_t looked, const void* context) {
   std::vector<std::string> in_chroot;
   if (!chroot.empty()) {

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,21 +21,24 @@ namespace limpet::zk {
 class Transaction {
  public:
   // Of creates, sets, removes and checks; at least one.
-  explicit Transaction(const std::vector<core::ZkRequest>& requests);
+  explicit Transaction(std::span<const core::ZkRequest> requests);
   Transaction(const Transaction&) = delete;
   Transaction& operator=(const Transaction&) = delete;
 
   // Hands in what it was made of, once, with `chroot` in front of every path. `done` and `looked` are called with
   // `context`: they store what they are told and then ask completed(). Where this does not return ZOK nothing was sent,
   // and neither is called. `requests` and `acl`, which all that is created gets, are needed for this call only.
-  int hand_in(zhandle_t* zh, const std::vector<core::ZkRequest>& requests, const std::string& chroot,
+  int hand_in(zhandle_t* zh, std::span<const core::ZkRequest> requests, const std::string& chroot,
               const ACL_vector* acl, void_completion_t done, stat_completion_t looked, const void* context);
 
   // The library's thread.
   void set_done(int rc) { rc_ = rc; }
   void set_looked(int rc, const Stat* stat);
-  // True for the one who is the last to be waited for, and he only may ask for the reply(). Any thread.
+  // True for the one who is the last to be waited for. Only that one may ask for the reply() of what was done. Any
+  // thread.
   bool completed() { return awaited_.fetch_sub(1) == 1; }
+  // True where it was not done: then the reply() is known without the look. After set_done().
+  bool refused() const { return rc_ != ZOK; }
   // `session`: whose the znodes must be that it created.
   core::ZkReply reply(SessionId session) const;
 

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "agent/zk/mailbox.h"
-#include "agent/zk/resolver.h"
 #include "agent/zk/trouble.h"
 #include "agent/zk/zk_handle.h"
 
@@ -27,6 +26,20 @@ using std::chrono::milliseconds;
 constexpr std::int64_t kPatiencePart = 5;
 constexpr std::int64_t kProbePart = 10;
 constexpr std::int64_t kSpreadPart = 20;
+// While there is no connection, names are looked up once in such a part of the session time-out, within bounds: servers
+// that move must be found before it is over. At first after a random while, for the sake of the name servers.
+constexpr std::int64_t kLookUpPart = 5;
+constexpr std::int64_t kShortestLookUpMs = 1'000;
+constexpr std::int64_t kLongestLookUpMs = 10'000;
+constexpr std::int64_t kFirstLookUpPart = 10;
+constexpr std::int64_t kLongestFirstLookUpMs = 1'000;
+// At the start: how long the other names are waited for once an address is known.
+constexpr std::int64_t kGatherMs = 200;
+// Servers that seem to serve and give no session are left alone for such a part of the time that the search has taken.
+constexpr std::int64_t kRestPart = 10;
+constexpr std::int64_t kShortestRestMs = 500;
+constexpr std::int64_t kLongestRestMs = 30'000;
+constexpr std::uint64_t kFewestTries = 6;
 // A host that finds more than a few others at a server that has just come up gives it so much time for each of them.
 constexpr std::int64_t kFew = 4;
 constexpr std::int64_t kEachMs = 20;
@@ -38,9 +51,12 @@ Prober::Pace pace_of(const ZkClient::Options& options) {
   return pace;
 }
 
-bool cannot_serve(const Verdict& verdict) {
-  return verdict.state == ServerState::refuses || verdict.state == ServerState::unreachable ||
-         verdict.state == ServerState::hangs_up || verdict.state == ServerState::no_quorum;
+std::string joined(const std::vector<std::string>& texts) {
+  std::string all;
+  for (const std::string& text : texts) {
+    all += (all.empty() ? "" : "; ") + text;
+  }
+  return all;
 }
 
 std::string seconds_text(std::int64_t ms) {
@@ -48,16 +64,24 @@ std::string seconds_text(std::int64_t ms) {
   return std::to_string(tenths / 10) + (tenths % 10 != 0 ? "." + std::to_string(tenths % 10) : "") + " s";
 }
 
-bool same_endpoints(const std::vector<Server>& a, const std::vector<Server>& b) {
-  const auto sorted = [](const std::vector<Server>& servers) {
-    std::vector<boost::asio::ip::tcp::endpoint> endpoints;
-    for (const auto& server : servers) {
-      endpoints.push_back(server.endpoint);
-    }
-    std::sort(endpoints.begin(), endpoints.end());
-    return endpoints;
-  };
-  return sorted(a) == sorted(b);
+using Endpoints = ZkHandle::Endpoints;
+
+Endpoints endpoints_of(const std::vector<Server>& servers) {
+  Endpoints endpoints;
+  for (const Server& server : servers) {
+    endpoints.push_back(server.endpoint);
+  }
+  return endpoints;
+}
+
+bool contains(const Endpoints& endpoints, const Endpoints::value_type& endpoint) {
+  return std::find(endpoints.begin(), endpoints.end(), endpoint) != endpoints.end();
+}
+
+bool same(Endpoints a, Endpoints b) {
+  std::sort(a.begin(), a.end());
+  std::sort(b.begin(), b.end());
+  return a == b;
 }
 
 }  // namespace
@@ -72,6 +96,7 @@ class ZkClient::Impl {
         hosts_(std::move(hosts)),
         access_(std::make_shared<Access>(options_.access)),
         random_(options_.seed),
+        book_(io, [this] { looked_up(); }),
         retry_timer_(io),
         look_up_timer_(io),
         trouble_(io,
@@ -79,7 +104,9 @@ class ZkClient::Impl {
                    sink_(core::ZkTrouble{epoch_, no_quorum, std::move(text)});
                  }),
         prober_(io, pace_of(options_), random_(), [this](const auto& verdicts) { probed(verdicts); }),
-        life_(1) {}
+        life_(1) {
+    book_.use(hosts_);
+  }
 
   ~Impl() {
     alive_ = nullptr;
@@ -98,8 +125,15 @@ class ZkClient::Impl {
     patience_ms_ = options_.session_timeout_ms / kPatiencePart;
     active_hosts_ = hosts_;
     active_access_ = access_;
+    book_.use(active_hosts_);
     make_handle();
-    open_handle();
+    // Known addresses are used at once: a slow name server would cost the session.
+    if (book_.servers().empty()) {
+      stage_ = Stage::unresolved;
+    } else {
+      open_handle();
+    }
+    look_up_in(0);
   }
 
   void stop(const core::ZkStop& stop) {
@@ -130,12 +164,16 @@ class ZkClient::Impl {
 
   void set_hosts(Hosts hosts) { hosts_ = std::move(hosts); }
   void set_access(Access access) { access_ = std::make_shared<Access>(std::move(access)); }
+  std::vector<NamedServer> servers() const { return book_.names(); }
 
  private:
-  // What the zk-life thread found out.
-  struct Opened {
-    Resolved resolved;
-    Status status;
+  enum class Stage {
+    idle,        // there is no handle
+    unresolved,  // the handle is not open: no server's address is known
+    gathering,   // nor is it here: some addresses are known, and the others are waited for a moment
+    waiting,     // nor here: no server can serve
+    resting,     // nor here: it is opened when retry_timer_ fires
+    open,        // the library searches, or is connected
   };
 
   // Runs `then` on the core thread, unless the handle was let go of meanwhile. Called on the zk-life thread.
@@ -149,59 +187,56 @@ class ZkClient::Impl {
     });
   }
 
+  std::int64_t jittered(std::int64_t mean_ms) {
+    return std::uniform_int_distribution<std::int64_t>(mean_ms * 3 / 4, mean_ms * 5 / 4)(random_);
+  }
+  std::int64_t up_to(std::int64_t most_ms) { return std::uniform_int_distribution<std::int64_t>(0, most_ms)(random_); }
+
+  // ---- The handle
+
   void make_handle() {
     handle_ =
         std::make_shared<ZkHandle>(++handles_, epoch_, active_hosts_.chroot, active_access_, mailbox_, options_.log);
   }
 
-  // Those that the prober found serving come first. Names are not looked up where the addresses are known: a slow
-  // resolver would cost the session.
+  // Servers that the prober found serving come first, servers with an absurd answer come last.
   void open_handle() {
+    retry_timer_.cancel();
+    stage_ = Stage::open;
+    servers_ = book_.servers();
+    opened_ = endpoints_of(servers_);
+    tries_began_ = 0;
+    searching_since_ = Clock::now();
+    Endpoints endpoints = opened_;
+    std::shuffle(endpoints.begin(), endpoints.end(), std::mt19937_64(random_()));
+    std::stable_partition(endpoints.begin(), endpoints.end(), [&](const auto& one) { return contains(serving_, one); });
+    std::stable_partition(endpoints.begin(), endpoints.end(), [&](const auto& one) { return !contains(absurd_, one); });
     boost::asio::post(life_, [self = this, &io = io_, alive = std::weak_ptr<char>(alive_), handle = handle_,
-                              hosts = active_hosts_, session = session_, timeout_ms = options_.session_timeout_ms,
-                              seed = random_(), serving = serving_, known = Resolved{servers_, failures_}] {
-      Opened opened{known.servers.empty() ? resolve(hosts) : known, {}};
-      if (!opened.resolved.servers.empty()) {
-        ZkHandle::Endpoints endpoints;
-        for (const auto& server : opened.resolved.servers) {
-          endpoints.push_back(server.endpoint);
-        }
-        std::shuffle(endpoints.begin(), endpoints.end(), std::mt19937_64(seed));
-        std::stable_partition(endpoints.begin(), endpoints.end(), [&](const auto& endpoint) {
-          return std::find(serving.begin(), serving.end(), endpoint) != serving.end();
-        });
-        opened.status = handle->open(endpoints, timeout_ms, session);
-      }
+                              session = session_, timeout_ms = options_.session_timeout_ms, endpoints] {
       on_core(self, io, alive, handle->id(),
-              [opened = std::move(opened)](Impl& impl) mutable { impl.opened(std::move(opened)); });
+              [status = handle->open(endpoints, timeout_ms, session)](Impl& impl) { impl.opened(status); });
     });
   }
 
-  void opened(Opened opened) {
-    failures_ = std::move(opened.resolved.failures);
-    if (opened.resolved.servers.empty() || !opened.status.ok()) {
-      retry_later(opened);
-      return;
-    }
-    servers_ = std::move(opened.resolved.servers);
-    if (!connected_) {
+  void opened(const Status& status) {
+    if (!status.ok()) {
+      const std::int64_t in_ms = next_retry_in_ms();
+      open_in(in_ms);
+      trouble_.tell(false, status.message() + "; trying again in " + seconds_text(in_ms));
+    } else if (!connected_) {
       begin_search();
     }
   }
 
-  void retry_later(const Opened& opened) {
-    std::uniform_int_distribution<std::int64_t> jitter(next_retry_ms_ * 3 / 4, next_retry_ms_ * 5 / 4);
-    const std::int64_t in_ms = jitter(random_);
+  std::int64_t next_retry_in_ms() {
+    const std::int64_t mean_ms = next_retry_ms_;
     next_retry_ms_ = std::min(next_retry_ms_ * 2, options_.last_retry_ms);
-    std::string text = opened.status.message();
-    for (const auto& failure : failures_) {
-      text += (text.empty() ? "" : "; ") + failure;
-    }
-    open_in(in_ms);
-    trouble_.tell(false, text + "; trying again in " + seconds_text(in_ms));
+    return jittered(mean_ms);
   }
 
-  void open_in(std::int64_t in_ms) {
+  // Unless the handle is let go of before. `meanwhile`: resting or gathering.
+  void open_in(std::int64_t in_ms, Stage meanwhile = Stage::resting) {
+    stage_ = meanwhile;
     retry_timer_.expires_after(milliseconds(in_ms));
     retry_timer_.async_wait([this, id = handle_->id(), alive = std::weak_ptr<char>(alive_)](error_code error) {
       if (!error && !alive.expired() && handle_ != nullptr && handle_->id() == id) {
@@ -210,17 +245,121 @@ class ZkClient::Impl {
     });
   }
 
-  // There is no connection: finds out why, and whether the servers have moved.
+  void let_go() {
+    end_search();
+    look_up_timer_.cancel();
+    retry_timer_.cancel();
+    connected_ = false;
+    serving_.clear();
+    stage_ = Stage::idle;
+    if (handle_ != nullptr) {
+      drop_handle();
+    }
+  }
+
+  void drop_handle() {
+    boost::asio::post(life_, [handle = std::move(handle_)] {
+      if (!handle->detach()) {
+        new std::shared_ptr<ZkHandle>(handle);
+      }
+    });
+    handle_ = nullptr;
+  }
+
+  // A new one, not open yet, for the same session.
+  void replace_handle() {
+    drop_handle();
+    make_handle();
+  }
+
+  // ---- Addresses
+
+  // Once after a while, and then again and again. Not bound to one handle: where these come and go, names are looked up
+  // all the same.
+  void look_up_in(std::int64_t in_ms) {
+    if (!book_.has_names()) {
+      return;
+    }
+    look_up_timer_.expires_after(milliseconds(in_ms));
+    look_up_timer_.async_wait([this, alive = std::weak_ptr<char>(alive_)](error_code error) {
+      if (!error && !alive.expired() && stage_ != Stage::idle) {
+        book_.look_up();
+        look_up_in(next_look_up_ms());
+      }
+    });
+  }
+
+  std::int64_t next_look_up_ms() {
+    return jittered(connected_ ? options_.look_up_again_ms
+                               : std::clamp<std::int64_t>(options_.session_timeout_ms / kLookUpPart, kShortestLookUpMs,
+                                                          kLongestLookUpMs));
+  }
+
+  void looked_up() {
+    switch (stage_) {
+      case Stage::idle:
+        return;
+      case Stage::unresolved:
+      case Stage::gathering:
+        if (book_.servers().empty()) {
+          unresolved();
+        } else if (!book_.looking_up()) {
+          open_handle();
+        } else if (stage_ == Stage::unresolved) {
+          open_in(kGatherMs, Stage::gathering);
+        }
+        return;
+      case Stage::waiting:
+      case Stage::resting:
+      case Stage::open:
+        if (search_began_) {
+          follow_servers();
+        }
+        return;
+    }
+  }
+
+  void unresolved() {
+    std::string text = joined(book_.failures());
+    if (!book_.looking_up()) {
+      const std::int64_t in_ms = next_retry_in_ms();
+      look_up_in(in_ms);
+      text += "; trying again in " + seconds_text(in_ms);
+    }
+    trouble_.tell(false, text);
+  }
+
+  // The search goes on at other addresses; steer() opens another handle where they are worth it.
+  void follow_servers() {
+    std::vector<Server> servers = book_.servers();
+    if (same(endpoints_of(servers), endpoints_of(servers_))) {
+      return;
+    }
+    servers_ = std::move(servers);
+    prober_.follow(servers_);
+    if (stage_ == Stage::resting) {
+      retry_timer_.cancel();
+      stage_ = Stage::waiting;
+    }
+  }
+
+  // ---- The search: there is no connection, and it is found out why, and where there could be one
+
   void begin_search() {
-    searching_since_ = Clock::now();
-    prober_.start(servers_);
-    look_up_later();
+    if (!search_began_) {
+      search_began_ = Clock::now();
+      searching_since_ = *search_began_;
+      servers_ = book_.servers();
+      prober_.start(servers_);
+    }
   }
 
   void end_search() {
     prober_.stop();
-    look_up_timer_.cancel();
     trouble_.reset();
+    search_began_.reset();
+    complaint_.clear();
+    absurd_.clear();
   }
 
   void probed(const std::vector<Verdict>& verdicts) {
@@ -228,8 +367,11 @@ class ZkClient::Impl {
       return std::count_if(verdicts.begin(), verdicts.end(), [&](const auto& v) { return v.state == state; });
     };
     std::string text = describe(verdicts);
-    for (const auto& failure : failures_) {
+    for (const auto& failure : book_.failures()) {
       text += "; " + failure;
+    }
+    if (!complaint_.empty()) {
+      text += "; " + complaint_;
     }
     steer(verdicts);
     trouble_.tell(count(ServerState::serving) == 0 && count(ServerState::no_quorum) != 0, text);
@@ -237,9 +379,9 @@ class ZkClient::Impl {
 
   // The library tries all servers again and again without jitter, and stays with one that hangs for 2/3 of the
   // time-out. So, while no server can serve, there is no handle at all, and a new one as soon as one can; where one
-  // serves and the library does not find it, a new handle that begins with that one. A new handle also has seen nothing
-  // yet, which matters where the ensemble was wiped or restored from a backup: it turns away a client that has seen
-  // more, and does not say more than that.
+  // serves and the library does not find it, or cannot because it has another address now, a new handle that begins
+  // with that one. A new handle also has seen nothing yet, which matters where the ensemble was wiped or restored from
+  // a backup: it turns away a client that has seen more, and does not say more than that.
   void steer(const std::vector<Verdict>& verdicts) {
     serving_.clear();
     std::int64_t load = 0;
@@ -250,33 +392,51 @@ class ZkClient::Impl {
       }
     }
     const bool hopeless = std::all_of(verdicts.begin(), verdicts.end(), cannot_serve);
-    if (waiting_for_servers_) {
-      if (!hopeless) {
-        open_after_jitter(load);
-      }
-    } else if (hopeless) {
-      drop_handle();
-      make_handle();
-      waiting_for_servers_ = true;
-      look_up_later();
-    } else if (Clock::now() - searching_since_ >= milliseconds(patience_ms_) && !serving_.empty()) {
-      drop_handle();
-      make_handle();
+    if (stage_ == Stage::waiting && !hopeless) {
+      open_after_jitter(load);
+    } else if (stage_ == Stage::open && hopeless) {
+      replace_handle();
+      stage_ = Stage::waiting;
+    } else if (stage_ == Stage::open && only_elsewhere(verdicts)) {
+      replace_handle();
+      open_handle();
+    } else if (stage_ == Stage::open && tried_enough()) {
+      rest();
+    } else if (stage_ == Stage::open && Clock::now() - searching_since_ >= milliseconds(patience_ms_) &&
+               !serving_.empty()) {
+      replace_handle();
       patience_ms_ *= 2;  // for a network so slow that a session takes longer than that to be had
-      searching_since_ = Clock::now();
       open_handle();
     }
+  }
+
+  // True where only servers whose addresses the library does not have may serve.
+  bool only_elsewhere(const std::vector<Verdict>& verdicts) const {
+    const auto may = [&](bool known) {
+      return std::any_of(verdicts.begin(), verdicts.end(), [&](const Verdict& verdict) {
+        return may_serve(verdict) && contains(opened_, verdict.endpoint) == known;
+      });
+    };
+    return may(false) && !may(true);
+  }
+
+  // Two rounds of attempts have failed although a server seems to serve.
+  bool tried_enough() const {
+    return handle_->losses() - tries_began_ >= std::max<std::uint64_t>(kFewestTries, 2 * opened_.size());
+  }
+
+  void rest() {
+    const auto searched = std::chrono::duration_cast<milliseconds>(Clock::now() - *search_began_);
+    replace_handle();
+    open_in(jittered(std::clamp<std::int64_t>(searched.count() / kRestPart, kShortestRestMs, kLongestRestMs)));
   }
 
   // Hosts find out at different times that a server serves, which spreads them; and more where many have come to it
   // already. Of one that does not say whether it serves, nothing is known.
   void open_after_jitter(std::int64_t load) {
-    waiting_for_servers_ = false;
-    searching_since_ = Clock::now();
     const std::int64_t most_ms = options_.session_timeout_ms / kSpreadPart;
-    std::uniform_int_distribution<std::int64_t> spread(
-        0, serving_.empty() ? most_ms : std::min(most_ms, std::max<std::int64_t>(0, load - kFew) * kEachMs));
-    const std::int64_t in_ms = spread(random_);
+    const std::int64_t in_ms =
+        up_to(serving_.empty() ? most_ms : std::min(most_ms, std::max<std::int64_t>(0, load - kFew) * kEachMs));
     if (in_ms == 0) {
       open_handle();
     } else {
@@ -284,33 +444,7 @@ class ZkClient::Impl {
     }
   }
 
-  void look_up_later() {
-    const std::int64_t mean_ms = options_.look_up_again_ms;
-    std::uniform_int_distribution<std::int64_t> jitter(mean_ms * 3 / 4, mean_ms * 5 / 4);
-    look_up_timer_.expires_after(milliseconds(jitter(random_)));
-    look_up_timer_.async_wait([this, id = handle_->id(), alive = std::weak_ptr<char>(alive_)](error_code error) {
-      if (error || alive.expired() || handle_ == nullptr || handle_->id() != id || connected_) {
-        return;
-      }
-      boost::asio::post(life_, [this, &io = io_, alive, id, hosts = active_hosts_] {
-        on_core(this, io, alive, id,
-                [resolved = resolve(hosts)](Impl& impl) mutable { impl.looked_up(std::move(resolved)); });
-      });
-    });
-  }
-
-  void looked_up(Resolved resolved) {
-    if (connected_) {
-      return;
-    }
-    failures_ = std::move(resolved.failures);
-    look_up_later();
-    // A resolver that fails is no reason to forget where the servers were.
-    if (failures_.empty() && !same_endpoints(resolved.servers, servers_)) {
-      servers_ = std::move(resolved.servers);
-      sink_(core::ServersChanged{});
-    }
-  }
+  // ---- Events of the handle
 
   void open_mail(std::vector<Mail>& mail) {
     for (auto& item : mail) {
@@ -328,16 +462,20 @@ class ZkClient::Impl {
     if (item.internal) {
       return;
     }
+    if (!item.complaint.empty()) {
+      unusable(item);
+      return;
+    }
     if (const auto* connected = std::get_if<core::ZkConnected>(&item.event)) {
       connected_ = true;
       losses_ = item.losses;
       session_ = connected->session;
       patience_ms_ = options_.session_timeout_ms / kPatiencePart;
       end_search();
+      look_up_in(next_look_up_ms());
       handle_->create_chroot();
     } else if (std::holds_alternative<core::ZkDisconnected>(item.event)) {
-      connected_ = false;
-      begin_search();
+      disconnected();
     } else if (std::holds_alternative<core::ZkExpired>(item.event) ||
                std::holds_alternative<core::ZkAuthFailed>(item.event)) {
       connected_ = false;
@@ -351,26 +489,28 @@ class ZkClient::Impl {
     sink_(std::move(item.event));
   }
 
-  void let_go() {
-    end_search();
-    retry_timer_.cancel();
+  // The library goes on by itself, with the addresses that it has.
+  void disconnected() {
     connected_ = false;
-    servers_.clear();
-    serving_.clear();
-    failures_.clear();
-    waiting_for_servers_ = false;
-    if (handle_ != nullptr) {
-      drop_handle();
+    tries_began_ = handle_->losses();
+    begin_search();
+    if (!same(endpoints_of(servers_), opened_)) {
+      replace_handle();
+      open_handle();
     }
+    look_up_in(up_to(std::min(options_.session_timeout_ms / kFirstLookUpPart, kLongestFirstLookUpMs)));
   }
 
-  void drop_handle() {
-    boost::asio::post(life_, [handle = std::move(handle_)] {
-      if (!handle->detach()) {
-        new std::shared_ptr<ZkHandle>(handle);
-      }
-    });
-    handle_ = nullptr;
+  // A server made a session that cannot be: as good as no answer, but the library would take it.
+  void unusable(const Mail& item) {
+    connected_ = false;
+    if (complaint_ != item.complaint && options_.log) {
+      options_.log(item.complaint);
+    }
+    begin_search();
+    complaint_ = item.complaint;
+    absurd_.push_back(item.server);
+    rest();
   }
 
   // Constant.
@@ -388,17 +528,22 @@ class ZkClient::Impl {
   std::mt19937_64 random_;
   core::Epoch epoch_;
   std::optional<Session> session_;
-  std::shared_ptr<ZkHandle> handle_;
+  Stage stage_ = Stage::idle;
+  std::shared_ptr<ZkHandle> handle_;  // null where idle
   std::uint64_t handles_ = 0;
   bool connected_ = false;    // and nothing sent since was turned away
   std::uint64_t losses_ = 0;  // as of the last ZkConnected
   std::int64_t next_retry_ms_ = 0;
-  std::vector<Server> servers_;
-  std::vector<std::string> failures_;
-  std::vector<boost::asio::ip::tcp::endpoint> serving_;  // as of the prober's last round
-  Clock::time_point searching_since_;
-  std::int64_t patience_ms_ = 0;      // how long the library may search by itself
-  bool waiting_for_servers_ = false;  // the handle is not opened before one of them can serve
+  AddressBook book_;
+  std::vector<Server> servers_;  // that the search looks at
+  Endpoints opened_;             // that the handle has
+  Endpoints serving_;            // as of the prober's last round
+  Endpoints absurd_;             // gave a session that cannot be, in this search
+  std::string complaint_;        // the last such, for people
+  std::optional<Clock::time_point> search_began_;
+  Clock::time_point searching_since_;  // with this handle
+  std::uint64_t tries_began_ = 0;      // the handle's losses when the search began
+  std::int64_t patience_ms_ = 0;       // how long the library may search by itself
   boost::asio::steady_timer retry_timer_;
   boost::asio::steady_timer look_up_timer_;
   Trouble trouble_;
@@ -434,6 +579,10 @@ Status ZkClient::set_servers(const std::string& hosts) {
   }
   impl_->set_hosts(std::move(parsed.value()));
   return {};
+}
+
+std::vector<NamedServer> ZkClient::servers() const {
+  return impl_->servers();
 }
 
 void ZkClient::set_access(Access access) {

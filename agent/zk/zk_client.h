@@ -1,11 +1,11 @@
 // The ZooKeeper client of the agent: an Ensemble on the C library.
 //
-// It looks up names itself, gives the library numeric addresses in an order of its own, puts the chroot in front of
-// every path, and, while there is no connection, finds out in plain words why. It is easy on servers that come back:
-// where none can serve, it only looks at them, the longer that lasts the less often (Prober), and opens a handle when
-// one serves, a random while later where many others have come to that. All calls and all events are on the core
-// thread. What blocks (name resolution, opening and closing handles) is on a thread of its own, "zk-life"; the
-// library's two threads only copy and post.
+// It looks up names itself, again and again, and follows those that resolve (AddressBook); gives the library numeric
+// addresses in an order of its own, puts the chroot in front of every path, and, while there is no connection, finds
+// out in plain words why. It is easy on servers that come back: where none can serve, it only looks at them, the longer
+// that lasts the less often (Prober), and opens a handle when one serves, a random while later where many others have
+// come to that. All calls and all events are on the core thread. What blocks is on other threads: opening and closing
+// handles on "zk-life", each look-up of a name on its own; the library's two threads only copy and post.
 //
 // What the session is owed: neither stop() nor the destructor ends it, nor does the end of the process. There is no way
 // to end it on purpose here.
@@ -17,6 +17,7 @@
 #include <string>
 
 #include "agent/zk/acl.h"
+#include "agent/zk/address_book.h"
 #include "agent/zk/ensemble.h"
 #include "agent/zk/hosts.h"
 #include "agent/zk/library_log.h"
@@ -35,10 +36,10 @@ class ZkClient final : public Ensemble {
     // The library's warnings and errors, bounded; on any thread. May be empty.
     LogSink log;
 
-    // While no name resolves: the wait before the next try, doubled from the first to the last, with jitter.
+    // While no address is known: the wait before the next look-up, doubled from the first to the last, with jitter.
     std::int64_t first_retry_ms = 200;
     std::int64_t last_retry_ms = 10'000;
-    // While there is no connection: how often names are looked up again, for addresses that have changed.
+    // While connected: how often names are looked up again. Without a connection it is in parts of the time-out.
     std::int64_t look_up_again_ms = 60'000;
     Prober::Pace probe;  // or faster: each server at least ten times in a session time-out
   };
@@ -46,12 +47,11 @@ class ZkClient final : public Ensemble {
   // `io` is the core thread's; it outlives the client. `sink` is called from its event loop only. Nothing happens
   // before start(). Precondition: parse_hosts(options.hosts) succeeds.
   //
-  // Besides the events that Ensemble names, the sink receives ServersChanged when addresses have changed and a handle
-  // is wanted anew. Handles that the client replaces by itself, with the same session, are not told of.
+  // Handles that the client replaces by itself, with the same session, are not told of.
   ZkClient(boost::asio::io_context& io, Options options, Sink sink);
 
-  // Lets go of the handle as stop() does, and waits for that: some milliseconds, or as long as the system's resolver
-  // takes if it is at work. A process that ends calls _exit() instead.
+  // Lets go of the handle as stop() does, and waits for that: some milliseconds. A process that ends calls _exit()
+  // instead.
   ~ZkClient() override;
 
   ZkClient(const ZkClient&) = delete;
@@ -60,6 +60,9 @@ class ZkClient final : public Ensemble {
   void start(const core::ZkStart& start) override;
   void stop(const core::ZkStop& stop) override;
   void send(core::ZkSend request) override;
+
+  // The servers of the list in use, each with the addresses that the next connection is made to.
+  std::vector<NamedServer> servers() const;
 
   // Takes another list, to be used from the next start() on. Errc::invalid: the list does not parse, and nothing
   // changes.

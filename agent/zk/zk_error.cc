@@ -50,8 +50,6 @@ ZkCode completion_code(int rc) {
       return ZkCode::parent_ephemeral;
     case ZNOAUTH:
     case ZINVALIDACL:
-    // The server wants SASL and ends the session of whoever has none. The request was not carried out.
-    case ZSESSIONCLOSEDREQUIRESASLAUTH:
       return ZkCode::no_auth;
     // What servers say of a path that they do not accept.
     case ZBADARGUMENTS:
@@ -60,6 +58,9 @@ ZkCode completion_code(int rc) {
     case ZTHROTTLEDOP:
     // A server that lost its quorum and serves reads only. We never ask for such a one; another will take it.
     case ZNOTREADONLY:
+    // The server demands authentication of every client and closes the connection of one without. It says nothing of
+    // the request but that it was not carried out: see demands_authentication().
+    case ZSESSIONCLOSEDREQUIRESASLAUTH:
       return ZkCode::throttled;
 
     // A server's word for "this request broke my processor": it stands for no transaction, and it will not pass by
@@ -96,6 +97,14 @@ ZkCode completion_code(int rc) {
       return ZkCode::unknown_outcome;
   }
   return unlisted(rc);
+}
+
+bool demands_authentication(int rc) {
+  return rc == ZSESSIONCLOSEDREQUIRESASLAUTH;
+}
+
+bool demands_global_session(int rc) {
+  return rc == ZEPHEMERALONLOCALSESSION;
 }
 
 ZkCode submit_code(int rc) {

@@ -14,6 +14,13 @@ namespace limpet::zk {
 // `unknown_outcome`; what a server refuses is `refused` or a closer word.
 core::ZkCode completion_code(int rc);
 
+// True for the answer of a server that takes no request from a client that has not authenticated itself, and closes its
+// connection (enforce.auth.enabled).
+bool demands_authentication(int rc);
+
+// True for the answer to an ephemeral create on a local session that the servers may not make a global one.
+bool demands_global_session(int rc);
+
 // The code that a call of the library returned instead of taking the request: it certainly did not go out.
 // Precondition: rc is not ZOK.
 core::ZkCode submit_code(int rc);

@@ -33,15 +33,29 @@ core::ZkStat to_stat(const Stat* stat) {
   return {Zxid{stat->czxid}, Zxid{stat->mzxid}, stat->version, SessionId{stat->ephemeralOwner}};
 }
 
-std::string connected_server(zhandle_t* zh) {
+std::optional<tcp::endpoint> connected_server(zhandle_t* zh) {
   tcp::endpoint endpoint;
   auto length = static_cast<socklen_t>(endpoint.capacity());
   if (zookeeper_get_connected_host(zh, endpoint.data(), &length) == nullptr || length > endpoint.capacity() ||
       (endpoint.data()->sa_family != AF_INET && endpoint.data()->sa_family != AF_INET6)) {
-    return "";
+    return std::nullopt;
   }
   endpoint.resize(length);
-  return to_string(endpoint);
+  return endpoint;
+}
+
+// Why a session cannot be used; empty: it can. The library checks nothing, and divides the time-out by sixty for its
+// own pauses: with a very short time-out it would spin.
+std::string absurdity(const Session& session) {
+  constexpr std::int32_t kShortestMs = 100;
+  constexpr std::int32_t kLongestMs = 86'400'000;
+  if (session.id == SessionId{}) {
+    return "gave a session without a number";
+  }
+  if (session.timeout_ms < kShortestMs || session.timeout_ms > kLongestMs) {
+    return "gave a session with a time-out of " + std::to_string(session.timeout_ms) + " ms";
+  }
+  return "";
 }
 
 Session session_of(zhandle_t* zh) {
@@ -53,6 +67,21 @@ Session session_of(zhandle_t* zh) {
   session.timeout_ms = zoo_recv_timeout(zh);
   return session;
 }
+
+constexpr const char* kCredentialsRefused =
+    "the ZooKeeper servers refuse the agent's credentials; correct the file that zookeeper_credentials names, and "
+    "reload "
+    "the agent";
+constexpr const char* kCredentialsMissing =
+    "the ZooKeeper servers demand authentication (enforce.auth.enabled) and the agent has no credentials: write "
+    "user:password into a file, name it in zookeeper_credentials, and reload the agent";
+constexpr const char* kSessionIsLocal =
+    "the ZooKeeper servers give local sessions, which cannot hold registrations: set "
+    "localSessionsUpgradingEnabled=true "
+    "on them, or localSessionsEnabled=false";
+constexpr const char* kSchemeNotOffered =
+    "the ZooKeeper servers demand authentication (enforce.auth.enabled) by another scheme than digest, and the agent "
+    "offers only that: add digest to their enforce.auth.schemes";
 
 // An ACL in the library's form. Views what it is made of, and is not changed by the library.
 class LibraryAcl {
@@ -131,22 +160,25 @@ struct ZkHandle::Callbacks {
     }
     handle.mailbox_->push(
         {handle.id_, request, request->internal, 0, core::ZkReplied{handle.epoch_, request->op, std::move(reply)}});
-    tell_if_expired(handle, rc);
+    tell_of_session(handle, rc);
   }
-  // Either what the library says of all that was in flight, or a server's word on one request. A server may say that
-  // and keep the connection, and answer pings, where two had the session; then no other word would ever come.
-  static void tell_if_expired(ZkHandle& handle, int rc) noexcept {
+  // Of an expiry: either what the library says of all that was in flight, or a server's word on one request. A server
+  // may say that and keep the connection, and answer pings, where two had the session; then no other word would ever
+  // come.
+  static void tell_of_session(ZkHandle& handle, int rc) noexcept {
     if (rc == ZSESSIONEXPIRED) {
       handle.mailbox_->push({handle.id_, nullptr, false, 0, core::ZkExpired{handle.epoch_}});
+    } else if (demands_authentication(rc)) {
+      handle.mailbox_->push(
+          {handle.id_, nullptr, false, 0,
+           core::ZkAuthFailed{handle.epoch_,
+                              handle.access_->credentials.empty() ? kCredentialsMissing : kSchemeNotOffered}});
     }
   }
 
   static void on_void(int rc, const void* data) noexcept { replied(data, rc, nullptr, nullptr, 0); }
   static void on_stat(int rc, const Stat* stat, const void* data) noexcept { replied(data, rc, stat, nullptr, 0); }
   static void on_string(int rc, const char*, const void* data) noexcept { replied(data, rc, nullptr, nullptr, 0); }
-  static void on_string_stat(int rc, const char*, const Stat* stat, const void* data) noexcept {
-    replied(data, rc, stat, nullptr, 0);
-  }
   static void on_data(int rc, const char* value, int length, const Stat* stat, const void* data) noexcept {
     replied(data, rc, stat, value, length);
   }
@@ -154,8 +186,16 @@ struct ZkHandle::Callbacks {
     const auto* request = static_cast<const Request*>(data);
     ZkHandle& handle = *request->handle;
     request->transaction->set_done(rc);
+    if (demands_global_session(rc)) {
+      handle.mailbox_->push({handle.id_, nullptr, false, 0, core::ZkLimited{handle.epoch_, kSessionIsLocal}});
+    }
+    if (request->transaction->refused()) {
+      // At once: where the server closes the connection behind this answer, the look is answered after the loss, and
+      // nobody would ask why any more.
+      handle.mailbox_->push({handle.id_, nullptr, false, 0, transaction_reply(*request)});
+    }
     transaction_completed(data);
-    tell_if_expired(handle, rc);
+    tell_of_session(handle, rc);
   }
   static void on_look(int rc, const Stat* stat, const void* data) noexcept {
     static_cast<const Request*>(data)->transaction->set_looked(rc, stat);
@@ -165,10 +205,22 @@ struct ZkHandle::Callbacks {
     auto* request = static_cast<Request*>(const_cast<void*>(data));
     if (request->transaction->completed()) {
       ZkHandle& handle = *request->handle;
-      const SessionId session{zoo_client_id(handle.zh_.load())->client_id};
-      handle.mailbox_->push({handle.id_, request, false, 0,
-                             core::ZkReplied{handle.epoch_, request->op, request->transaction->reply(session)}});
+      if (request->transaction->refused()) {
+        handle.mailbox_->push({handle.id_, request, true});  // answered already
+      } else {
+        handle.mailbox_->push({handle.id_, request, false, 0, transaction_reply(*request)});
+      }
     }
+  }
+  static core::ZkReplied transaction_reply(const Request& request) noexcept {
+    const ZkHandle& handle = *request.handle;
+    const SessionId session{zoo_client_id(handle.zh_.load())->client_id};
+    core::ZkReply reply = request.transaction->reply(session);
+    if (request.alone && !reply.batch.empty()) {
+      core::ZkReply of_the_one = std::move(reply.batch.front());
+      reply = std::move(of_the_one);
+    }
+    return {handle.epoch_, request.op, std::move(reply)};
   }
   static void ignore(int, const char*, const void*) noexcept {}
   static void ignore_void(int, const void*) noexcept {}
@@ -183,13 +235,21 @@ struct ZkHandle::Callbacks {
     mail.handle = handle.id_;
     if (state == ZOO_CONNECTED_STATE) {
       handle.zh_.store(zh);
-      handle.show_credentials(zh);
-      mail.losses = handle.log_->losses();
-      mail.event = core::ZkConnected{handle.epoch_, session_of(zh), connected_server(zh)};
+      const Session session = session_of(zh);
+      const auto server = connected_server(zh);
+      const std::string name = server ? to_string(*server) : "";
+      if (const std::string why = absurdity(session); !why.empty()) {
+        mail.complaint = (name.empty() ? "a server" : name) + " " + why;
+        mail.server = server.value_or(tcp::endpoint());
+      } else {
+        handle.show_credentials(zh);
+        mail.losses = handle.log_->losses();
+        mail.event = core::ZkConnected{handle.epoch_, session, name};
+      }
     } else if (state == ZOO_EXPIRED_SESSION_STATE) {
       mail.event = core::ZkExpired{handle.epoch_};
     } else if (state == ZOO_AUTH_FAILED_STATE) {
-      mail.event = core::ZkAuthFailed{handle.epoch_};
+      mail.event = core::ZkAuthFailed{handle.epoch_, kCredentialsRefused};
     } else {
       mail.event = core::ZkDisconnected{handle.epoch_};
     }
@@ -333,8 +393,17 @@ core::ZkReply ZkHandle::submit(core::OpId op, const core::ZkRequest& request) {
     return refused;
   }
   Request* context = take(op, false);
-  const int rc = request.verb == core::ZkVerb::transaction ? hand_in_batch(request, context)
-                                                           : hand_in(request, full_path(request.path), context);
+  int rc = ZOK;
+  if (request.verb == core::ZkVerb::transaction) {
+    rc = hand_in_transaction(request.batch, context);
+  } else if (request.verb == core::ZkVerb::create) {
+    // The library's call that answers the stat of what it creates is not known to servers before 3.5, nor to some that
+    // are compatible: they cut the connection over it.
+    context->alone = true;
+    rc = hand_in_transaction(std::span(&request, 1), context);
+  } else {
+    rc = hand_in(request, full_path(request.path), context);
+  }
   if (rc != ZOK) {
     release(context);
     refused.code = submit_code(rc);
@@ -348,9 +417,6 @@ int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, R
   LibraryAcl acl(access_->acl);
   const int length = static_cast<int>(request.data.size());
   switch (request.verb) {
-    case core::ZkVerb::create:
-      return zoo_acreate2(zh, path.c_str(), request.data.data(), length, acl.get(), ZOO_EPHEMERAL,
-                          &Callbacks::on_string_stat, context);
     case core::ZkVerb::create_parent:
       return zoo_acreate(zh, path.c_str(), "", 0, acl.get(), ZOO_PERSISTENT, &Callbacks::on_string, context);
     case core::ZkVerb::set:
@@ -363,6 +429,7 @@ int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, R
       return zoo_awexists(zh, path.c_str(), &Callbacks::on_znode, this, &Callbacks::on_stat, context);
     case core::ZkVerb::sync:
       return zoo_async(zh, path.c_str(), &Callbacks::on_string, context);
+    case core::ZkVerb::create:
     case core::ZkVerb::check:
     case core::ZkVerb::transaction:
       break;
@@ -371,10 +438,10 @@ int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, R
   return ZBADARGUMENTS;
 }
 
-int ZkHandle::hand_in_batch(const core::ZkRequest& request, Request* context) {
-  context->transaction = std::make_shared<Transaction>(request.batch);
+int ZkHandle::hand_in_transaction(std::span<const core::ZkRequest> requests, Request* context) {
+  context->transaction = std::make_shared<Transaction>(requests);
   LibraryAcl acl(access_->acl);
-  return context->transaction->hand_in(zh_.load(), request.batch, chroot_, acl.get(), &Callbacks::on_transaction,
+  return context->transaction->hand_in(zh_.load(), requests, chroot_, acl.get(), &Callbacks::on_transaction,
                                        &Callbacks::on_look, context);
 }
 

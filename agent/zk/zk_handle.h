@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -34,7 +35,8 @@ struct Request {
   ZkHandle* handle = nullptr;
   core::OpId op;
   bool internal = false;
-  std::shared_ptr<Transaction> transaction = {};  // of a transaction
+  std::shared_ptr<Transaction> transaction = {};  // of a transaction, and of a create, which goes as one
+  bool alone = false;                             // of a create: its answer is that of the one in the transaction
 };
 
 class ZkHandle {
@@ -63,6 +65,9 @@ class ZkHandle {
   // Core thread. True while the connection that ZkConnected told of (with this count of losses) stands.
   bool stands(std::uint64_t losses) const;
 
+  // How many connections, or attempts at one, have failed. Any thread.
+  std::uint64_t losses() const { return log_->losses(); }
+
   // Core thread. Hands a request in; its answer comes as Mail. A code other than ok: it was not taken, nothing was
   // sent, and no Mail comes. Precondition: a ZkConnected came from this handle.
   core::ZkReply submit(core::OpId op, const core::ZkRequest& request);
@@ -81,7 +86,7 @@ class ZkHandle {
   struct Callbacks;  // the functions that the library calls
 
   Request* take(core::OpId op, bool internal);
-  int hand_in_batch(const core::ZkRequest& request, Request* context);
+  int hand_in_transaction(std::span<const core::ZkRequest> requests, Request* context);
   int hand_in(const core::ZkRequest& request, const std::string& path, Request* context);
   std::string full_path(const std::string& path) const;
   bool park(_zhandle* zh);

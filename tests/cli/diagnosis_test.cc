@@ -190,6 +190,25 @@ TEST_F(Doctor, StuckRegistrationsWithWhatToDo) {
   EXPECT_TRUE(has(found(report, "Socket", "ok") + found(report, "Socket", "note"), server.socket() + " answers"));
 }
 
+TEST_F(Doctor, AddressesThatTheAgentUsesAreExamined) {
+  const Answering follower("Zookeeper version: 3.8.0\nMode: follower\n");
+  server.answer(200, R"({"version":"0.1.0","pid":0,"zookeeper":{"state":"connected","session":"0x10","message":null,)"
+                     R"("servers":[{"name":"moved.invalid:2181","addresses":[")" +
+                         follower.address() +
+                         R"("],"error":"cannot resolve moved.invalid: gone"},)"
+                         R"({"name":"never.invalid:2181","addresses":[],"error":"cannot resolve never.invalid: gone"},)"
+                         R"({"name":"127.0.0.1:2181","addresses":["127.0.0.1:1"],"error":null}]},)"
+                         R"("queue":{"depth":0},"registrations":{"total":0},"storage":{"healthy":true,"bytes":10}})");
+  const auto report = examine({}, 1);
+  EXPECT_TRUE(has(found(report, "ZooKeeper", "ok"), "moved.invalid:2181 (" + follower.address() + "): follower"));
+  EXPECT_TRUE(
+      has(found(report, "ZooKeeper", "wrong"),
+          "cannot resolve moved.invalid: gone; the agent goes on with the last address, " + follower.address()));
+  EXPECT_TRUE(has(found(report, "ZooKeeper", "wrong"), "never.invalid: gone; the agent knows no address of it"));
+  EXPECT_TRUE(has(found(report, "ZooKeeper", "note"),
+                  "127.0.0.1:2181 is 127.0.0.1:2181 by a look-up now, and the agent uses 127.0.0.1:1"));
+}
+
 TEST_F(Doctor, StateDirectoryThatOthersCanRead) {
   ASSERT_EQ(::chmod(directory.path().c_str(), 0755), 0);
   const auto report = examine({"--zookeeper", "127.0.0.1:1"}, 1);

@@ -46,16 +46,26 @@ sockaddr_in address_of(const std::string& ip, std::uint16_t port) {
   return address;
 }
 
-// Takes a free port and keeps it by a socket that is bound and does not listen: with SO_REUSEADDR on both sides the
-// server can bind and listen on it all the same, and nobody else's outgoing connection gets it.
-int reserve(const std::string& ip, std::uint16_t& port) {
+// Keeps a port by a socket that is bound and does not listen: with SO_REUSEADDR on both sides the server can bind and
+// listen on it all the same, and nobody else's outgoing connection gets it. -1: the port is not free.
+int try_to_reserve(const std::string& ip, std::uint16_t port) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   const int on = 1;
-  sockaddr_in address = address_of(ip, 0);
+  const sockaddr_in address = address_of(ip, port);
+  if (fd >= 0 && (::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
+                  ::bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0)) {
+    ::close(fd);
+    return -1;
+  }
+  return fd;
+}
+
+// A free port.
+int reserve(const std::string& ip, std::uint16_t& port) {
+  const int fd = try_to_reserve(ip, 0);
+  sockaddr_in address{};
   socklen_t length = sizeof(address);
-  if (fd < 0 || ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0 ||
-      ::bind(fd, reinterpret_cast<const sockaddr*>(&address), length) != 0 ||
-      ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
+  if (fd < 0 || ::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length) != 0) {
     fail("cannot reserve a port on " + ip + ": " + std::strerror(errno));
   }
   port = ntohs(address.sin_port);
@@ -89,6 +99,7 @@ RealEnsemble::RealEnsemble(Options options) : options_(std::move(options)) {
   for (int i = 0; i < options_.servers; ++i) {
     Server server;
     server.ip = "127.0.0." + std::to_string(i + 1);
+    server.client_ip = server.ip;
     for (auto* port : {&server.client_port, &server.quorum_port, &server.election_port}) {
       server.reservations.push_back(reserve(server.ip, *port));
     }
@@ -127,7 +138,7 @@ void RealEnsemble::write_files(const Server& server, int id) const {
   std::ofstream config(server.directory + "/zoo.cfg");
   config << "tickTime=" << options_.tick_ms << "\ninitLimit=20\nsyncLimit=6\nmaxClientCnxns=0\n"
          << "dataDir=" << server.directory << "/data\n"
-         << "clientPort=" << server.client_port << "\nclientPortAddress=" << server.ip << "\n"
+         << "clientPort=" << server.client_port << "\nclientPortAddress=" << server.client_ip << "\n"
          << "admin.enableServer=false\n";
   if (!options_.four_letter_words.empty()) {
     config << "4lw.commands.whitelist=" << options_.four_letter_words << "\n";
@@ -157,7 +168,7 @@ std::string RealEnsemble::connect_string() const {
 }
 
 std::string RealEnsemble::address(int index) const {
-  return at(index).ip + ":" + std::to_string(at(index).client_port);
+  return at(index).client_ip + ":" + std::to_string(at(index).client_port);
 }
 
 void RealEnsemble::start(int index) {
@@ -282,6 +293,21 @@ bool RealEnsemble::restore() {
   return wait_serving();
 }
 
+std::string RealEnsemble::move(int index) {
+  kill(index);
+  Server& server = at(index);
+  for (int last_byte = 1; last_byte < 255; ++last_byte) {
+    const std::string ip = "127.0.9." + std::to_string(last_byte);
+    if (const int fd = try_to_reserve(ip, server.client_port); fd >= 0) {
+      server.reservations.push_back(fd);
+      server.client_ip = ip;
+      write_files(server, index + 1);
+      return ip;
+    }
+  }
+  fail("no address is left to move to");
+}
+
 void RealEnsemble::wipe() {
   kill_all();
   for (int i = 0; i < size(); ++i) {
@@ -292,7 +318,7 @@ void RealEnsemble::wipe() {
 
 std::string RealEnsemble::ask(int index, const std::string& word) const {
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(1);
-  const sockaddr_in address = address_of(at(index).ip, at(index).client_port);
+  const sockaddr_in address = address_of(at(index).client_ip, at(index).client_port);
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (fd < 0) {
     fail(std::string("no socket: ") + std::strerror(errno));

@@ -57,6 +57,10 @@ class RealEnsemble {
   // Starts what does not run, continues what is stopped, and waits until all serve.
   bool restore();
 
+  // Kills it and gives it another loopback address for clients, with the port that it had; start() starts it there. The
+  // address, without the port.
+  std::string move(int index);
+
   // Kills all and removes everything they have stored: they come back as a new, empty ensemble.
   void wipe();
 
@@ -76,7 +80,8 @@ class RealEnsemble {
 
  private:
   struct Server {
-    std::string ip;
+    std::string ip;         // for the other servers
+    std::string client_ip;  // for clients
     std::uint16_t client_port = 0;
     std::uint16_t quorum_port = 0;
     std::uint16_t election_port = 0;

@@ -39,7 +39,7 @@ TEST(ZkError, DefiniteAnswersHaveTheirWord) {
   EXPECT_EQ(completion_code(ZNOCHILDRENFOREPHEMERALS), ZkCode::parent_ephemeral);
   EXPECT_EQ(completion_code(ZNOAUTH), ZkCode::no_auth);
   EXPECT_EQ(completion_code(ZINVALIDACL), ZkCode::no_auth);
-  EXPECT_EQ(completion_code(ZSESSIONCLOSEDREQUIRESASLAUTH), ZkCode::no_auth);
+  EXPECT_EQ(completion_code(ZSESSIONCLOSEDREQUIRESASLAUTH), ZkCode::throttled);
   EXPECT_EQ(completion_code(ZBADARGUMENTS), ZkCode::invalid_path);
   EXPECT_EQ(completion_code(ZNOTREADONLY), ZkCode::throttled);
 }
