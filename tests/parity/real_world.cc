@@ -126,7 +126,7 @@ class RealWorld final : public World {
   }
   bool lose_next_create(bool done) override {
     for (const auto& proxy : proxies_) {
-      proxy->lose_reply({ZkOpcode::create2}, 1, !done);
+      proxy->lose_reply({ZkOpcode::multi}, 1, !done);
     }
     return true;
   }

@@ -66,7 +66,7 @@ std::uint64_t ZkProxy::Counts::writes() const {
 class ZkProxy::Impl {
  public:
   Impl(const std::string& server, int last_byte, std::uint16_t port)
-      : server_(endpoint_of(server)), work_(io_.get_executor()), acceptor_(io_) {
+      : servers_({endpoint_of(server)}), work_(io_.get_executor()), acceptor_(io_) {
     const tcp::endpoint local(boost::asio::ip::address_v4({127, 0, 1, static_cast<unsigned char>(last_byte)}), port);
     error_code error;
     acceptor_.open(tcp::v4(), error);
@@ -112,7 +112,8 @@ class ZkProxy::Impl {
   void cut();
   bool links_closed(const std::shared_ptr<Link>& link) { return links_.erase(link) != 0; }
 
-  const tcp::endpoint server_;
+  std::vector<tcp::endpoint> servers_;
+  std::size_t next_server_ = 0;
   std::string address_;
   boost::asio::io_context io_;
   boost::asio::executor_work_guard<boost::asio::io_context::executor_type> work_;
@@ -124,6 +125,9 @@ class ZkProxy::Impl {
   int jitter_ms_ = 0;
   int bytes_per_second_ = 0;
   std::optional<Rule> rule_;
+  Rule rejected_;
+  std::optional<std::int32_t> welcome_timeout_;
+  std::optional<std::int64_t> welcome_session_;
   bool deny_ = false;
   Counts counts_;
   std::thread thread_;
@@ -146,8 +150,9 @@ struct ZkProxy::Impl::Link : std::enable_shared_from_this<Link> {
   };
   struct Asked {
     std::int32_t xid = 0;
-    std::optional<std::int32_t> error;  // to be answered by us
+    std::optional<std::int32_t> error = {};  // to be answered by us
     bool lost = false;
+    bool last = false;  // the connection ends with its answer
   };
 
   Link(Impl& owner, tcp::socket accepted)
@@ -164,7 +169,8 @@ struct ZkProxy::Impl::Link : std::enable_shared_from_this<Link> {
       return;
     }
     read(up);
-    server.async_connect(impl.server_, [self = shared_from_this()](error_code error) {
+    const tcp::endpoint& next = impl.servers_[impl.next_server_++ % impl.servers_.size()];
+    server.async_connect(next, [self = shared_from_this()](error_code error) {
       if (error) {
         self->close();
         return;
@@ -254,12 +260,20 @@ struct ZkProxy::Impl::Link : std::enable_shared_from_this<Link> {
       send(up, std::move(frame));
       return;
     }
+    if (ending) {
+      return;
+    }
     const std::int32_t xid = frame.size() >= 12 ? number_at(frame, 4) : 0;
     const std::int32_t opcode = frame.size() >= 12 ? number_at(frame, 8) : 0;
     ++impl.counts_.requests[opcode];
-    Asked entry{xid, std::nullopt, false};
+    Asked entry{xid};
     bool pass = true;
-    if (impl.rule_ && impl.rule_->opcodes.contains(opcode)) {
+    if (impl.rejected_.opcodes.contains(opcode)) {
+      ++impl.counts_.fired;
+      entry.error = impl.rejected_.error;
+      entry.last = ending = true;
+      pass = false;
+    } else if (impl.rule_ && impl.rule_->opcodes.contains(opcode)) {
       Rule& rule = *impl.rule_;
       if (rule.error) {
         entry.error = rule.error;
@@ -291,6 +305,13 @@ struct ZkProxy::Impl::Link : std::enable_shared_from_this<Link> {
   void answered(std::string frame) {
     if (!welcomed) {
       welcomed = true;
+      if (frame.size() >= 20 && (impl.welcome_timeout_ || impl.welcome_session_)) {
+        ++impl.counts_.fired;
+        frame.replace(8, 4, number(impl.welcome_timeout_.value_or(number_at(frame, 8)), 4));
+        if (impl.welcome_session_) {
+          frame.replace(12, 8, number(*impl.welcome_session_, 8));
+        }
+      }
       send(down, std::move(frame));
       return;
     }
@@ -310,9 +331,15 @@ struct ZkProxy::Impl::Link : std::enable_shared_from_this<Link> {
   }
 
   void answer_ours() {
-    while (!outstanding.empty() && outstanding.front().error) {
-      send(down, number(16, 4) + number(outstanding.front().xid, 4) + zxid + number(*outstanding.front().error, 4));
+    while (!outstanding.empty() && (outstanding.front().error || outstanding.front().last)) {
+      const Asked answered = outstanding.front();
       outstanding.pop_front();
+      closing = closing || answered.last;
+      if (answered.error) {
+        send(down, number(16, 4) + number(answered.xid, 4) + zxid + number(*answered.error, 4));
+      } else {
+        pump(down);
+      }
     }
   }
 
@@ -334,7 +361,7 @@ struct ZkProxy::Impl::Link : std::enable_shared_from_this<Link> {
 
   void pump(Way& way) {
     if (way.writing || way.out.empty() || !connected || !client.is_open()) {
-      if (closing && way.out.empty()) {
+      if (closing && down.out.empty()) {
         close();
       }
       return;
@@ -369,7 +396,8 @@ struct ZkProxy::Impl::Link : std::enable_shared_from_this<Link> {
   bool shaken = false;
   bool welcomed = false;
   bool raw = false;
-  bool closing = false;
+  bool ending = false;   // nothing is passed on any more, up to an answer of ours
+  bool closing = false;  // once everything is written
 };
 
 void ZkProxy::Impl::accept() {
@@ -441,9 +469,38 @@ void ZkProxy::answer(std::vector<ZkOpcode> opcodes, int count, std::int32_t erro
   impl_->call([&](Impl& impl) { impl.rule_->error = error; });
 }
 
+void ZkProxy::reject(std::vector<ZkOpcode> opcodes, std::optional<std::int32_t> error) {
+  impl_->call([&](Impl& impl) {
+    impl.rejected_ = Impl::Rule{};
+    for (const ZkOpcode opcode : opcodes) {
+      impl.rejected_.opcodes.insert(static_cast<std::int32_t>(opcode));
+    }
+    impl.rejected_.error = error;
+  });
+}
+
+void ZkProxy::set_welcome(std::optional<std::int32_t> timeout_ms, std::optional<std::int64_t> session) {
+  impl_->call([&](Impl& impl) {
+    impl.welcome_timeout_ = timeout_ms;
+    impl.welcome_session_ = session;
+  });
+}
+
+void ZkProxy::set_servers(const std::vector<std::string>& servers) {
+  impl_->call([&](Impl& impl) {
+    impl.servers_.clear();
+    for (const std::string& server : servers) {
+      impl.servers_.push_back(endpoint_of(server));
+    }
+  });
+}
+
 void ZkProxy::forget() {
   impl_->call([](Impl& impl) {
     impl.rule_.reset();
+    impl.rejected_ = Impl::Rule{};
+    impl.welcome_timeout_.reset();
+    impl.welcome_session_.reset();
     impl.deny_ = false;
   });
 }

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,7 +36,7 @@ class ZkProxy {
     std::uint64_t handshakes = 0;                    // of which asked for a session
     std::uint64_t words = 0;                         // of which were four-letter words
     std::map<std::int32_t, std::uint64_t> requests;  // opcode -> passed on or swallowed
-    std::uint64_t fired = 0;                         // what lose_reply() and answer() were told to do and did
+    std::uint64_t fired = 0;                         // what it was told to do to requests and welcomes, and did
 
     std::uint64_t of(ZkOpcode opcode) const;
     // Creates, sets, removes and multis: what would change something.
@@ -59,6 +60,8 @@ class ZkProxy {
   void set_mode(Mode mode);
   // Closes all connections.
   void cut();
+  // As one address before several servers: each new connection goes to the next of them.
+  void set_servers(const std::vector<std::string>& servers);
   // Each piece of bytes, either way, is this much late, plus or minus the jitter; order is kept. 0: at once.
   void set_latency(int ms, int jitter_ms);
   // Each way of each connection. 0: unlimited.
@@ -70,7 +73,13 @@ class ZkProxy {
   // Answers the next `count` requests of these opcodes itself with this error, in their place; they never happen.
   void answer(std::vector<ZkOpcode> opcodes, int count, std::int32_t error);
 
-  // What was not used up of these two, and of deny_session(), is forgotten.
+  // As a server that does not take requests of these opcodes: answers with the error, if there is one, and closes the
+  // connection right behind it; each time, until forget().
+  void reject(std::vector<ZkOpcode> opcodes, std::optional<std::int32_t> error);
+  // Replaces the time-out and the number of each session that the server gives, until forget().
+  void set_welcome(std::optional<std::int32_t> timeout_ms, std::optional<std::int64_t> session);
+
+  // The above, and deny_session(), are over.
   void forget();
   // Tells the next client that wants to go on with a session that it has expired, which it has not.
   void deny_session();
