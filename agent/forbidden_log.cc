@@ -1,7 +1,5 @@
 #include "agent/forbidden_log.h"
 
-#include <fmt/format.h>
-
 #include "agent/log.h"
 
 namespace limpet {
@@ -24,13 +22,13 @@ std::optional<std::string> ForbiddenLog::note(const core::Caller& caller, std::s
     ++found->second.left_out;
     return std::nullopt;
   }
-  std::string line = fmt::format("uid={} pid={} program={} code={}", caller.owner.uid, caller.owner.pid,
-                                 quoted_value(caller.program), code);
+  std::string line = "uid=" + std::to_string(caller.owner.uid) + " pid=" + std::to_string(caller.owner.pid) +
+                     " program=" + quoted_value(caller.program) + " code=" + log_value(code);
   if (!target.empty()) {
     line += " target=" + quoted_value(target);
   }
   if (found->second.left_out > 0) {
-    fmt::format_to(std::back_inserter(line), " and_before={}", found->second.left_out);
+    line += " and_before=" + std::to_string(found->second.left_out);
     found->second.left_out = 0;
   }
   return line;

@@ -56,22 +56,6 @@ bool journal() {
   return is;
 }
 
-void append_escaped(std::string& out, std::string_view text, bool quotes) {
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '\n') {
-      out += "\\n";
-    } else if (byte < 0x20 || byte == 0x7f) {
-      fmt::format_to(std::back_inserter(out), "\\x{:02x}", byte);
-    } else {
-      if (quotes && (c == '"' || c == '\\')) {
-        out += '\\';
-      }
-      out += c;
-    }
-  }
-}
-
 void write_line(LogLevel level, std::string_view event, std::string_view detail) {
   std::string line;
   if (journal()) {
@@ -81,10 +65,10 @@ void write_line(LogLevel level, std::string_view event, std::string_view detail)
     fmt::format_to(std::back_inserter(line), "{:%Y-%m-%dT%H:%M:%S}.{:03}Z ",
                    fmt::gmtime(std::chrono::system_clock::to_time_t(now)), now.time_since_epoch().count() % 1000);
   }
-  fmt::format_to(std::back_inserter(line), "level={} event={}", log_level_name(level), event);
+  line += "level=" + log_value(log_level_name(level)) + " event=" + log_value(event);
   if (!detail.empty()) {
     line += ' ';
-    append_escaped(line, detail, false);
+    line += harmless(detail);
   }
   line += '\n';
   // A log that cannot be written must not stop the agent.
@@ -132,7 +116,7 @@ void log(LogLevel level, std::string_view event, std::string_view detail) {
   const auto now = std::chrono::steady_clock::now();
   if (rate.written == 0 || now - rate.since >= std::chrono::minutes(1)) {
     if (rate.left_out > 0) {
-      write_line(level, event, fmt::format("left_out={}", rate.left_out));
+      write_line(level, event, "left_out=" + std::to_string(rate.left_out));
     }
     rate = Rate{now, 0, 0};
   }
@@ -150,16 +134,9 @@ void complain(std::string_view program, std::string_view why) {
     fmt::format_to(std::back_inserter(line), "<{}>", journal_priority(LogLevel::error));
   }
   fmt::format_to(std::back_inserter(line), "{}: ", program);
-  append_escaped(line, why, false);
+  line += harmless(why);
   line += '\n';
   [[maybe_unused]] const auto ignored = ::write(STDERR_FILENO, line.data(), line.size());
-}
-
-std::string quoted_value(std::string_view text) {
-  std::string out = "\"";
-  append_escaped(out, text, true);
-  out += '"';
-  return out;
 }
 
 }  // namespace limpet

@@ -1,10 +1,13 @@
 // The agent's log: one event per line on stderr, `level=… event=… key=value …`, with a time stamp; where stderr is the
-// journal, with its level in front instead. Control characters are escaped, so that no value can forge a line. An event
-// that repeats within a minute is counted instead of written, beyond a small number. Any thread.
+// journal, with its level in front instead. Every value from outside is quoted_value() or a log_value(), so that none
+// can forge a field, and the whole line is harmless(), so that none can forge a line; a lint looks for the rest. An
+// event that repeats within a minute is counted instead of written, beyond a small number. Any thread.
 #pragma once
 
 #include <string>
 #include <string_view>
+
+#include "agent/core/harmless_text.h"
 
 namespace limpet {
 
@@ -22,8 +25,5 @@ void log(LogLevel level, std::string_view event, std::string_view detail = {});
 
 // The last words of a program that cannot go on: one line on stderr, "<program>: <why>".
 void complain(std::string_view program, std::string_view why);
-
-// `text` between double quotes, with quotes, backslashes and control characters escaped: a value of key=value.
-std::string quoted_value(std::string_view text);
 
 }  // namespace limpet

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <string_view>
 
+#include "agent/core/harmless_text.h"
 #include "agent/liveness/descriptor.h"
 
 namespace limpet {
@@ -136,12 +137,7 @@ std::string service_status(const core::StatusView& status, WallMs away_since) {
   if (!status.storage_healthy) {
     words += "; changes are refused: " + status.storage_error;
   }
-  for (char& c : words) {
-    if (static_cast<unsigned char>(c) < 0x20) {
-      c = ' ';  // a line is a message of its own
-    }
-  }
-  return words;
+  return harmless(words);  // a line is a message of its own
 }
 
 ServiceManager::ServiceManager(boost::asio::io_context& io, Look look)

@@ -6,6 +6,7 @@
 
 #include "agent/api/base64.h"
 #include "agent/api/plain_text.h"
+#include "agent/core/unicode.h"
 
 namespace limpet::api {
 namespace {
@@ -13,13 +14,9 @@ namespace {
 constexpr char kHexDigits[] = "0123456789abcdef";
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 
-bool is_continuation(char byte) {
-  return (static_cast<unsigned char>(byte) & 0xC0) == 0x80;
-}
-
 constexpr std::array<bool, 256> make_plain() {
   std::array<bool, 256> plain{};
-  for (std::size_t byte = 0x20; byte < 0x80; ++byte) {
+  for (std::size_t byte = 0x20; byte < 0x7F; ++byte) {
     plain[byte] = byte != '"' && byte != '\\';
   }
   return plain;
@@ -59,30 +56,6 @@ void put_padded(char* to, unsigned value, std::size_t width) {
 }
 
 }  // namespace
-
-std::size_t utf8_sequence(const char* begin, const char* end) {
-  const auto lead = static_cast<unsigned char>(*begin);
-  if (lead < 0x80) {
-    return 1;
-  }
-  const std::size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
-                             : (lead & 0xF0) == 0xE0        ? 3
-                             : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                                            : 0;
-  if (length == 0 || static_cast<std::size_t>(end - begin) < length) {
-    return 0;
-  }
-  for (std::size_t i = 1; i < length; ++i) {
-    if (!is_continuation(begin[i])) {
-      return 0;
-    }
-  }
-  const auto second = static_cast<unsigned char>(begin[1]);
-  const bool overlong = (lead == 0xE0 && second < 0xA0) || (lead == 0xF0 && second < 0x90);
-  const bool surrogate = lead == 0xED && second > 0x9F;
-  const bool too_high = lead == 0xF4 && second > 0x8F;
-  return overlong || surrogate || too_high ? 0 : length;
-}
 
 std::size_t plain_prefix(std::string_view text) {
   using plain_text::count_marked;
@@ -159,7 +132,8 @@ void JsonWriter::put_escaped(std::string_view text) {
       put(escape(static_cast<unsigned char>(*at), room));
       ++at;
     } else if (const std::size_t length = utf8_sequence(at, end); length != 0) {
-      put(std::string_view(at, length));
+      const std::string_view character(at, length);
+      put(is_control(character) ? escape(static_cast<unsigned char>(character.back()), room) : character);
       at += length;
     } else {
       put(kReplacement);

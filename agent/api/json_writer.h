@@ -1,7 +1,8 @@
 // Writes JSON by appending to a string: what every answer of the API is made with.
 //
 // There is no document in between, because answers are on the hot path. Commas and quotes are the writer's business,
-// matching begin and end the caller's. What is written is always valid UTF-8: a byte that is not becomes U+FFFD.
+// matching begin and end the caller's. What is written is always valid UTF-8, a byte that is not becoming U+FFFD, and
+// harmless on a terminal: all control characters, DEL and U+0080 to U+009F among them, are written as escapes.
 // A writer lives on the stack for one text; the string it appends to must outlive it. Any thread.
 #pragma once
 
@@ -16,10 +17,6 @@
 #include "storage/record.h"
 
 namespace limpet::api {
-
-// Length in bytes (1 to 4) of the UTF-8 sequence that starts at `begin`, or 0 if none does. No surrogates, nothing
-// overlong, nothing past U+10FFFF. Precondition: begin < end.
-std::size_t utf8_sequence(const char* begin, const char* end);
 
 bool is_utf8(std::string_view text);
 

@@ -16,14 +16,14 @@ namespace limpet::api::plain_text {
 
 using Block = signed char __attribute__((vector_size(16)));
 
-// Where a byte stands for itself, all bits of that of the result are set; otherwise, none: control characters, quotes,
-// backslashes and all but ASCII.
+// Where a byte stands for itself, all bits of that of the result are set; otherwise, none: control characters (DEL is
+// one), quotes, backslashes and all but ASCII.
 inline Block plain_marks(Block block) {
   // With this bit turned round the quote changes places with the space, next to the control characters. From 0x80 on
   // bytes are negative.
   static_assert(('"' ^ 2) == ' ');
   constexpr Block kBit = Block{} + 2;
-  return static_cast<Block>(((block ^ kBit) > ' ') & ~(block == '\\'));
+  return static_cast<Block>(((block ^ kBit) > ' ') & ~(block == '\\') & ~(block == 0x7f));
 }
 inline Block plain_marks(const char* at) {
   Block block;

@@ -1,10 +1,13 @@
 #include "agent/api/registration_reader.h"
 
+#include <algorithm>
+
 #include "agent/api/base64.h"
 #include "agent/api/formats.h"
 #include "agent/api/json.h"
 #include "agent/api/json_writer.h"
 #include "agent/api/names.h"
+#include "agent/core/unicode.h"
 
 namespace limpet::api {
 namespace {
@@ -12,14 +15,14 @@ namespace {
 constexpr std::size_t kMaxAddressBytes = 255;
 constexpr std::size_t kTimeBytes = 13;  // milliseconds since 1970, until 2286
 
-// Control characters of ASCII and of Latin-1 (U+0080 to U+009F); `text` is valid UTF-8.
+// `text` is valid UTF-8.
 bool has_control(std::string_view text) {
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    if (byte < 0x20 || byte == 0x7F ||
-        (byte == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0)) {
+  while (!text.empty()) {
+    const std::size_t length = utf8_sequence(text.data(), text.data() + text.size());
+    if (is_control(text.substr(0, length))) {
       return true;
     }
+    text.remove_prefix(length);
   }
   return false;
 }
@@ -36,6 +39,9 @@ Problem too_large_data(const std::string& pointer, std::size_t bytes, std::size_
 }  // namespace
 
 bool RegistrationReader::field(std::string_view key, const JsonValue& value) {
+  if (value.kind() == JsonKind::null) {  // as if it were left out: what a template without a value makes
+    return std::find(kRegistrationFields.begin(), kRegistrationFields.end(), key) != kRegistrationFields.end();
+  }
   if (key == "data") {
     read_data(value);
   } else if (key == "data_base64") {

@@ -124,7 +124,7 @@ std::optional<Json> body_of(Context& context, const Answer& answer) {
 }
 
 void print_json(Context& context, std::string_view body) {
-  context.console.out(body);
+  context.console.json(body);
   if (body.empty() || body.back() != '\n') {
     context.console.out("\n");
   }

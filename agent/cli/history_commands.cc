@@ -124,7 +124,7 @@ Exit run_events(Context& context, const EventsOptions& options) {
       trouble = fmt::format("{} ({})", text(event, "detail"), code);
     }
     if (context.json || !event.is_object()) {
-      context.console.out(line);
+      context.console.json(line);
       context.console.out("\n");
     } else if (trouble.empty()) {
       context.console.out(event_line(event, context.terminal) + "\n");

@@ -9,9 +9,14 @@
 #include <cerrno>
 #include <cstdlib>
 
+#include "agent/core/harmless_text.h"
+#include "agent/core/unicode.h"
+
 namespace limpet::cli {
 
 namespace {
+
+constexpr std::string_view kPlain = "\x1b[0m";
 
 std::string_view environment(const char* name) {
   const char* value = std::getenv(name);
@@ -34,6 +39,30 @@ const char* escape_of(Colour colour) {
       return "\x1b[2m";
   }
   return "";
+}
+
+// What `text` begins with that is to get to a terminal as it is: a line end, or a colour of Terminal::paint().
+std::size_t own_control(std::string_view text) {
+  if (text.starts_with('\n')) {
+    return 1;
+  }
+  for (const Colour colour : {Colour::bold, Colour::red, Colour::green, Colour::yellow, Colour::dim}) {
+    if (const std::string_view escape = escape_of(colour); text.starts_with(escape)) {
+      return escape.size();
+    }
+  }
+  return text.starts_with(kPlain) ? kPlain.size() : 0;
+}
+
+std::string shown(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const std::size_t own = own_control(text);
+    const std::size_t end = own > 0 ? own : std::min(text.find_first_of("\n\x1b", 1), text.size());
+    out += own > 0 ? std::string(text.substr(0, own)) : harmless(text.substr(0, end));
+    text.remove_prefix(end);
+  }
+  return out;
 }
 
 // 0, or the errno of the write that failed.
@@ -72,7 +101,7 @@ std::string Terminal::paint(Colour paint_colour, std::string_view text) const {
   if (!colour || paint_colour == Colour::none) {
     return std::string(text);
   }
-  return fmt::format("{}{}\x1b[0m", escape_of(paint_colour), text);
+  return fmt::format("{}{}{}", escape_of(paint_colour), text, kPlain);
 }
 
 Colour colour_of_state(std::string_view state) {
@@ -88,13 +117,31 @@ Colour colour_of_state(std::string_view state) {
   return state == "maintenance" ? Colour::dim : Colour::yellow;
 }
 
+void Console::out(std::string_view text) {
+  out_ += shown(text);
+}
+
+void Console::json(std::string_view text) {
+  while (!text.empty()) {
+    const std::size_t length = std::max<std::size_t>(utf8_sequence(text.data(), text.data() + text.size()), 1);
+    const std::string_view character = text.substr(0, length);
+    // Those of ASCII but DEL stand between values, or are escaped already.
+    if (character == "\x7F" || (length == 2 && is_control(character))) {
+      out_ += fmt::format("\\u{:04x}", static_cast<unsigned char>(character.back()));
+    } else {
+      out_ += character;
+    }
+    text.remove_prefix(length);
+  }
+}
+
 void Console::error(std::string_view message) {
   note(fmt::format("limpet: {}\n", message));
 }
 
 void Console::note(std::string_view message) {
   // Where standard error is gone as well, there is nobody left to tell; the exit status still does.
-  (void)write_all(STDERR_FILENO, message);
+  (void)write_all(STDERR_FILENO, shown(message));
 }
 
 bool Console::flush() {

@@ -26,9 +26,14 @@ struct Terminal {
 Colour colour_of_state(std::string_view state);
 
 // Standard output, gathered and written at the end, and standard error, written at once.
+//
+// Nothing that comes from others gets to a terminal as it is: of all that is given to out(), error() and note(), only
+// line ends and the colours of Terminal::paint() stay what they are; json() writes control characters as JSON does.
 class Console {
  public:
-  void out(std::string_view text) { out_ += text; }
+  void out(std::string_view text);
+  // One JSON text, or a part of one.
+  void json(std::string_view text);
   // One message: "limpet: …" and a line end are added.
   void error(std::string_view message);
   // A remark that is neither the answer nor an error, to standard error as it is.

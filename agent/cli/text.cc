@@ -5,35 +5,15 @@
 #include <algorithm>
 #include <array>
 
+#include "agent/core/harmless_text.h"
+#include "agent/core/unicode.h"
+
 namespace limpet::cli {
 
 namespace {
 
 bool is_continuation(char c) {
   return (static_cast<unsigned char>(c) & 0xC0) == 0x80;
-}
-
-// Length of the well-formed sequence at the start of `rest`, or 0.
-std::size_t sequence_length(std::string_view rest) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(rest[i]); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) {
-    return 1;
-  }
-  const std::size_t length = lead >= 0xC2 && lead <= 0xDF   ? 2
-                             : (lead & 0xF0) == 0xE0        ? 3
-                             : lead >= 0xF0 && lead <= 0xF4 ? 4
-                                                            : 0;
-  if (length == 0 || rest.size() < length) {
-    return 0;
-  }
-  if (!std::all_of(rest.begin() + 1, rest.begin() + static_cast<std::ptrdiff_t>(length), is_continuation)) {
-    return 0;
-  }
-  // The second byte rules out overlong forms, surrogates and what lies beyond U+10FFFF.
-  const bool wrong = (lead == 0xE0 && byte(1) < 0xA0) || (lead == 0xED && byte(1) > 0x9F) ||
-                     (lead == 0xF0 && byte(1) < 0x90) || (lead == 0xF4 && byte(1) > 0x8F);
-  return wrong ? 0 : length;
 }
 
 bool is_unreserved(char c) {
@@ -57,7 +37,7 @@ std::string percent_encode(std::string_view text, std::string_view also_plain) {
 
 bool is_utf8(std::string_view bytes) {
   while (!bytes.empty()) {
-    const std::size_t length = sequence_length(bytes);
+    const std::size_t length = utf8_sequence(bytes.data(), bytes.data() + bytes.size());
     if (length == 0) {
       return false;
     }
@@ -87,23 +67,7 @@ std::string truncate(std::string_view text, std::size_t width) {
 }
 
 std::string printable(std::string_view text) {
-  std::string out;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const auto c = static_cast<unsigned char>(text[i]);
-    if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else if (c < 0x20 || c == 0x7F) {
-      out += fmt::format("\\x{:02x}", c);
-    } else if (c == 0xC2 && i + 1 < text.size() && static_cast<unsigned char>(text[i + 1]) < 0xA0) {
-      // U+0080 to U+009F: the control characters that some terminals take as the start of an escape sequence.
-      out += fmt::format("\\x{:02x}", static_cast<unsigned char>(text[++i]));
-    } else {
-      out.push_back(text[i]);
-    }
-  }
-  return out;
+  return harmless(text);
 }
 
 std::vector<std::string> wrap(std::string_view text, std::size_t width) {

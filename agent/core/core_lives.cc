@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "agent/core/core_impl.h"
+#include "agent/core/harmless_text.h"
 
 namespace limpet::core {
 
@@ -126,9 +127,9 @@ void Core::Impl::end_lives(Now now, Actions& actions) {
     auto planned = registry_.plan(requests, the_agent(), now.wall_ms, 0);
     Plan& plan = std::get<Plan>(planned);
     holds_.plan(end.id, std::nullopt);
-    actions.push_back(
-        Note{Note::Level::info, "ended",
-             "registration=" + end.id.str() + " seq=" + std::to_string(end.seq.value) + " why=\"" + end.why + "\""});
+    actions.push_back(Note{Note::Level::info, "ended",
+                           "registration=" + log_value(end.id.str()) + " seq=" + std::to_string(end.seq.value) +
+                               " why=" + quoted_value(end.why)});
     HistoryEntry happened = entry(end.cause, now);
     happened.seq = plan.answers.front().seq;
     happened.id = end.id;
@@ -204,8 +205,9 @@ void Core::Impl::set_failing(const Registration& registration, std::optional<std
     happened.seq = registration.seq;
     happened.id = id;
     happened.why = message.value_or("");
-    actions.push_back(Note{message ? Note::Level::warn : Note::Level::info, message ? "unhealthy" : "healthy",
-                           "registration=" + id.str() + (message ? " check=\"" + *message + "\"" : "")});
+    actions.push_back(
+        Note{message ? Note::Level::warn : Note::Level::info, message ? "unhealthy" : "healthy",
+             "registration=" + log_value(id.str()) + (message ? " check=" + quoted_value(*message) : "")});
     record(std::move(happened), now);
   }
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "agent/core/core_impl.h"
+#include "agent/core/harmless_text.h"
 
 namespace limpet::core {
 
@@ -39,8 +40,8 @@ void Core::Impl::storage_failed(const Status& status, Now now, Actions& actions)
     reopen_delay_ms_ = kFirstReopenMs;
     record(Happening::storage_failed, status.message(), now);
     actions.push_back(Note{Note::Level::error, "storage_failed",
-                           "error=\"" + status.message() +
-                               "\" meaning=\"changes are refused until it works; what is in ZooKeeper stays\""});
+                           "error=" + quoted_value(status.message()) +
+                               " meaning=\"changes are refused until it works; what is in ZooKeeper stays\""});
     actions.push_back(ReopenStore{reopen_delay_ms_});
   }
 }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "agent/core/core.h"
+#include "agent/core/harmless_text.h"
 #include "agent/core/replay_node.h"
 
 namespace limpet::core {
@@ -126,9 +127,9 @@ void Replay::set_aside(Node& node, Phase phase, ReasonCode code, std::string mes
     node.reason->since = now.wall_ms;
     if (!session_.is_limited()) {  // all are refused for the same reason, which is in the log
       effects.actions.push_back(Note{Note::Level::warn, phase == Phase::conflict ? "conflict" : "blocked",
-                                     "registration=" + node.id().str() + " path=" + node.path() +
-                                         " seq=" + std::to_string(node.seq().value) + " reason=\"" +
-                                         node.reason->message + "\""});
+                                     "registration=" + log_value(node.id().str()) + " path=" + log_value(node.path()) +
+                                         " seq=" + std::to_string(node.seq().value) +
+                                         " reason=" + quoted_value(node.reason->message)});
     }
     record(phase == Phase::conflict ? Happening::conflict : Happening::blocked, node, node.seq(), node.reason->message,
            effects);
@@ -437,7 +438,7 @@ void Replay::audit_replied(Node& node, const ZkReply& reply, Effects& effects) {
     return;
   }
   effects.actions.push_back(Note{Note::Level::warn, "drift",
-                                 "registration=" + node.id().str() + " path=" + node.path() +
+                                 "registration=" + log_value(node.id().str()) + " path=" + log_value(node.path()) +
                                      " found=" + (reply.code == ZkCode::no_node ? "deleted" : "changed") +
                                      " meaning=\"somebody else touched our znode; it is put right\""});
   record(Happening::repaired, node, node.seq(),

@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "agent/core/core.h"
+#include "agent/core/harmless_text.h"
 
 namespace limpet::core {
 
@@ -141,7 +142,7 @@ SessionMachine::Turn SessionMachine::connected(const ZkConnected& event, Now now
   session_->host = options_.host;
   enter(SessionState::connected, now);
   actions.push_back(Note{Note::Level::info, "zookeeper_connected",
-                         "session=" + hex(session_->id) + " server=" + server_ +
+                         "session=" + hex(session_->id) + " server=" + log_value(server_) +
                              " timeout_ms=" + std::to_string(session_->timeout_ms) + " session_is=" +
                              (!same         ? "new"
                               : reattached_ ? "reattached"
@@ -162,7 +163,7 @@ SessionMachine::Turn SessionMachine::disconnected(Epoch epoch, Now now, Actions&
   reopen_at_ms_ = now.steady_ms + reopen_delay_ms_;
   enter(SessionState::suspended, now);
   actions.push_back(Note{Note::Level::warn, "zookeeper_connection_lost",
-                         "session=" + hex(session_->id) + " server=" + server_ +
+                         "session=" + hex(session_->id) + " server=" + log_value(server_) +
                              " meaning=\"the session may live; registrations are accepted and kept on disk\""});
   server_.clear();
   quick_losses_ = now.steady_ms - connected_at_ms_ < kQuickLossMs ? quick_losses_ + 1 : 0;
@@ -217,7 +218,7 @@ SessionMachine::Turn SessionMachine::auth_failed(const ZkAuthFailed& event, Now 
   reopen_at_ms_ = now.steady_ms + auth_delay_ms_;
   reopen_delay_ms_ = auth_delay_ms_;
   actions.push_back(Note{Note::Level::error, "zookeeper_auth_failed",
-                         "retry_ms=" + std::to_string(auth_delay_ms_) + " meaning=\"" + auth_trouble_ + "\""});
+                         "retry_ms=" + std::to_string(auth_delay_ms_) + " meaning=" + quoted_value(auth_trouble_)});
   return Turn::lost;
 }
 
@@ -232,7 +233,7 @@ void SessionMachine::trouble(const ZkTrouble& event, Now) {
 void SessionMachine::limited(const ZkLimited& event, Actions& actions) {
   if (event.epoch == epoch_ && connected_ && limit_ != event.message) {
     limit_ = event.message;
-    actions.push_back(Note{Note::Level::error, "zookeeper_session_limited", "meaning=\"" + limit_ + "\""});
+    actions.push_back(Note{Note::Level::error, "zookeeper_session_limited", "meaning=" + quoted_value(limit_)});
     actions.push_back(Changed{});
   }
 }

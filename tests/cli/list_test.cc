@@ -136,6 +136,19 @@ TEST_F(Cli, ForeignTextCannotDriveTheTerminal) {
   EXPECT_TRUE(has(outcome.out, "\\x1b]0;gotcha\\x07\\x9b2J\\n"));
 }
 
+TEST_F(Cli, MarksOfDirectionCannotTurnALine) {
+  server.answer(200, page(registration("i-1", "blocked", reason("no_auth", "a\u202eb\u2066c\u200f"))));
+  EXPECT_TRUE(has(run({"list"}).out, "a\\u202eb\\u2066c\\u200f"));
+}
+
+// Of an agent that does not escape them, or of something else that answers.
+TEST_F(Cli, JsonOutputHasNoControlCharacterThatATerminalObeys) {
+  server.answer(200, page(registration("i-1", "blocked", reason("no_auth", "\x7f\xc2\x9b 2J"))));
+  const Outcome outcome = run({"--json", "list"});
+  EXPECT_TRUE(has(outcome.out, "\\u007f\\u009b 2J")) << outcome.out;
+  EXPECT_TRUE(nlohmann::json::accept(outcome.out)) << outcome.out;
+}
+
 TEST_F(Cli, ReaderThatWentAwayIsNoFailure) {
   server.answer(200, page(three()));
   Setting setting;

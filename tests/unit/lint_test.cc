@@ -2,6 +2,7 @@
 // miscompiles, no paths of a machine, nothing beside the agreed entries at the top.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -69,6 +70,49 @@ TEST(Lint, NoCoroutineShapeThatTheCompilerGetsWrong) {
   const std::regex bad(R"(co_await[^;]*\b[A-Z]\w*\{|co_await[^;]*\[[^\]]|co_await\s*\([^;]*\?)");
   each_line(kTop / "agent", [&](const fs::path& file, int number, const std::string& line) {
     EXPECT_FALSE(std::regex_search(line, bad)) << file << ":" << number << ": " << line;
+  });
+}
+
+std::string content_of(const fs::path& file) {
+  std::ifstream stream(file);
+  std::stringstream content;
+  content << stream.rdbuf();
+  return content.str();
+}
+
+void expect_none(const std::string& text, const std::regex& bad, const fs::path& file) {
+  for (std::sregex_iterator it(text.begin(), text.end(), bad), end; it != end; ++it) {
+    ADD_FAILURE() << fs::relative(file, kTop) << ":"
+                  << std::count(text.begin(), text.begin() + it->position(), '\n') + 1 << ": " << it->str();
+  }
+}
+
+// A caller's text, a check's output or a server's answer in a line of the log could forge a field.
+TEST(Lint, ValuesInLogLinesAreEscapedByTheOneFunction) {
+  const std::regex unescaped(
+      R"--("(?:[^"\\\n]* )?[a-z_]+="\s*\+\s*(?=\S)(?!(?:limpet::)?(?:quoted_value|log_value)\(|hex\(|std::to_string\(|\([^"?;]*\?\s*"))--");
+  const std::regex quoted_by_hand(R"--([a-z_]+=\\"(?:"\s*\+|\{\}))--");
+  const std::regex formatted(R"--("(?:[^"\\\n]* )?[a-z_]+=\{)--");
+  for (const auto& entry : fs::recursive_directory_iterator(kTop / "agent")) {
+    const std::string path = fs::relative(entry.path(), kTop);
+    if (entry.path().extension() != ".cc" || path.starts_with("agent/cli/") || path.starts_with("agent/packaging/")) {
+      continue;
+    }
+    const std::string text = content_of(entry.path());
+    expect_none(text, unescaped, entry.path());
+    expect_none(text, quoted_by_hand, entry.path());
+    expect_none(text, formatted, entry.path());
+  }
+}
+
+// Everything that is said goes through agent/log.cc, or through the console of the command line.
+TEST(Lint, NothingIsWrittenToATerminalButThroughItsSink) {
+  const std::regex direct(R"(std::cerr|std::cout|\bf?printf\(|\bf?puts\(|fmt::print|perror\()");
+  const std::set<std::string> sinks = {"agent/main.cc", "agent/liveness/check_child.cc"};
+  each_line(kTop / "agent", [&](const fs::path& file, int number, const std::string& line) {
+    if (!sinks.contains(file.string()) && !file.string().starts_with("agent/packaging/")) {
+      EXPECT_FALSE(std::regex_search(line, direct)) << file << ":" << number << ": " << line;
+    }
   });
 }
 

@@ -41,6 +41,8 @@ class CoreLivesTest : public ::testing::Test {
         watches_.erase(unwatch->id);
       } else if (auto* timer = std::get_if<SetTimer>(&action)) {
         timer_ms_ = timer->at_steady_ms;
+      } else if (auto* note = std::get_if<Note>(&action)) {
+        notes_.push_back(note->what + " " + note->detail);
       }
     }
     for (Persist& persist : writes) {
@@ -241,6 +243,7 @@ class CoreLivesTest : public ::testing::Test {
   Actions todo_;
   std::vector<Persist> held_;
   std::vector<Reply> replies_;
+  std::vector<std::string> notes_;
   std::map<RegistrationId, Watch> watches_;
   std::map<std::string, std::pair<std::string, ZkStat>> znodes_;
   bool disk_runs_ = true;
@@ -546,6 +549,15 @@ TEST_F(CoreLivesTest, AFailingCheckWithdrawsUntilItPasses) {
   EXPECT_TRUE(stands("a"));
   EXPECT_EQ(history("a"), (Words{"accepted#1", "registered#1", "unhealthy#1", "withdrawn#1", "withdrawn#1", "healthy#1",
                                  "registered#1"}));
+}
+
+TEST_F(CoreLivesTest, ACheckThatFailsForgesNoFieldOfTheLog) {
+  connect();
+  submit({put("a", "1", checked())});
+  const Watch& watch = watches_.at({"web", "a"});
+  step(HealthChanged{watch.id, watch.seq, false, "down\" event=ended registration=db/1 why=\"x\n\u202e"});
+  EXPECT_EQ(notes_.back(),
+            R"(unhealthy registration=web/a check="down\" event=ended registration=db/1 why=\"x\n\u202e")");
 }
 
 TEST_F(CoreLivesTest, OtherChecksBeginAnew) {
