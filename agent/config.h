@@ -83,6 +83,10 @@ std::vector<std::string> differing_keys(const Config& a, const Config& b);
 // Reads `file` over `config`. A file that is not there is an error only where `required`.
 Status read_config_file(const std::string& file, bool required, Config& config);
 
+// What makes `file` one that others than root, the agent and, where the agent is root, the package's user `limpet` can
+// change, in one sentence; or nothing, also where there is no file. `agent_uid`: the agent's.
+std::string config_file_fault(const std::string& file, std::uint32_t agent_uid);
+
 // Reads LIMPET_* from the environment over `config`.
 Status read_config_environment(Config& config);
 

@@ -1,7 +1,9 @@
 // Where the configuration comes from: the file, the environment, the file of credentials.
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <pwd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -101,10 +103,20 @@ bool lies_in(const std::string& file, const char* directory) {
          file.find("/../") == std::string::npos;
 }
 
+// Those whom a root or package-run agent listens to anyway. checks-as-users.conf makes the agent root, on a host whose
+// files were made for the package's user.
+bool is_trusted_owner(uid_t owner, uid_t agent_uid) {
+  if (owner == 0 || owner == agent_uid) {
+    return true;
+  }
+  const passwd* const package = agent_uid == 0 ? ::getpwnam("limpet") : nullptr;
+  return package != nullptr && owner == package->pw_uid;
+}
+
 // What is wrong with the owner or the mode of a file that holds a secret. systemd guards its own credentials, and gives
 // them a mode that says less than it does.
 std::string exposed(const struct stat& facts) {
-  if (facts.st_uid != 0 && facts.st_uid != ::geteuid()) {
+  if (!is_trusted_owner(facts.st_uid, ::geteuid())) {
     return fmt::format("it belongs to uid {}; make it root's or the agent's own", facts.st_uid);
   }
   if ((facts.st_mode & 077) != 0) {
@@ -158,6 +170,24 @@ Result<std::string> read_credentials(const std::string& file) {
 }
 
 }  // namespace
+
+std::string config_file_fault(const std::string& file, std::uint32_t agent_uid) {
+  struct stat facts {};
+  if (::stat(file.c_str(), &facts) != 0) {
+    return "";  // which the reading of it tells
+  }
+  struct statvfs system {};
+  const bool read_only = ::statvfs(file.c_str(), &system) == 0 && (system.f_flag & ST_RDONLY) != 0;
+  if (!is_trusted_owner(facts.st_uid, agent_uid)) {
+    return fmt::format("the configuration {} belongs to uid {}; it must be root's or the agent's own (uid {})", file,
+                       facts.st_uid, agent_uid);
+  }
+  if (S_ISREG(facts.st_mode) && (facts.st_mode & 022) != 0 && !read_only) {
+    return fmt::format("others than its owner may write to the configuration {} (mode {:04o}); chmod go-w it", file,
+                       facts.st_mode & 07777);
+  }
+  return "";
+}
 
 Status read_config_file(const std::string& file, bool required, Config& config) {
   std::ifstream stream(file);

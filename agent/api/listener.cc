@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <optional>
@@ -111,22 +112,28 @@ Status clear_path(const std::string& path, const sockaddr_un& address) {
   return Status();
 }
 
-// Whoever may write to the directory may put a socket of his own in the place of ours. In one with the sticky bit, as
-// /tmp is, nobody can touch another's files.
+// Whoever owns the directory, or may write to it, may put a socket of his own in the place of ours. In one with the
+// sticky bit, as /tmp is, only its owner can touch another's files. The agent's own group is no exception: those who
+// may register are in it.
 Status check_directory(const std::string& directory) {
   struct stat found {};
   if (::stat(directory.c_str(), &found) != 0) {
     return failure("cannot look at the directory " + directory, errno);
   }
+  const std::string replaced = ", who could put another socket in its place; ";
+  if (found.st_uid != 0 && found.st_uid != ::geteuid()) {
+    return Status(Errc::permission, "the directory of the socket, " + directory + ", belongs to uid " +
+                                        std::to_string(found.st_uid) + replaced + "chown it to root or to uid " +
+                                        std::to_string(::geteuid()) + ", or choose another path for the socket");
+  }
   const bool others = (found.st_mode & S_IWOTH) != 0;
-  const bool group = (found.st_mode & S_IWGRP) != 0 && found.st_gid != 0 && found.st_gid != ::getegid();
+  const bool group = (found.st_mode & S_IWGRP) != 0 && found.st_gid != 0;
   if ((found.st_mode & S_ISVTX) != 0 || (!others && !group)) {
     return Status();
   }
   return Status(Errc::permission, "the directory of the socket, " + directory + ", can be written to by " +
-                                      (others ? "everybody" : "the group " + std::to_string(found.st_gid)) +
-                                      ", who could put another socket in its place; chmod go-w " + directory +
-                                      ", or choose another path for the socket");
+                                      (others ? "everybody" : "the group " + std::to_string(found.st_gid)) + replaced +
+                                      "chmod go-w " + directory + ", or choose another path for the socket");
 }
 
 std::optional<gid_t> find_group(const std::string& name) {
@@ -196,6 +203,7 @@ Status Listener::bind_and_listen(const std::string& path, const std::string& gro
   path_ = ignored ? path : absolute.string();
   device_ = made.st_dev;
   inode_ = made.st_ino;
+  removes_ = true;
   // Nobody can connect before listen(), so the group is there before the first caller. A process that is neither root
   // nor in the group cannot give the file to it: then it stays with the process's own group.
   if (const auto gid = find_group(group);
@@ -226,12 +234,29 @@ Result<Listener> Listener::adopt(int fd) {
   }
   Listener listener;
   listener.fd_ = fd;
+  sockaddr_un address{};
+  socklen_t size = sizeof address;
+  if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0 && size > offsetof(sockaddr_un, sun_path) &&
+      address.sun_path[0] == '/') {
+    listener.path_.assign(address.sun_path, ::strnlen(address.sun_path, size - offsetof(sockaddr_un, sun_path)));
+    struct stat found {};
+    if (::lstat(listener.path_.c_str(), &found) == 0) {
+      listener.device_ = found.st_dev;
+      listener.inode_ = found.st_ino;
+    }
+  }
   return listener;
+}
+
+bool Listener::in_place() const {
+  struct stat found {};
+  return path_.empty() || (::lstat(path_.c_str(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_);
 }
 
 Listener::Listener(Listener&& other) noexcept
     : fd_(std::exchange(other.fd_, -1)),
       path_(std::exchange(other.path_, {})),
+      removes_(std::exchange(other.removes_, false)),
       device_(other.device_),
       inode_(other.inode_) {}
 
@@ -239,8 +264,7 @@ Listener::~Listener() {
   if (fd_ >= 0) {
     ::close(fd_);
   }
-  struct stat found {};
-  if (!path_.empty() && ::lstat(path_.c_str(), &found) == 0 && found.st_dev == device_ && found.st_ino == inode_) {
+  if (removes_ && in_place()) {
     ::unlink(path_.c_str());
   }
 }

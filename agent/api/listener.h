@@ -17,12 +17,17 @@ class Listener {
  public:
   // Makes the socket at `path`, mode 0660, of group `group` where that group exists and the process may give it away;
   // its directory is made (0755) where it is missing. Fails with in_use where another process listens there, invalid
-  // where something other than a socket has the path or it is too long, permission (also where others may write to the
-  // directory), or io.
+  // where something other than a socket has the path or it is too long, permission (also where others own the
+  // directory or may write to it), or io.
   static Result<Listener> open(const std::string& path, const std::string& group);
 
   // Takes over a listening unix stream socket; it is not removed from the file system at the end.
   static Result<Listener> adopt(int fd);
+
+  // Whether its file is still where it was, and the same: without it nobody can connect. True where it never had one.
+  bool in_place() const;
+  // Absolute; empty where it has none.
+  const std::string& path() const { return path_; }
 
   Listener(Listener&& other) noexcept;
   Listener& operator=(Listener&& other) = delete;
@@ -39,7 +44,8 @@ class Listener {
   Status bind_and_listen(const std::string& path, const std::string& group);
 
   int fd_ = -1;
-  std::string path_;  // empty: nothing to be removed
+  std::string path_;      // empty: it has none in the file system
+  bool removes_ = false;  // the file, at the end
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };

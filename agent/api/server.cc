@@ -34,6 +34,8 @@ constexpr Shares::Limits kBodyBytes{64 * 1024 * 1024, 16 * 1024 * 1024, 24 * 102
 constexpr int kAcceptsInOneGo = 64;
 // When there are no file descriptors left: until then somebody may have closed one.
 constexpr milliseconds kAcceptPause{100};
+// Between looks whether the socket's file is still there.
+constexpr milliseconds kSocketLook{2'000};
 
 Shares::Limits connection_limits(const ServerOptions& options) {
   return {options.max_connections, std::min(kReservedConnections, options.max_connections / 8),
@@ -54,6 +56,7 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
         acceptor_(io),
         sweep_timer_(io),
         pause_timer_(io),
+        socket_timer_(io),
         grace_timer_(io),
         read_turns_(io) {
     bodies.set_limits(kBodyBytes);
@@ -80,6 +83,10 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
 
   using Connections = std::unordered_map<Connection*, std::shared_ptr<Connection>>;
 
+  Status take(Listener listener);
+  void watch_socket();
+  void bind_anew();
+  void accept_waiting();
   void wait_for_connection();
   void accept();
   void pause();
@@ -102,6 +109,8 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
   Protocol::acceptor acceptor_;
   asio::steady_timer sweep_timer_;
   asio::steady_timer pause_timer_;
+  asio::steady_timer socket_timer_;
+  std::string socket_problem_;  // why its file could not be made anew
   asio::steady_timer grace_timer_;
   ReadTurns read_turns_;
   Connections connections_;
@@ -118,16 +127,64 @@ Status Server::Impl::start() {
   if (!listener) {
     return listener.status();
   }
-  listener_.emplace(std::move(*listener));
+  if (Status status = take(std::move(*listener)); !status) {
+    return status;
+  }
+  watch_socket();
+  return Status();
+}
+
+Status Server::Impl::take(Listener listener) {
+  listener_.emplace(std::move(listener));
   error_code error;
   acceptor_.assign(Protocol(), listener_->fd(), error);
   if (error) {
-    listener_.reset();
     return Status(Errc::io, "cannot wait for connections: " + error.message());
   }
   listener_->release();  // the acceptor has it now
   wait_for_connection();
   return Status();
+}
+
+// A file that somebody removes takes the agent out of reach, and nothing tells it.
+void Server::Impl::watch_socket() {
+  socket_timer_.expires_after(kSocketLook);
+  socket_timer_.async_wait([self = shared_from_this()](const error_code& error) {
+    if (error || self->stopping_) {
+      return;
+    }
+    if (!self->listener_->in_place()) {
+      self->bind_anew();
+    }
+    self->watch_socket();
+  });
+}
+
+void Server::Impl::bind_anew() {
+  auto listener = Listener::open(listener_->path(), options_.group);
+  Status status = listener.status();
+  if (status) {
+    accept_waiting();
+    error_code ignored;
+    pause_timer_.cancel();
+    acceptor_.close(ignored);
+    status = take(std::move(*listener));
+  }
+  const std::string problem = status ? std::string() : status.message();
+  if (options_.socket_lost && (status || problem != socket_problem_)) {
+    options_.socket_lost(status);
+  }
+  socket_problem_ = problem;
+}
+
+// Those who came while there was a file.
+void Server::Impl::accept_waiting() {
+  for (int fd = 0; fd >= 0;) {
+    fd = ::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd >= 0) {
+      add_connection(fd);
+    }
+  }
 }
 
 void Server::Impl::wait_for_connection() {
@@ -316,6 +373,7 @@ void Server::Impl::stop(std::function<void()> done) {
   error_code ignored;
   acceptor_.close(ignored);
   pause_timer_.cancel();
+  socket_timer_.cancel();
   grace_timer_.expires_after(options_.stop_grace);
   grace_timer_.async_wait([self = shared_from_this()](const error_code& error) {
     if (!error) {
@@ -345,6 +403,7 @@ void Server::Impl::close() {
   acceptor_.close(ignored);
   sweep_timer_.cancel();
   pause_timer_.cancel();
+  socket_timer_.cancel();
   grace_timer_.cancel();
   read_turns_.cancel();
   for (const auto& connection : all_connections()) {

@@ -1,8 +1,9 @@
 // The API on its unix socket: takes connections, keeps them within limits, ends them in order.
 //
 // Owned by the agent; everything on the core thread, nothing blocks (but start(), for the file system). It has no
-// thread of its own: it lives on the io_context that it is given. When nothing happens it does nothing, not even wake
-// up: the timer that looks after time-outs runs only while one is pending.
+// thread of its own: it lives on the io_context that it is given. When nothing happens it does no more than look every
+// two seconds whether the socket's file is still there: the timer that looks after time-outs runs only while one is
+// pending.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -21,6 +22,9 @@ struct ServerOptions {
   std::string socket_path = "/run/limpet/limpet.sock";
   std::string group = "limpet";  // of the socket, where there is such a group
   int listen_fd = -1;            // where not -1: this listening socket instead of one at socket_path
+  // Called when the socket's file was found gone, or another in its place: ok where another was bound, otherwise why
+  // not, once for each reason.
+  std::function<void(const Status&)> socket_lost;
   std::size_t max_connections = 1'024;
   std::size_t max_connections_per_uid = 256;  // of a user who is neither root nor the agent's own
   // A connection whose descriptor has this number or a higher one is turned away: those are the agent's own.

@@ -10,7 +10,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <optional>
+#include <sstream>
 #include <string_view>
 #include <vector>
 
@@ -127,6 +130,25 @@ std::string explain_permission(const std::string& path) {
       what, group, mode, user, group, user);
 }
 
+// Whether something is mounted on exactly this path, as a container has it that was given the socket's file alone.
+bool is_mount_point(const std::string& path) {
+  std::error_code error;
+  const std::string real = std::filesystem::canonical(path, error);
+  std::ifstream mounts("/proc/self/mountinfo");
+  for (std::string line; !error && std::getline(mounts, line);) {
+    // Number, parent, device, root, mount point; proc(5).
+    std::istringstream fields(line);
+    std::string field;
+    for (int i = 0; i < 5; ++i) {
+      fields >> field;
+    }
+    if (field == real) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 std::string explain_connect_failure(int error_number, const std::string& path, const std::string& origin) {
@@ -143,6 +165,13 @@ std::string explain_connect_failure(int error_number, const std::string& path, c
     case ECONNREFUSED:
       if (::stat(path.c_str(), &facts) == 0 && !S_ISSOCK(facts.st_mode)) {
         return fmt::format("{} is not a socket.\nName limpetd's with --socket PATH or LIMPET_SOCKET.", named);
+      }
+      if (is_mount_point(path)) {
+        return fmt::format(
+            "nobody listens on {} any more: the socket's file alone is mounted here, and that of an earlier run of the "
+            "agent stays mounted when the agent makes another.\n"
+            "The agent may well be running. Mount the directory instead ({}), and start this container again.",
+            named, std::filesystem::path(path).parent_path().string());
       }
       return fmt::format(
           "nobody listens on {}: the socket file is left over from an agent that is gone.\n"

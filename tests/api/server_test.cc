@@ -12,6 +12,7 @@
 #include <fstream>
 #include <list>
 #include <optional>
+#include <thread>
 
 #include "agent/api/listener.h"
 #include "tests/api/harness.h"
@@ -128,12 +129,31 @@ TEST(Listener, RefusesADirectoryThatOthersMayWriteTo) {
   };
   EXPECT_EQ(open_in_mode(0777), Errc::permission);
   EXPECT_EQ(open_in_mode(01777), Errc::ok);  // as /tmp is
-  EXPECT_EQ(open_in_mode(0775), Errc::ok);   // of our own group
   EXPECT_EQ(open_in_mode(0755), Errc::ok);
-  if (::geteuid() == 0) {
-    EXPECT_EQ(::chown(dir.path().c_str(), 0, 4711), 0);
-    EXPECT_EQ(open_in_mode(0775), Errc::permission);
-    EXPECT_EQ(open_in_mode(0755), Errc::ok);
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "takes root, to give a directory away";
+  }
+  EXPECT_EQ(::chown(dir.path().c_str(), 0, 4711), 0);
+  EXPECT_EQ(open_in_mode(0775), Errc::permission);
+  EXPECT_EQ(open_in_mode(0755), Errc::ok);
+  // Those who may register are in the agent's own group.
+  const gid_t before = ::getegid();
+  ASSERT_EQ(::setegid(4711), 0);
+  EXPECT_EQ(open_in_mode(0775), Errc::permission);
+  ASSERT_EQ(::setegid(before), 0);
+}
+
+TEST(Listener, RefusesADirectoryThatAnOrdinaryUserOwns) {
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "takes root, to give a directory away";
+  }
+  const TempDir dir;
+  ASSERT_EQ(::chown(dir.path().c_str(), 4711, 0), 0);
+  for (const mode_t mode : {0755, 01777}) {
+    ASSERT_EQ(::chmod(dir.path().c_str(), mode), 0);
+    const auto listener = Listener::open(dir.path() + "/limpet.sock", "");
+    EXPECT_EQ(listener.status().code(), Errc::permission) << mode;
+    EXPECT_NE(listener.status().message().find("belongs to uid 4711"), std::string::npos);
   }
 }
 
@@ -292,6 +312,68 @@ TEST_F(ServerStopTest, AdoptedSocketsStay) {
   EXPECT_EQ(call_once(path, "GET", "/healthz").status, 200);
   stop_gracefully();
   EXPECT_TRUE(std::filesystem::exists(path));
+}
+
+// What the server said of its socket's file.
+class LostSocketTest : public ServerStopTest {
+ protected:
+  ServerOptions telling(int listen_fd = -1) {
+    ServerOptions options;
+    options.listen_fd = listen_fd;
+    options.socket_lost = [this](const Status& status) { said_.push_back(status.message()); };
+    return options;
+  }
+  // Until somebody can connect there again.
+  static bool comes_back(const std::string& path) {
+    for (int i = 0; i < 1'000; ++i) {
+      if (Client(path).connected()) {
+        return true;
+      }
+      std::this_thread::sleep_for(milliseconds(30));
+    }
+    return false;
+  }
+
+  std::vector<std::string> said_;  // on the server's thread
+};
+
+TEST_F(LostSocketTest, AFileThatIsRemovedIsMadeAnewAndConnectionsStay) {
+  start(telling());
+  Client before = connect();
+  EXPECT_EQ(before.call("GET", "/healthz")->status, 200);
+  ASSERT_TRUE(std::filesystem::remove(socket_path()));
+  ASSERT_TRUE(comes_back(socket_path()));
+  EXPECT_EQ(connect().call("GET", "/healthz")->status, 200);
+  EXPECT_EQ(before.call("GET", "/healthz")->status, 200);
+  EXPECT_EQ(on_server([this] { return said_; }), std::vector<std::string>{""});
+  struct stat found {};
+  ASSERT_EQ(::lstat(socket_path().c_str(), &found), 0);
+  EXPECT_EQ(found.st_mode & 07777, 0660U);
+  stop_gracefully();
+  EXPECT_FALSE(std::filesystem::exists(socket_path()));
+}
+
+TEST_F(LostSocketTest, WhatIsInTheWayIsSaidOnceAndTriedAgain) {
+  start(telling());
+  ASSERT_TRUE(std::filesystem::remove(socket_path()));
+  std::ofstream(socket_path()) << "somebody's";
+  while (on_server([this] { return said_.size(); }) == 0) {
+    std::this_thread::sleep_for(milliseconds(30));
+  }
+  EXPECT_NE(on_server([this] { return said_[0]; }).find("a file that is not a socket"), std::string::npos);
+  std::filesystem::remove(socket_path());
+  ASSERT_TRUE(comes_back(socket_path()));
+  EXPECT_EQ(on_server([this] { return said_.back(); }), "");
+  EXPECT_LE(on_server([this] { return said_.size(); }), 2U);
+}
+
+TEST_F(LostSocketTest, ASocketOfTheServiceManagersIsMadeAnewToo) {
+  const std::string path = dir_.path() + "/inherited.sock";
+  start(telling(make_socket(path, SOCK_STREAM, 16)));
+  EXPECT_EQ(call_once(path, "GET", "/healthz").status, 200);
+  ASSERT_TRUE(std::filesystem::remove(path));
+  ASSERT_TRUE(comes_back(path));
+  EXPECT_EQ(call_once(path, "GET", "/healthz").status, 200);
 }
 
 TEST_F(ServerStopTest, StartFailsInWords) {

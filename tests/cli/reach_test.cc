@@ -1,11 +1,15 @@
 // Exit 3: why the agent cannot be reached, said so that a newcomer knows what to do.
 #include <fcntl.h>
 #include <grp.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <fstream>
 
@@ -49,6 +53,36 @@ TEST_F(Reach, EnvironmentNamesTheSocketAndTheOptionWins) {
   EXPECT_TRUE(has(run_limpet({"list", "--socket", socket}, setting).err, socket + " (from --socket)"));
   EXPECT_EQ(run_limpet({"list"}, {{"LIMPET_SOCKET="}, "", {}, "", false, false}).err.find("LIMPET_SOCKET)"),
             std::string::npos);
+}
+
+// A container that was given the socket's file alone keeps that of the agent's earlier run.
+TEST_F(Reach, StaleMountOfTheSocketFile) {
+  ::close(bind_unix_socket(socket, 1));
+  const std::string mounted = directory.path() + "/mounted.sock";
+  std::ofstream(mounted).close();
+  int said[2];
+  ASSERT_EQ(::pipe(said), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount(socket.c_str(), mounted.c_str(), nullptr, MS_BIND, nullptr) != 0) {
+      ::_exit(77);
+    }
+    const std::string err = run_limpet({"--socket", mounted, "list"}).err;
+    ::_exit(::write(said[1], err.data(), err.size()) == static_cast<ssize_t>(err.size()) ? 0 : 1);
+  }
+  ::close(said[1]);
+  std::string err(4096, '\0');
+  err.resize(static_cast<std::size_t>(std::max<ssize_t>(::read(said[0], err.data(), err.size()), 0)));
+  ::close(said[0]);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  if (WEXITSTATUS(status) == 77) {
+    GTEST_SKIP() << "takes the right to mount";
+  }
+  EXPECT_TRUE(has(err, "the socket's file alone is mounted here")) << err;
+  EXPECT_TRUE(has(err, "The agent may well be running. Mount the directory instead (" + directory.path() + ")")) << err;
+  EXPECT_FALSE(has(err, "Start it")) << err;
 }
 
 TEST_F(Reach, StaleSocketFile) {

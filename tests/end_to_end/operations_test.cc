@@ -1,4 +1,5 @@
 // What an operator does to the agent: stop, reload, leave, a second start, a wrong configuration.
+#include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -7,6 +8,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <thread>
 
 #include "tests/end_to_end/fixture.h"
 #include "tests/support/shell.h"
@@ -41,6 +43,26 @@ TEST_F(Operations, ReloadTakesAnotherListOfServersAndKeepsTheOldConfigurationOnE
   std::ofstream(file) << "{ \"zookeeper\": \"" << ensemble().connect_string() << "\" }";
   agent.signal(SIGHUP);
   ASSERT_TRUE(agent.wait_settled()) << agent.log();
+}
+
+// The configuration is a pipe, so that the agent is known to wait for it; then it is a file.
+TEST_F(Operations, ASighupBeforeTheAgentServesIsMadeUpForWhenItDoes) {
+  AgentProcess agent("127.0.0.1:1", flags());
+  const std::string file = agent.directory() + "/limpet.json";
+  ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+  std::thread feeder([&] {
+    const int pipe = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);  // returns when the agent reads
+    std::filesystem::remove(file);
+    std::ofstream(file) << "{}";
+    ::kill(agent.pid(), SIGHUP);
+    EXPECT_EQ(::write(pipe, "{}", 2), 2);
+    ::close(pipe);
+  });
+  const bool started = agent.start();
+  feeder.join();
+  ASSERT_TRUE(started) << agent.log();
+  EXPECT_TRUE(agent.wait_status([&](const auto&) { return agent.log().find("event=reloaded") != std::string::npos; }))
+      << agent.log();
 }
 
 TEST_F(Operations, LeaveDeregistersEverything) {

@@ -71,9 +71,19 @@ for library in libc6 librocksdb libzookeeper-mt2 adduser; do
 done
 dpkg-deb --contents "$work/packages/1.deb" | awk '$6 !~ "/$" { print $1, $2, $6 }' | LC_ALL=C sort -k3 >"$work/contents"
 diff -u "$here/contents" "$work/contents" || fail "tests/package/contents says what should be in it"
+build_type="$(sed -n 's/^CMAKE_BUILD_TYPE:[A-Z]*=//p' "$build/CMakeCache.txt")"
 for program in usr/bin/limpet usr/sbin/limpetd; do
   readelf --sections --wide "$work/second/$program" >"$work/log"
   grep -q ' \.symtab ' "$work/log" && fail "$program is not stripped"
+  # As Debian's hardening has it; a build for developers is left as it is.
+  case "$build_type" in Release | RelWithDebInfo) ;; *) continue ;; esac
+  readelf --wide --file-header --program-headers --dynamic --dyn-syms "$work/second/$program" >"$work/log"
+  grep -q 'Type: *DYN' "$work/log" || fail "$program is not position-independent"
+  grep -q ' GNU_RELRO ' "$work/log" || fail "$program has no RELRO"
+  grep -Eq '\(FLAGS(_1)?\).*(BIND_NOW|NOW)' "$work/log" || fail "$program binds lazily: its RELRO is partial"
+  grep -q '__stack_chk_fail' "$work/log" || fail "$program has no stack protector"
+  grep -Eq '__(memcpy|memmove|read|snprintf|vsnprintf|realpath|fdelt|poll)_chk' "$work/log" || fail "$program is not fortified"
+  grep -Eq ' GNU_STACK .* RW ' "$work/log" || fail "$program has an executable stack"
 done
 for script in postinst prerm postrm; do
   dpkg-deb --info "$work/packages/1.deb" "$script" | sh -n || fail "$script is no shell script"
@@ -103,7 +113,11 @@ in_tree limpet register web i-1 --data 1 >/dev/null || fail "cannot register"
 in_tree sh -c 'kill $(cat /tmp/pid)'
 await in_tree sh -c '! kill -0 $(cat /tmp/pid)'
 in_tree dpkg --install /packages/2.deb >"$work/log" 2>&1 || fail "dpkg: $(cat "$work/log")"
+in_tree sh -c 'umask 077; echo limpet:secret >/etc/limpet/zookeeper'
 in_tree dpkg --purge limpet >"$work/log" 2>&1 || fail "dpkg: $(cat "$work/log")"
+grep -q '^limpet: /etc/limpet is kept' "$work/log" || fail "a purge does not say that credentials stay: $(cat "$work/log")"
+says "limpet:secret" in_tree cat /etc/limpet/zookeeper
+in_tree rm -r /etc/limpet
 for path in /var/lib/limpet /run/limpet /etc/limpet /usr/sbin/limpetd; do
   in_tree test ! -e "$path" || fail "a purge leaves $path"
 done

@@ -32,6 +32,7 @@ await in_tree sh -c 'systemctl show -P StatusText limpet.service | grep "^connec
 in_tree sed -i 's/"session_timeout": "10s"/"session_timeout": "60s"/' /etc/limpet/limpet.json
 in_tree systemctl restart limpet || fail "the restart failed"
 await in_tree sh -c 'systemctl show -P StatusText limpet.service | grep "^connected, 0 registered"'
+says 0 in_tree systemctl show -P LimitCORE limpet.service
 in_tree useradd --groups limpet deploy
 in_tree useradd stranger
 in_tree runuser -u stranger -- limpet status >/dev/null 2>&1 && fail "who is not in the group limpet is served"
@@ -110,6 +111,12 @@ in_tree systemctl restart limpet
 says 202 put_check
 await shows i-3 '"state":"registered"'
 says "$before" znode i-1
+# With the credentials that OPERATIONS.md has made, which are the user limpet's.
+in_tree sh -c 'echo limpet:secret | install -o limpet -m 0600 /dev/stdin /etc/limpet/zookeeper'
+in_tree sed -i 's|"zookeeper_credentials": ""|"zookeeper_credentials": "/etc/limpet/zookeeper"|' /etc/limpet/limpet.json
+in_tree systemctl restart limpet || fail "checks-as-users.conf and documented credentials do not go together"
+await in_tree sh -c 'systemctl show -P StatusText limpet.service | grep ^connected'
+in_tree sed -i 's|"zookeeper_credentials": "/etc/limpet/zookeeper"|"zookeeper_credentials": ""|' /etc/limpet/limpet.json
 in_tree rm "$drop_ins/checks-as-users.conf"
 in_tree systemctl daemon-reload
 in_tree systemctl restart limpet
@@ -134,6 +141,7 @@ in_tree test ! -e /run/limpet/limpet.sock || fail "a removal leaves the socket"
 in_tree test -e /etc/limpet/limpet.json || fail "a removal takes the configuration"
 in_tree test -e /var/lib/limpet/FORMAT || fail "a removal takes the state"
 in_tree dpkg --purge limpet >"$work/log" 2>&1 || fail "dpkg: $(cat "$work/log")"
+grep -q '^limpet: /etc/limpet is kept' "$work/log" || fail "a purge does not say that credentials stay: $(cat "$work/log")"
 for path in /var/lib/limpet /run/limpet; do
   in_tree test ! -e "$path" || fail "a purge leaves $path: $(in_tree ls -la "$path")"
 done

@@ -215,6 +215,21 @@ TEST_F(ConfigTest, CredentialsAreReadFromAFileThatIsClosedToOthers) {
   ::unsetenv("CREDENTIALS_DIRECTORY");
 }
 
+TEST_F(ConfigTest, AFileThatOthersCanChangeIsFaulty) {
+  EXPECT_EQ(config_file_fault(write("{}", 0644, "fine"), ::geteuid()), "");
+  EXPECT_EQ(config_file_fault(directory_ + "/none", ::geteuid()), "") << "that it is not there is told otherwise";
+  for (const mode_t mode : {0664, 0646, 0666}) {
+    EXPECT_TRUE(holds(config_file_fault(write("{}", mode, "open"), ::geteuid()), "chmod go-w")) << mode;
+  }
+  if (::geteuid() != 0) {
+    GTEST_SKIP() << "takes root, to give a file away";
+  }
+  const std::string theirs = write("{}", 0644, "theirs");
+  ASSERT_EQ(::chown(theirs.c_str(), 4711, 4711), 0);
+  EXPECT_TRUE(holds(config_file_fault(theirs, 0), "belongs to uid 4711"));
+  EXPECT_EQ(config_file_fault(theirs, 4711), "") << "the agent's own";
+}
+
 TEST_F(ConfigTest, AnotherPasswordInTheSameFileIsADifference) {
   Config other;
   other.zookeeper_auth = "u:p";
