@@ -58,13 +58,28 @@ Agent::Agent(boost::asio::io_context& io, const Config& config, ConfigSource sou
       registrations_dir_(
           io, *this, [this](auto work, auto then) { in_background(std::move(work), std::move(then)); },
           config.data_dir + "/registrations.d.json"),
-      idle_trim_(io) {}
+      files_status_(std::make_shared<const api::FilesStatus>(api::FilesStatus{config.registrations_dir, 0, 0, {}})),
+      idle_trim_(io) {
+  registrations_dir_.when_done(
+      [this](const api::FilesReport& report, bool again) { note_registration_files(report, again); });
+}
 
 Agent::~Agent() = default;
 
 Status Agent::start(int listen_fd) {
   api::ServerOptions options = server_options(config_);
   options.listen_fd = listen_fd;
+  options.socket_lost = [this](const Status& status) {
+    const std::string socket = "socket=" + log_value(config_.socket);
+    if (status.ok()) {
+      log(LogLevel::warn, "socket_bound_anew",
+          socket + " meaning=\"its file had been removed or replaced, and nobody could connect\"");
+    } else {
+      log(LogLevel::error, "socket_lost",
+          socket + " error=" + quoted_value(status.message()) +
+              " meaning=\"its file has been removed or replaced: nobody can connect until it can be bound anew\"");
+    }
+  };
   server_ = std::make_unique<api::Server>(io_, *this, std::move(options));
   if (Status status = server_->start(); !status.ok()) {
     return status;
@@ -81,7 +96,7 @@ Status Agent::start(int listen_fd) {
     feed(core::SpaceChanged{true});
     watch_space();
   }
-  apply_registration_files([](const api::FilesReport&) {});
+  apply_registration_files(api::Removals::guarded, {});
   return Status();
 }
 
@@ -348,6 +363,7 @@ api::ProcessInfo Agent::process_info() const {
   for (zk::NamedServer& server : zookeeper_.servers()) {
     info.zookeeper_servers.push_back({std::move(server.name), std::move(server.addresses), std::move(server.error)});
   }
+  info.files = files_status_;
   return info;
 }
 

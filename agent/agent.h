@@ -61,7 +61,7 @@ class Agent : public api::Service {
   void wait_settled(std::vector<std::pair<RegistrationId, Seq>> what, std::chrono::milliseconds timeout,
                     WaitDone done) override;
   // Logs what it came to, too. (agent_reload.cc)
-  void reload(ReloadDone done) override;
+  void reload(api::Removals removals, ReloadDone done) override;
   // (agent_metrics.cc)
   void forbidden(const core::Caller& caller, std::string_view code, const std::string& target) override;
   void append_metrics(std::string& out) override;
@@ -94,7 +94,8 @@ class Agent : public api::Service {
   core::Token expect_reply(ChangeDone done);
   api::ReloadReport apply(const Config& config);
   void apply_zookeeper(const Config& config, const std::vector<std::string>& keys);
-  void apply_registration_files(RegistrationsDir::Done done);
+  void apply_registration_files(api::Removals removals, RegistrationsDir::Done done);
+  void note_registration_files(const api::FilesReport& report, bool again);
   void look_for_free_bytes();
   void in_background(std::function<void()> work, std::function<void()> then);
 
@@ -120,6 +121,7 @@ class Agent : public api::Service {
   boost::asio::steady_timer reopen_timer_;
   boost::asio::steady_timer space_timer_;  // runs while the store is low on space
   RegistrationsDir registrations_dir_;
+  std::shared_ptr<const api::FilesStatus> files_status_;  // never null
   std::unordered_map<std::uint64_t, ChangeDone> replies_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Waiter>> waiters_;
   std::uint64_t next_token_ = 1;

@@ -20,6 +20,7 @@ void Agent::append_metrics(std::string& out) {
       .sync_times = store_->sync_times().view(),
       .storage_bytes = info.storage_bytes,
       .free_bytes = free_bytes_,
+      .file_problems = info.files->errors.size(),
       .checks = liveness_.checks(),
       .watched_processes = liveness_.processes().processes,
       .process = process_figures(),

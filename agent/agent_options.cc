@@ -63,6 +63,10 @@ zk::ZkClient::Options zookeeper_options(const Config& config) {
   return options;
 }
 
+FilesSource files_source(const Config& config) {
+  return {config.registrations_dir, config.registrations_dir != Config().registrations_dir};
+}
+
 api::ServerOptions server_options(const Config& config) {
   api::ServerOptions options;
   options.socket_path = config.socket;

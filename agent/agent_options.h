@@ -4,6 +4,7 @@
 #include "agent/api/server.h"
 #include "agent/config.h"
 #include "agent/core/core.h"
+#include "agent/registrations_dir.h"
 #include "agent/zk/zk_client.h"
 
 namespace limpet {
@@ -11,6 +12,7 @@ namespace limpet {
 core::Limits core_limits(const Config& config);
 core::Options core_options(const Config& config);
 zk::ZkClient::Options zookeeper_options(const Config& config);
+FilesSource files_source(const Config& config);
 api::ServerOptions server_options(const Config& config);
 
 }  // namespace limpet

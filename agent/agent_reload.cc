@@ -27,13 +27,17 @@ bool applies_at_once(const std::string& key, const Config& before, const Config&
   return std::find(kForARestart.begin(), kForARestart.end(), key) == kForARestart.end();
 }
 
+std::string joined(const std::vector<std::string>& keys) {
+  return fmt::format("{}", fmt::join(keys, ","));
+}
+
 bool contains(const std::vector<std::string>& keys, const std::string& key) {
   return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
 
 }  // namespace
 
-void Agent::reload(ReloadDone done) {
+void Agent::reload(api::Removals removals, ReloadDone done) {
   Config config;
   if (const Status status = config_source_(config); !status.ok()) {
     log(LogLevel::error, "reload_failed",
@@ -44,10 +48,11 @@ void Agent::reload(ReloadDone done) {
     return;
   }
   api::ReloadReport report = apply(config);
-  apply_registration_files([done = std::move(done), report = std::move(report)](api::FilesReport files) mutable {
-    report.registrations_d = std::move(files);
-    done(std::move(report));
-  });
+  apply_registration_files(removals,
+                           [done = std::move(done), report = std::move(report)](api::FilesReport files) mutable {
+                             report.registrations_d = std::move(files);
+                             done(std::move(report));
+                           });
 }
 
 api::ReloadReport Agent::apply(const Config& config) {
@@ -63,8 +68,8 @@ api::ReloadReport Agent::apply(const Config& config) {
   feed(core::Reconfigured{core_limits(config_), config_.paths, config_.replay_rate});
   server_->set_limits(server_options(config_));
   log(LogLevel::info, "reloaded",
-      fmt::format("applied={} needs_restart={}", quoted_value(fmt::format("{}", fmt::join(report.applied, ","))),
-                  quoted_value(fmt::format("{}", fmt::join(report.needs_restart, ",")))));
+      "applied=" + quoted_value(joined(report.applied)) +
+          " needs_restart=" + quoted_value(joined(report.needs_restart)));
   return report;
 }
 
@@ -82,18 +87,26 @@ void Agent::apply_zookeeper(const Config& config, const std::vector<std::string>
   }
 }
 
-void Agent::apply_registration_files(RegistrationsDir::Done done) {
-  registrations_dir_.apply(config_.registrations_dir, [done = std::move(done)](api::FilesReport report) {
-    for (const api::FileProblem& problem : report.errors) {
+void Agent::apply_registration_files(api::Removals removals, RegistrationsDir::Done done) {
+  registrations_dir_.apply(files_source(config_), removals, std::move(done));
+}
+
+// What was found again by itself and is known is not logged again.
+void Agent::note_registration_files(const api::FilesReport& report, bool again) {
+  const std::vector<api::FileProblem>& known = files_status_->errors;
+  for (const api::FileProblem& problem : report.errors) {
+    if (!again || std::find(known.begin(), known.end(), problem) == known.end()) {
       log(LogLevel::error, "registration_file_refused",
           "file=" + quoted_value(problem.file) + " error=" + quoted_value(problem.error));
     }
-    if (report.added + report.changed + report.removed > 0) {
-      log(LogLevel::info, "registration_files_applied",
-          fmt::format("added={} changed={} removed={}", report.added, report.changed, report.removed));
-    }
-    done(std::move(report));
-  });
+  }
+  if (report.added + report.changed + report.removed > 0) {
+    log(LogLevel::info, "registration_files_applied",
+        "added=" + std::to_string(report.added) + " changed=" + std::to_string(report.changed) +
+            " removed=" + std::to_string(report.removed));
+  }
+  files_status_ = std::make_shared<const api::FilesStatus>(
+      api::FilesStatus{config_.registrations_dir, registrations_dir_.remembered(), report.held, report.errors});
 }
 
 void Agent::in_background(std::function<void()> work, std::function<void()> then) {

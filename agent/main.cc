@@ -10,6 +10,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
@@ -17,6 +18,7 @@
 #include <memory>
 
 #include "agent/agent.h"
+#include "agent/agent_options.h"
 #include "agent/config.h"
 #include "agent/config_values.h"
 #include "agent/liveness/check_child.h"
@@ -35,7 +37,7 @@ constexpr unsigned kStopSeconds = 4;
 
 int fail(int code, const std::string& why) {
   limpet::complain("limpetd", why);
-  limpet::tell_manager("STATUS=" + why);
+  limpet::tell_manager("STATUS=" + limpet::harmless(why));
   return code;
 }
 
@@ -101,9 +103,25 @@ void reload_on_signal(boost::asio::signal_set& signals, limpet::Agent& agent, li
       return;
     }
     manager.reloading();
-    agent.reload([&](const limpet::Agent::ReloadResult&) { manager.reloaded(); });
+    agent.reload(limpet::api::Removals::guarded, [&](const limpet::Agent::ReloadResult&) { manager.reloaded(); });
     reload_on_signal(signals, agent, manager);
   });
+}
+
+// A SIGHUP that comes before the agent serves ends nothing: it is made up for when it does.
+volatile std::sig_atomic_t early_hangup = 0;
+
+void note_early_hangup(int) {
+  early_hangup = 1;
+}
+
+void prepare_process() {
+  // The state directory holds the session's password: nobody else reads what we write.
+  ::umask(0077);
+  // A reader that went away, or a file size limit, is an error of one call and not the end of the agent.
+  ::signal(SIGHUP, note_early_hangup);
+  ::signal(SIGPIPE, SIG_IGN);
+  ::signal(SIGXFSZ, SIG_IGN);
 }
 
 void stop_on_signal(boost::asio::signal_set& signals, limpet::Agent& agent, limpet::ServiceManager& manager) {
@@ -112,7 +130,7 @@ void stop_on_signal(boost::asio::signal_set& signals, limpet::Agent& agent, limp
       return;
     }
     limpet::log(limpet::LogLevel::info, "stopping",
-                std::string("signal=") + (signal == SIGTERM ? "SIGTERM" : "SIGINT") +
+                std::string("signal=") + limpet::log_value(signal == SIGTERM ? "SIGTERM" : "SIGINT") +
                     " meaning=\"the session is kept; registrations stay in ZooKeeper for its time-out\"");
     manager.stopping();
     // A disk that hangs must not hang the stop: whoever still waits for it then has no answer, which promises nothing.
@@ -142,6 +160,28 @@ Status take_socket(const limpet::Config& config, int& listen_fd) {
   return Status();
 }
 
+// The uid that the agent has, where it has run: root may check for it.
+uid_t agent_uid(const limpet::Config& config) {
+  struct stat state {};
+  return ::stat(config.data_dir.c_str(), &state) == 0 ? state.st_uid : ::geteuid();
+}
+
+// For --check-config: what can be told of the configuration without running it.
+int check(const limpet::Config& config, const std::string& file) {
+  if (const std::string fault = limpet::config_file_fault(file, agent_uid(config)); !fault.empty()) {
+    return fail(kUsage, fault);
+  }
+  const auto problems = limpet::examine_registrations(limpet::files_source(config), agent_uid(config));
+  for (const limpet::api::FileProblem& problem : problems) {
+    limpet::complain("limpetd", "registrations_dir: " + problem.file + ": " + problem.error);
+  }
+  if (!problems.empty()) {
+    return kUsage;
+  }
+  std::printf("limpetd: the configuration is good\n");
+  return 0;
+}
+
 int run(const limpet::Config& config, const limpet::ConfigSource& source, int listen_fd) {
   auto opened = limpet::RocksStore::open(config.data_dir, {config.history_size_bytes, config.history_age_ms / 1'000});
   if (!opened.ok()) {
@@ -160,12 +200,16 @@ int run(const limpet::Config& config, const limpet::ConfigSource& source, int li
     leave_now(fail(exit_code(status.code()), status.message()));
   }
   limpet::log(limpet::LogLevel::info, "started",
-              "version=" LIMPET_VERSION " socket=" + config.socket + " data_dir=" + config.data_dir +
-                  " zookeeper=" + config.zookeeper + " registrations=" + std::to_string(held));
+              "version=" LIMPET_VERSION " socket=" + limpet::log_value(config.socket) +
+                  " data_dir=" + limpet::log_value(config.data_dir) +
+                  " zookeeper=" + limpet::log_value(config.zookeeper) + " registrations=" + std::to_string(held));
   boost::asio::signal_set stops(io, SIGTERM, SIGINT);
   stop_on_signal(stops, agent, manager);
   boost::asio::signal_set reloads(io, SIGHUP);
   reload_on_signal(reloads, agent, manager);
+  if (early_hangup != 0) {
+    boost::asio::post(io, [] { ::raise(SIGHUP); });
+  }
   // From the loop, which takes callers from here on.
   boost::asio::post(io, [&] { manager.serving(); });
   try {
@@ -184,12 +228,7 @@ int main(int argc, char** argv) {
     return limpet::liveness::run_check_child(argc, argv);
   }
   limpet::liveness::prepare_program();
-  // The state directory holds the session's password: nobody else reads what we write.
-  ::umask(0077);
-  // A reader that went away, or a file size limit, is an error of one call and not the end of the agent.
-  ::signal(SIGPIPE, SIG_IGN);
-  ::signal(SIGXFSZ, SIG_IGN);
-
+  prepare_process();
   CLI::App app{"limpetd: keeps this host's service registrations in ZooKeeper, also while ZooKeeper is away"};
   app.set_version_flag("--version", "limpetd " LIMPET_VERSION);
   std::string file = limpet::kDefaultConfigFile;
@@ -234,6 +273,9 @@ int main(int argc, char** argv) {
   }
   const bool file_named = file_option->count() > 0;
   const limpet::ConfigSource source = [&](limpet::Config& config) {
+    if (!check_only && !limpet::config_file_fault(file, ::geteuid()).empty()) {
+      return Status(limpet::Errc::invalid, limpet::config_file_fault(file, ::geteuid()));
+    }
     return load_config(file, file_named, flags, config);
   };
   limpet::Config config;
@@ -241,8 +283,7 @@ int main(int argc, char** argv) {
     return fail(kUsage, status.message());
   }
   if (check_only) {
-    std::printf("limpetd: the configuration is good\n");
-    return 0;
+    return check(config, file);
   }
   limpet::set_log_level(config.log_level);
   int listen_fd = -1;

@@ -120,6 +120,11 @@ void append_api(MetricsText& text, const MetricsSource& source) {
   text.sample(counters.connections_refused);
 }
 
+void append_files(MetricsText& text, const MetricsSource& source) {
+  text.gauge("limpet_registrations_d_problems", "What is wrong with the registrations by file, as last read.");
+  text.sample(source.file_problems);
+}
+
 void append_storage(MetricsText& text, const MetricsSource& source) {
   text.histogram("limpet_storage_sync_duration_seconds", "Writes to the store with fsync, many changes in one.",
                  source.sync_times);
@@ -183,6 +188,7 @@ void append_metrics(std::string& out, const MetricsSource& source) {
   append_changes(text, source.driver);
   append_replay(text, source);
   append_session(text, source.status, source.figures.session);
+  append_files(text, source);
   append_storage(text, source);
   append_api(text, source);
   append_registrations(text, source);

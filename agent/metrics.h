@@ -42,6 +42,7 @@ struct MetricsSource {
   Histogram::View sync_times;
   std::uint64_t storage_bytes = 0;
   std::optional<std::uint64_t> free_bytes;
+  std::size_t file_problems = 0;  // of the registrations by file
   liveness::CheckSchedule::Tally checks;
   std::size_t watched_processes = 0;
   ProcessFigures process;

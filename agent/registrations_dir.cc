@@ -3,10 +3,10 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <chrono>
 
-#include "agent/log.h"
 #include "agent/registrations_memory.h"
 
 namespace limpet {
@@ -34,11 +34,20 @@ bool passes(core::ProblemCode code) {
   return false;
 }
 
+std::string absence(std::size_t registrations) {
+  std::string text = "it is not there; make it, mount it, or correct registrations_dir";
+  if (registrations > 0) {
+    text += ". What came from it before stays registered (" + std::to_string(registrations) + ")";
+  }
+  return text;
+}
+
 }  // namespace
 
 // One call of apply(), from its beginning to its answer.
 struct RegistrationsDir::Run {
-  std::string directory;
+  FilesSource source;
+  api::Removals removals = api::Removals::guarded;
   FileRegistrations found;
   Result<Memory> loaded = Memory();  // where this is the first
   Memory before;                     // what came from files before this run
@@ -50,11 +59,20 @@ struct RegistrationsDir::Run {
 };
 
 RegistrationsDir::RegistrationsDir(boost::asio::io_context& io, api::Service& service, Background background,
-                                   std::string memory_file)
-    : service_(service), background_(std::move(background)), memory_file_(std::move(memory_file)), retry_timer_(io) {}
+                                   std::string memory_file, std::chrono::milliseconds settle)
+    : service_(service),
+      background_(std::move(background)),
+      memory_file_(std::move(memory_file)),
+      settle_(settle),
+      settle_timer_(io),
+      retry_timer_(io) {}
 
-void RegistrationsDir::apply(std::string directory, Done done) {
-  waiting_.emplace_back(std::move(directory), std::move(done));
+void RegistrationsDir::apply(FilesSource source, api::Removals removals, Done done) {
+  enqueue({std::move(source), removals, false, std::move(done)});
+}
+
+void RegistrationsDir::enqueue(Call call) {
+  waiting_.push_back(std::move(call));
   if (!std::exchange(busy_, true)) {
     begin();
   }
@@ -63,41 +81,82 @@ void RegistrationsDir::apply(std::string directory, Done done) {
 void RegistrationsDir::begin() {
   retry_timer_.cancel();
   auto run = std::make_shared<Run>();
-  run->directory = waiting_.front().first;
+  run->source = waiting_.front().source;
+  run->removals = waiting_.front().removals;
+  look(run, [this, run] {
+    if (!std::exchange(loaded_, true)) {
+      if (run->loaded.ok()) {
+        memory_ = written_ = std::move(*run->loaded);
+      } else {
+        run->report.errors.push_back({memory_file_, run->loaded.status().message()});
+      }
+    }
+    if (run->removals == api::Removals::guarded && file_has_gone(*run)) {
+      look_again(run);
+    } else {
+      compare(run);
+    }
+  });
+}
+
+void RegistrationsDir::look(const std::shared_ptr<Run>& run, std::function<void()> then) {
   background_(
       [this, run, first = !loaded_] {
-        run->found = read_registrations(run->directory, ::geteuid());
+        run->found = read_registrations(run->source.directory, ::geteuid());
         if (first) {
           run->loaded = load_registrations_memory(memory_file_);
         }
       },
-      [this, run] {
-        if (!std::exchange(loaded_, true)) {
-          if (run->loaded.ok()) {
-            memory_ = written_ = std::move(*run->loaded);
-          } else {
-            run->report.errors.push_back({memory_file_, run->loaded.status().message()});
-          }
-        }
-        compare(run);
-      });
+      std::move(then));
+}
+
+void RegistrationsDir::look_again(const std::shared_ptr<Run>& run) {
+  settle_timer_.expires_after(settle_);
+  settle_timer_.async_wait([this, run](boost::system::error_code error) {
+    if (!error) {
+      look(run, [this, run] { compare(run); });
+    }
+  });
+}
+
+// What came from files, and does not stand there any more as far as that is known.
+std::vector<RegistrationId> RegistrationsDir::gone_from(const FileRegistrations& found) const {
+  std::vector<RegistrationId> gone;
+  if (found.directory != FileRegistrations::Directory::readable) {
+    return gone;
+  }
+  std::set<RegistrationId> wanted = found.unusable_ids;
+  for (const auto& entry : found.entries) {
+    wanted.insert(entry.request.id);
+  }
+  for (const auto& [id, file] : memory_) {
+    if (!wanted.contains(id) && !found.unusable.contains(file)) {
+      gone.push_back(id);
+    }
+  }
+  return gone;
+}
+
+// Somebody who takes an entry out of a file means it; a file that is not there may be on its way.
+bool RegistrationsDir::file_has_gone(const Run& run) const {
+  const auto gone = gone_from(run.found);
+  return std::any_of(gone.begin(), gone.end(),
+                     [&](const RegistrationId& id) { return !run.found.files.contains(memory_.at(id)); });
 }
 
 void RegistrationsDir::compare(const std::shared_ptr<Run>& run) {
+  using Directory = FileRegistrations::Directory;
   FileRegistrations& found = run->found;
   auto& errors = run->report.errors;
   errors.insert(errors.end(), found.problems.begin(), found.problems.end());
+  if (found.directory == Directory::absent && (run->source.named || !memory_.empty())) {
+    errors.push_back({run->source.directory, absence(memory_.size())});
+  }
+  run->again = found.directory == Directory::unreadable || found.directory == Directory::absent;
   run->before = memory_;
-  if (found.readable) {
-    std::set<RegistrationId> wanted;
-    for (const auto& entry : found.entries) {
-      wanted.insert(entry.request.id);
-    }
-    for (const auto& [id, file] : memory_) {
-      if (!wanted.contains(id) && !found.unusable.contains(file)) {
-        run->gone.push_back(id);
-      }
-    }
+  run->gone = gone_from(found);
+  if (run->removals == api::Removals::guarded) {
+    hold_mass_removal(*run);
   }
   for (const auto& entry : found.entries) {
     memory_[entry.request.id] = entry.file;
@@ -112,6 +171,27 @@ void RegistrationsDir::compare(const std::shared_ptr<Run>& run) {
     memory_ = run->before;
     finish(run);
   });
+}
+
+void RegistrationsDir::hold_mass_removal(Run& run) const {
+  constexpr std::size_t kNamed = 3;
+  if (run.gone.size() < 2 || run.gone.size() * 2 <= memory_.size()) {
+    return;
+  }
+  std::string names;
+  for (std::size_t i = 0; i < std::min(run.gone.size(), kNamed); ++i) {
+    names += (i == 0 ? "" : ", ") + run.gone[i].str();
+  }
+  names += run.gone.size() > kNamed ? ", …" : "";
+  run.report.held = run.gone.size();
+  run.report.errors.push_back(
+      {run.source.directory.empty() ? "registrations_dir" : run.source.directory,
+       std::to_string(run.gone.size()) + " of the " + std::to_string(memory_.size()) +
+           " registrations that came from files are not there any more (" + names +
+           "): more than half at once looks like a mistake, and they stay registered. Put the files back, or, if it is "
+           "meant: limpet reload --force"});
+  run.gone.clear();
+  run.again = true;
 }
 
 void RegistrationsDir::remember(const std::shared_ptr<Run>& run, std::function<void()> then) {
@@ -189,24 +269,37 @@ void RegistrationsDir::registered(Run& run, const FileRegistrations::Entry& entr
 }
 
 void RegistrationsDir::finish(const std::shared_ptr<Run>& run) {
-  const Done done = std::move(waiting_.front().second);
+  const Call call = std::move(waiting_.front());
   waiting_.pop_front();
   busy_ = !waiting_.empty();
   if (busy_) {
     begin();
   } else if (run->again) {
-    retry_later(run->directory);
+    retry_later(run->source);
   }
-  done(std::move(run->report));
+  if (observer_) {
+    observer_(run->report, call.again);
+  }
+  if (call.done) {
+    call.done(std::move(run->report));
+  }
 }
 
-void RegistrationsDir::retry_later(const std::string& directory) {
+void RegistrationsDir::retry_later(const FilesSource& source) {
   retry_timer_.expires_after(kRetry);
-  retry_timer_.async_wait([this, directory](boost::system::error_code error) {
+  retry_timer_.async_wait([this, source](boost::system::error_code error) {
     if (!error && !busy_) {
-      apply(directory, [](const api::FilesReport&) {});
+      enqueue({source, api::Removals::guarded, true, {}});
     }
   });
+}
+
+std::vector<api::FileProblem> examine_registrations(const FilesSource& source, std::uint32_t agent_uid) {
+  FileRegistrations found = read_registrations(source.directory, agent_uid);
+  if (found.directory == FileRegistrations::Directory::absent && source.named) {
+    found.problems.push_back({source.directory, absence(0)});
+  }
+  return std::move(found.problems);
 }
 
 }  // namespace limpet

@@ -59,6 +59,8 @@ class CheckReader {
                      std::int64_t& result);
   void read_count(std::string_view key, const JsonValue& value, std::uint32_t& result);
   void read_command(const JsonValue& value);
+  std::vector<std::string_view> known() const;
+  bool is_known(std::string_view key) const;
   void unknown(std::string_view key);
   void expect_target();
 
@@ -80,6 +82,9 @@ std::optional<Check> CheckReader::read(const JsonValue& object) {
   }
   bool has_target = false;
   for (auto member = object.first(); member; member.next()) {
+    if (member.value().kind() == JsonKind::null && is_known(member.key())) {
+      continue;  // as if it were left out
+    }
     if (read_common(member.key(), member.value())) {
       continue;
     }
@@ -97,7 +102,7 @@ std::optional<Check> CheckReader::read(const JsonValue& object) {
 
 bool CheckReader::read_type(const JsonValue& object) {
   for (auto member = object.first(); member; member.next()) {
-    if (member.key() != "type") {
+    if (member.key() != "type" || member.value().kind() == JsonKind::null) {
       continue;
     }
     for (const CheckType type : {CheckType::tcp, CheckType::http, CheckType::command}) {
@@ -220,7 +225,7 @@ void CheckReader::read_command(const JsonValue& value) {
   }
 }
 
-void CheckReader::unknown(std::string_view key) {
+std::vector<std::string_view> CheckReader::known() const {
   std::vector<std::string_view> known(kCommonFields.begin(), kCommonFields.end());
   switch (check_.type) {
     case CheckType::tcp:
@@ -233,7 +238,16 @@ void CheckReader::unknown(std::string_view key) {
       known.emplace_back("command");
       break;
   }
-  errors_.unknown_field(pointer_, key, known);
+  return known;
+}
+
+bool CheckReader::is_known(std::string_view key) const {
+  const auto fields = known();
+  return std::find(fields.begin(), fields.end(), key) != fields.end();
+}
+
+void CheckReader::unknown(std::string_view key) {
+  errors_.unknown_field(pointer_, key, known());
 }
 
 void CheckReader::expect_target() {

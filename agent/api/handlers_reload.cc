@@ -25,6 +25,9 @@ void render_reload(std::string& out, const ReloadReport& report) {
   json.key("added").number(report.registrations_d.added);
   json.key("changed").number(report.registrations_d.changed);
   json.key("removed").number(report.registrations_d.removed);
+  if (report.registrations_d.held > 0) {
+    json.key("held").number(report.registrations_d.held);
+  }
   json.key("errors").begin_array();
   for (const FileProblem& problem : report.registrations_d.errors) {
     json.begin_object();
@@ -37,11 +40,24 @@ void render_reload(std::string& out, const ReloadReport& report) {
   json.end_object();
 }
 
+// ?force=true: also what the guard against mass removal would keep.
+Parsed<Removals> read_force(const Call& call) {
+  const auto parsed = Query::parse(call.target.query(), {"force"});
+  if (const auto* problem = std::get_if<Problem>(&parsed)) {
+    return *problem;
+  }
+  const std::string* const force = std::get<Query>(parsed).find("force");
+  if (force != nullptr && *force != "true" && *force != "false") {
+    return make_problem(ProblemKind::bad_request, "force must be true or false.");
+  }
+  return force != nullptr && *force == "true" ? Removals::forced : Removals::guarded;
+}
+
 }  // namespace
 
 void post_reload(const Call& call) {
-  const auto query = Query::parse(call.target.query(), {});
-  if (const auto* problem = std::get_if<Problem>(&query)) {
+  const auto removals = read_force(call);
+  if (const auto* problem = std::get_if<Problem>(&removals)) {
     return refuse(*call.exchange, *problem);
   }
   if (const auto problem = change_refusal(call)) {
@@ -55,17 +71,18 @@ void post_reload(const Call& call) {
                                                "Only root and the agent's own user may have the configuration read "
                                                "again."));
   }
-  call.service.reload([weak = std::weak_ptr<Exchange>(call.exchange)](Service::ReloadResult result) {
-    const auto exchange = weak.lock();
-    if (!exchange) {
-      return;
-    }
-    if (const auto* problem = std::get_if<core::Problem>(&result)) {
-      return refuse(*exchange, to_problem(*problem, false));
-    }
-    render_reload(exchange->response().body, std::get<ReloadReport>(result));
-    exchange->finish();
-  });
+  call.service.reload(std::get<Removals>(removals),
+                      [weak = std::weak_ptr<Exchange>(call.exchange)](Service::ReloadResult result) {
+                        const auto exchange = weak.lock();
+                        if (!exchange) {
+                          return;
+                        }
+                        if (const auto* problem = std::get_if<core::Problem>(&result)) {
+                          return refuse(*exchange, to_problem(*problem, false));
+                        }
+                        render_reload(exchange->response().body, std::get<ReloadReport>(result));
+                        exchange->finish();
+                      });
 }
 
 }  // namespace limpet::api

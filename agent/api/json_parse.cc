@@ -38,7 +38,7 @@ Parsed<JsonDocument> read_object(std::string_view body) {
 // A service or instance of an operation of a batch.
 void read_name(const std::optional<JsonValue>& value, std::string_view parent, std::string_view key,
                FieldErrors& errors, std::string& name) {
-  if (!value) {
+  if (!value || value->kind() == JsonKind::null) {
     errors.add(child_pointer(parent, key), "is missing");
   } else if (value->kind() != JsonKind::string) {
     errors.wrong_type(child_pointer(parent, key), "a string", value->kind());
@@ -75,7 +75,8 @@ std::optional<Problem> read_operation(const JsonValue& object, std::string_view 
   const bool is_register = op && op->kind() == JsonKind::string && op->text() == "register";
   const bool is_deregister = op && op->kind() == JsonKind::string && op->text() == "deregister";
   if (!is_register && !is_deregister) {
-    errors.add(child_pointer(pointer, "op"), op ? "must be \"register\" or \"deregister\"" : "is missing");
+    errors.add(child_pointer(pointer, "op"),
+               op && op->kind() != JsonKind::null ? "must be \"register\" or \"deregister\"" : "is missing");
   }
   auto& request = std::get<core::RegisterRequest>(requests.emplace_back(std::in_place_type<core::RegisterRequest>));
   read_name(service, pointer, "service", errors, request.id.service);
@@ -85,7 +86,7 @@ std::optional<Problem> read_operation(const JsonValue& object, std::string_view 
     if (std::find(kOperationFields.begin(), kOperationFields.end(), member.key()) != kOperationFields.end()) {
       continue;
     }
-    if (is_deregister) {
+    if (is_deregister && member.value().kind() != JsonKind::null) {
       errors.add(child_pointer(pointer, member.key()), "is not a field of a deregistration");
     } else if (!reader.field(member.key(), member.value())) {
       errors.unknown_field(pointer, member.key(), kRegistrationFields);

@@ -299,6 +299,29 @@ void render_history_entry(std::string& out, const HistoryEntry& entry) {
   json.end_object();
 }
 
+namespace {
+
+// The first few problems by name: one directory may hold thousands.
+void write_files(JsonWriter& json, const FilesStatus& files) {
+  constexpr std::size_t kMostNamed = 16;
+  json.key("registrations_d").begin_object();
+  json.key("directory").string(files.directory);
+  json.key("registrations").number(files.registrations);
+  json.key("held").number(files.held);
+  json.key("problems").number(files.errors.size());
+  json.key("errors").begin_array();
+  for (std::size_t i = 0; i < std::min(files.errors.size(), kMostNamed); ++i) {
+    json.begin_object();
+    json.key("file").string(files.errors[i].file);
+    json.key("error").string(files.errors[i].error);
+    json.end_object();
+  }
+  json.end_array();
+  json.end_object();
+}
+
+}  // namespace
+
 void render_status(std::string& out, const core::StatusView& status, const ProcessInfo& process) {
   JsonWriter json(out);
   json.begin_object();
@@ -360,6 +383,7 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   write_text_or_null(json, status.storage_error);
   json.key("bytes").number(process.storage_bytes);
   json.end_object();
+  write_files(json, process.files ? *process.files : FilesStatus());
   json.end_object();
 }
 

@@ -13,11 +13,8 @@ constexpr milliseconds kMinLifetime = std::chrono::seconds(1);
 constexpr milliseconds kMaxTtl = std::chrono::hours(24);
 constexpr milliseconds kMaxExpires = std::chrono::hours(24 * 366);
 
-// A duration within bounds, or null, which is 0: none.
+// A duration within bounds, or 0.
 std::int64_t read_duration(const JsonValue& value, const std::string& pointer, milliseconds max, FieldErrors& errors) {
-  if (value.kind() == JsonKind::null) {
-    return 0;
-  }
   if (value.kind() != JsonKind::string) {
     errors.wrong_type(pointer, "a duration such as \"30s\"", value.kind());
     return 0;
@@ -71,9 +68,6 @@ void LifetimeReader::read_bind(const JsonValue& value) {
 }
 
 void LifetimeReader::read_pid(const JsonValue& value) {
-  if (value.kind() == JsonKind::null) {
-    return;
-  }
   constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int32_t>::max());
   if (value.kind() != JsonKind::integer && value.kind() != JsonKind::real) {
     return errors_.wrong_type(at("pid"), "the number of a process", value.kind());
@@ -86,9 +80,6 @@ void LifetimeReader::read_pid(const JsonValue& value) {
 }
 
 void LifetimeReader::read_checks(const JsonValue& value) {
-  if (value.kind() == JsonKind::null) {
-    return;
-  }
   if (value.kind() != JsonKind::array) {
     return errors_.wrong_type(at("checks"), "a list of checks", value.kind());
   }

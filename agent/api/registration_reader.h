@@ -28,7 +28,8 @@ class RegistrationReader {
         request_(request),
         lifetime_(pointer, errors, request.lifetime) {}
 
-  // One member. Returns false where no registration has such a field. The document must outlive this.
+  // One member; null leaves it out. Returns false where no registration has such a field. The document must outlive
+  // this.
   bool field(std::string_view key, const JsonValue& value);
 
   // After all members, and with the request's id: it is complete, or invalid with all that `errors` has, or too_large.

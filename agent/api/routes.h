@@ -9,7 +9,8 @@
 // - POST /v1/batch and /v1/leave take `wait` too: 200 when all of it is settled in ZooKeeper, or nothing changed.
 // - POST /v1/reload is for root and the agent's own user. It answers when all that the files ask for is durable or
 //   refused: {"applied":[keys],"needs_restart":[keys],"registrations_d":{"added","changed","removed","errors":[{"file",
-//   "error"}]}}; a configuration that is wrong is 422 `invalid`, and changes nothing.
+//   "error"}]}}; a configuration that is wrong is 422 `invalid`, and changes nothing. Where more than half of what came
+//   from files has gone from them, it stays and "held" counts it, unless the call says ?force=true.
 // - `wait` is at most 24h; what does not parse, and any unknown query parameter, is 400 bad_request.
 // - GET routes answer HEAD. Bodies of GET, HEAD and DELETE are read and ignored.
 // - A body's Content-Type must be JSON's or absent (415 otherwise); application/x-www-form-urlencoded passes too, since

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,6 +33,7 @@ struct ProcessInfo {
   WallMs started_at = 0;
   std::uint64_t storage_bytes = 0;
   std::vector<ServerInfo> zookeeper_servers = {};
+  std::shared_ptr<const FilesStatus> files = nullptr;  // null: there are none
 };
 
 class Service {
@@ -77,10 +79,11 @@ class Service {
                             WaitDone done) = 0;
 
   // Reads the configuration and the registrations by file again, and applies what can be applied; `done` is called
-  // once. A configuration that is wrong changes nothing: a Problem `invalid` says what is wrong.
+  // once. A configuration that is wrong changes nothing: a Problem `invalid` says what is wrong. `removals` is about
+  // the registrations by file.
   using ReloadResult = std::variant<ReloadReport, core::Problem>;
   using ReloadDone = std::function<void(ReloadResult)>;
-  virtual void reload(ReloadDone done) = 0;
+  virtual void reload(Removals removals, ReloadDone done) = 0;
 
   // A caller was told `code`: it has no right to what it asked for. `target`: of the request; empty where the
   // connection itself was refused.

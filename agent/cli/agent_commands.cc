@@ -90,8 +90,8 @@ std::string shown_error(const Json& error) {
   return detail.empty() ? error.dump() : fmt::format("{}{}{}", file, file.empty() ? "" : ": ", detail);
 }
 
-Exit run_reload(Context& context) {
-  const Request request{Method::post, "/v1/reload", std::nullopt, {}};
+Exit run_reload(Context& context, bool force) {
+  const Request request{Method::post, force ? "/v1/reload?force=true" : "/v1/reload", std::nullopt, {}};
   const std::optional<Answer> answer = ask(context, request);
   if (!answer) {
     return Exit::unreachable;
@@ -121,8 +121,11 @@ Exit run_reload(Context& context) {
     block.add("Needs a restart", restart + " (sudo systemctl restart limpet: no znode blinks)", Colour::yellow);
   }
   if (files.is_object()) {
-    block.add("Registration files", fmt::format("{} added, {} changed, {} removed", number(files, "added"),
-                                                number(files, "changed"), number(files, "removed")));
+    const std::int64_t held = number(files, "held");
+    block.add("Registration files",
+              fmt::format("{} added, {} changed, {} removed{}", number(files, "added"), number(files, "changed"),
+                          number(files, "removed"),
+                          held > 0 ? fmt::format("; {} gone from the files and kept", held) : std::string{}));
   }
   for (const Json& error : at(files, "errors")) {
     block.add("Bad file", shown_error(error), Colour::red);
@@ -156,10 +159,13 @@ void add_agent_commands(CLI::App& app, Run& run) {
   });
 
   CLI::App* reload = app.add_subcommand("reload", "let the agent read its configuration again");
+  const auto force = std::make_shared<bool>(false);
+  reload->add_flag("--force", *force, "deregister what has gone from the files, even if it is more than half of it");
   reload->footer(
-      "A configuration with an error changes nothing. Exit status 1 also where a registration file is bad.\n\n"
-      "Example:\n  limpet reload\n");
-  reload->callback([&run] { run = run_reload; });
+      "A configuration with an error changes nothing. Exit status 1 also where a registration file is bad, or where\n"
+      "the directory of registration files is not there, or half empty.\n\n"
+      "Examples:\n  limpet reload\n  limpet reload --force\n");
+  reload->callback([&run, force] { run = [force](Context& context) { return run_reload(context, *force); }; });
 }
 
 }  // namespace limpet::cli

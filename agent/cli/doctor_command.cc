@@ -1,11 +1,14 @@
 // The verb `doctor`: examines everything that the agent needs, and says what to do about what it finds.
 #include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
 #include <memory>
 #include <sstream>
 
+#include "agent/agent_options.h"
 #include "agent/cli/doctor.h"
 #include "agent/cli/table.h"
 #include "agent/cli/text.h"
@@ -100,6 +103,35 @@ void examine_storage_and_queue(const Patient& patient, Findings& findings) {
                       full ? fmt::format("Past {} it refuses changes (queue_full).", most) : ""});
 }
 
+// What the agent says of its registration files; where it is down, what it would find.
+void examine_files(const Patient& patient, Findings& findings) {
+  constexpr const char* kAdvice =
+      "Mend it, then: sudo limpet reload. Until then what came from there stays registered. What is to go although "
+      "more "
+      "than half would: sudo limpet reload --force.";
+  std::vector<api::FileProblem> problems;
+  std::string directory = patient.config.registrations_dir;
+  if (patient.agent_is_up()) {
+    const Json& files = at(patient.status, "registrations_d");
+    directory = text(files, "directory");
+    for (const Json& error : at(files, "errors")) {
+      problems.push_back({text(error, "file"), text(error, "error")});
+    }
+  } else {
+    struct stat state {};
+    const bool known = ::stat(patient.config.data_dir.c_str(), &state) == 0;
+    problems = examine_registrations(files_source(patient.config), known ? state.st_uid : ::geteuid());
+  }
+  constexpr std::size_t kNamed = 16;  // as many as the agent names
+  for (std::size_t i = 0; i < std::min(problems.size(), kNamed); ++i) {
+    findings.push_back({Level::wrong, "Registration files", fmt::format("{}: {}", problems[i].file, problems[i].error),
+                        i == 0 ? kAdvice : ""});
+  }
+  if (problems.empty() && !directory.empty()) {
+    findings.push_back({Level::ok, "Registration files", directory, ""});
+  }
+}
+
 bool examine_and_report(Context& context, const DoctorOptions& options) {
   Findings findings;
   const Patient patient = admit(context, options, findings);
@@ -110,6 +142,7 @@ bool examine_and_report(Context& context, const DoctorOptions& options) {
   examine_zookeeper(patient, findings);
   examine_session(patient, findings);
   examine_registrations(context, patient, findings);
+  examine_files(patient, findings);
   examine_orphans(context, patient, findings);
   const auto wrong = std::count_if(findings.begin(), findings.end(),
                                    [](const Finding& finding) { return finding.level == Level::wrong; });

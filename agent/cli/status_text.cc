@@ -33,6 +33,13 @@ struct Facts {
     removing = number(counts, "removing");
     live = number(counts, "total") - removing;
     depth = number(queue, "depth");
+    const Json& files = at(status, "registrations_d");
+    file_problems = number(files, "problems");
+    // A directory that is not there, and that nothing ever came from, keeps nothing out of ZooKeeper.
+    const Json& first = at(files, "errors");
+    files_matter = file_problems > 1 || number(files, "registrations") > 0 ||
+                   (file_problems == 1 && first.is_array() && !first.empty() &&
+                    text(first[0], "file") != text(files, "directory"));
     // Only a plain "no" counts: an agent that does not say is not called broken.
     storage_failed = at(storage, "healthy") == false;
     const auto since_ms = parse_time_ms(text(zookeeper, "since"));
@@ -53,10 +60,11 @@ struct Facts {
   const std::string session;
   const bool host_maintenance;  // all of the host is withdrawn
   std::int64_t registered = 0, pending = 0, suspended = 0, conflict = 0, blocked = 0, unhealthy = 0, maintenance = 0,
-               removing = 0, live = 0, depth = 0;
+               removing = 0, live = 0, depth = 0, file_problems = 0;
   bool storage_failed = false;
-  std::string lasting;  // how long session_state has lasted, or empty
-  std::string timeout;  // the session's
+  bool files_matter = false;  // the problems keep something that the files say from being registered, or may
+  std::string lasting;        // how long session_state has lasted, or empty
+  std::string timeout;        // the session's
 };
 
 std::string counted(std::int64_t count, std::string_view noun) {
@@ -95,6 +103,9 @@ Headline connected_headline(const Facts& facts) {
   if (facts.maintenance > 0) {
     return {Colour::yellow, fmt::format("Connected; {} withdrawn for now, all others are in ZooKeeper.",
                                         counted(facts.maintenance, "registration"))};
+  }
+  if (facts.file_problems > 0 && facts.files_matter) {
+    return {Colour::yellow, "Connected, but not all that the registration files say could be taken: see Files below."};
   }
   if (facts.live == 0) {
     return {Colour::green, "Connected; nothing is registered on this host yet."};
@@ -277,6 +288,27 @@ void add_troubles(Block& block, const Facts& facts, const StatusFacts& status_fa
               Colour::yellow);
 }
 
+// What the agent could not take from its registration files; nothing where all is well with them.
+void add_files(Block& block, const Json& files) {
+  constexpr std::size_t kNamed = 3;
+  const std::int64_t problems = number(files, "problems");
+  if (problems <= 0) {
+    return;
+  }
+  block.add("Files",
+            fmt::format("{} with {}; what came from there before stays registered", counted(problems, "problem"),
+                        text(files, "directory")),
+            Colour::red);
+  std::size_t named = 0;
+  for (const Json& error : at(files, "errors")) {
+    if (named++ == kNamed) {
+      block.add("", "and more: limpet --json status, or limpet doctor");
+      break;
+    }
+    block.add("", fmt::format("{}: {}", text(error, "file"), text(error, "error")));
+  }
+}
+
 void add_storage(Block& block, const Facts& facts) {
   const std::string size =
       format_bytes(static_cast<std::uint64_t>(std::max<std::int64_t>(number(facts.storage, "bytes"), 0)));
@@ -314,6 +346,7 @@ std::string describe_status(const StatusFacts& status_facts, const Terminal& ter
     block.add("Waiting", "nothing");
   }
   add_troubles(block, facts, status_facts);
+  add_files(block, at(status, "registrations_d"));
   add_storage(block, facts);
   const auto started_ms = parse_time_ms(text(status, "started_at"));
   block.add("Agent", fmt::format("limpetd {}, pid {}{}", text(status, "version"), number(status, "pid"),

@@ -133,7 +133,8 @@ std::uint64_t FakeService::listen(HistoryListener listener) {
   return last_listener_;
 }
 
-void FakeService::reload(ReloadDone done) {
+void FakeService::reload(Removals removals, ReloadDone done) {
+  last_removals = removals;
   boost::asio::post(io_, [this, done = std::move(done)] { done(reload_result); });
 }
 

@@ -55,7 +55,8 @@ class FakeService final : public Service {
                     WaitDone done) override;
   // What reload() answers.
   ReloadResult reload_result;
-  void reload(ReloadDone done) override;
+  Removals last_removals = Removals::guarded;  // of the reload asked for last
+  void reload(Removals removals, ReloadDone done) override;
   void heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) override;
   void set_maintenance(core::Caller caller, std::optional<RegistrationId> id, std::optional<std::string> reason,
                        ChangeDone done) override;

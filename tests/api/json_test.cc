@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/api/registration_reader.h"
+
 namespace limpet::api {
 namespace {
 
@@ -38,11 +40,49 @@ TEST(Registration, DataIsTakenAsItIs) {
   EXPECT_EQ(accepted(R"({"data":""})").data, "");
   EXPECT_EQ(accepted(R"({"data":"a\u0000b\u00e4"})").data, std::string("a\0b\u00e4", 5));
   EXPECT_EQ(accepted(R"({"data": {"b" : 1, "a" : [true, null]} })").data, R"({"b":1,"a":[true,null]})");
-  EXPECT_EQ(accepted(R"({"data":null})").data, "null");
   EXPECT_EQ(accepted(R"({"data":1.50})").data, "1.50");
   EXPECT_EQ(accepted(R"({"data_base64":"AP8="})").data, std::string("\0\xFF", 2));
   for (const std::string body : {R"({"data":"x"})", R"({"data_base64":""})", R"({"data":0,"format":"raw"})"}) {
     EXPECT_EQ(accepted(body).format, Format::raw) << body;
+  }
+}
+
+// What a template without a value makes.
+TEST(Registration, NullLeavesAFieldOut) {
+  const core::RegisterRequest without = accepted("{}");
+  for (const std::string_view field : kRegistrationFields) {
+    const core::RegisterRequest request = accepted("{\"" + std::string(field) + "\":null}");
+    EXPECT_EQ(request.data, without.data) << field;
+    EXPECT_EQ(request.format, without.format) << field;
+    EXPECT_EQ(request.path, without.path) << field;
+    EXPECT_EQ(request.lifetime, without.lifetime) << field;
+  }
+  EXPECT_EQ(accepted(R"({"data":null,"data_base64":"eA=="})").data, "x");
+  EXPECT_EQ(accepted(R"({"data":[null]})").data, "[null]");
+  EXPECT_EQ(refused(R"({"dat":null})").errors[0].pointer, "/dat");
+  const auto checked =
+      accepted(R"({"checks":[{"type":"http","url":"http://127.0.0.1/","status":null,"interval":null,"timeout":null,)"
+               R"("rise":null,"fall":null}]})");
+  EXPECT_EQ(checked.lifetime.checks,
+            accepted(R"({"checks":[{"type":"http","url":"http://127.0.0.1/"}]})").lifetime.checks);
+  EXPECT_EQ(refused(R"({"checks":[{"type":"tcp","address":null}]})").errors[0].detail, "is missing");
+  EXPECT_EQ(refused(R"({"checks":[{"type":null}]})").errors[0].detail, "is missing");
+  const auto batch = parse_batch(R"({"operations":[{"op":"deregister","service":"a","instance":"b","data":null}]})");
+  EXPECT_TRUE((std::holds_alternative<std::vector<core::ChangeRequest>>(batch)));
+}
+
+TEST(JsonText, ControlCharactersAreEscapedDelAndLatin1sToo) {
+  std::string out;
+  // In pieces of all lengths: plain text is looked at sixteen bytes at a time.
+  for (std::size_t before = 0; before < 40; ++before) {
+    const std::string text = std::string(before, 'x') + "\x7f\u0080\u009b\u009f\u00a0\x1b" + std::string(20, 'y');
+    out.clear();
+    JsonWriter(out).string(text);
+    EXPECT_EQ(
+        out, '"' + std::string(before, 'x') + "\\u007f\\u0080\\u009b\\u009f\u00a0\\u001b" + std::string(20, 'y') + '"');
+    EXPECT_EQ(Json::parse(out).get<std::string>(), text);
+    EXPECT_EQ(accepted("{\"data\":" + out + "}").data, text);
+    EXPECT_EQ(accepted("{\"data\":\"" + std::string(before, 'x') + "\x7f\"}").data, std::string(before, 'x') + "\x7f");
   }
 }
 
@@ -93,7 +133,6 @@ const BadBody kBadBodies[] = {
     {R"({"data":)" + nested(32) + "}", ProblemKind::bad_json, "-"},
     {R"({"data":)" + nested(100'000) + "}", ProblemKind::bad_json, "-"},
     {R"({"port":true})", ProblemKind::invalid, "/port"},
-    {R"({"port":null})", ProblemKind::invalid, "/port"},
     {R"({"port":"80"})", ProblemKind::invalid, "/port"},
     {R"({"port":1.9})", ProblemKind::invalid, "/port"},
     {R"({"port":80.0})", ProblemKind::invalid, "/port"},
@@ -128,7 +167,6 @@ const BadBody kBadBodies[] = {
     {R"({"data_base64":{}})", ProblemKind::invalid, "/data_base64"},
     {R"({"path":"relative"})", ProblemKind::invalid, "/path"},
     {R"({"path":"/zookeeper/x"})", ProblemKind::invalid, "/path"},
-    {R"({"path":null})", ProblemKind::invalid, "/path"},
     {R"({"adress":"x"})", ProblemKind::invalid, "/adress"},
     {R"({"":1})", ProblemKind::invalid, "/"},
     {R"({"data":")" + std::string(1'000'001, 'x') + "\"}", ProblemKind::too_large, "/data"},

@@ -47,6 +47,19 @@ TEST_F(Cli, Reload) {
   EXPECT_TRUE(has(outcome.out, "2 added, 1 changed, 0 removed\n"));
 }
 
+TEST_F(Cli, ReloadByForceAndWhatWasHeld) {
+  server.answer(200,
+                R"({"applied":[],"needs_restart":[],"registrations_d":{"added":0,"changed":0,"removed":0,"held":3,)"
+                R"("errors":[{"file":"/etc/limpet/registrations.d","error":"3 of the 4 registrations"}]}})");
+  const Outcome held = run({"reload"});
+  EXPECT_EQ(held.exit, 1);
+  EXPECT_TRUE(has(held.out, "0 added, 0 changed, 0 removed; 3 gone from the files and kept\n"));
+  server.answer(
+      200, R"({"applied":[],"needs_restart":[],"registrations_d":{"added":0,"changed":0,"removed":3,"errors":[]}})");
+  EXPECT_EQ(run({"reload", "--force"}).exit, 0);
+  EXPECT_EQ(asked(1), "POST /v1/reload?force=true");
+}
+
 TEST_F(Cli, ReloadWithABadFile) {
   server.answer(200, R"({"applied":[],"needs_restart":[],"registrations_d":{"added":0,"changed":0,"removed":0,)"
                      R"("errors":["/etc/x.json is not valid JSON",{"file":"y.json","detail":"no service"}]}})");

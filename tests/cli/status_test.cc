@@ -46,6 +46,39 @@ class StatusText : public Cli {
   }
 };
 
+class StatusOfFiles : public StatusText {
+ protected:
+  std::string with_files(const std::string& files) {
+    std::string json = Status{kConnected, R"("total":37,"registered":37)"}.json();
+    json.pop_back();
+    server.answer(200, json + R"(,"registrations_d":{"directory":"/etc/limpet/registrations.d",)" + files + "}}");
+    return in_one_line(run({"status"}).out);
+  }
+};
+
+TEST_F(StatusOfFiles, ProblemsAreToldAndTheHeadlineAgrees) {
+  const std::string out = with_files(
+      R"("registrations":37,"held":0,"problems":4,"errors":[{"file":"a.json","error":"entry 2: /port is wrong"},)"
+      R"({"file":"b","error":"x"},{"file":"c","error":"x"},{"file":"d","error":"x"}])");
+  EXPECT_TRUE(has(out, "Connected, but not all that the registration files say could be taken: see Files below."));
+  EXPECT_FALSE(has(out, "All is well"));
+  EXPECT_TRUE(
+      has(out, "Files 4 problems with /etc/limpet/registrations.d; what came from there before stays registered"));
+  EXPECT_TRUE(has(out, "a.json: entry 2: /port is wrong"));
+  EXPECT_TRUE(has(out, "and more: limpet --json status, or limpet doctor"));
+}
+
+TEST_F(StatusOfFiles, ADirectoryThatNothingEverCameFromIsTold) {
+  const std::string out = with_files(
+      R"("registrations":0,"held":0,"problems":1,"errors":[{"file":"/etc/limpet/registrations.d","error":"it is not there"}])");
+  EXPECT_TRUE(has(out, "All is well"));
+  EXPECT_TRUE(has(out, "/etc/limpet/registrations.d: it is not there"));
+}
+
+TEST_F(StatusOfFiles, NothingIsSaidWhereAllIsWell) {
+  EXPECT_FALSE(has(with_files(R"("registrations":3,"held":0,"problems":0,"errors":[])"), "Files"));
+}
+
 TEST_F(StatusText, AllIsWell) {
   server.answer(200, Status{kConnected, R"("total":37,"registered":37)"}.json());
   const std::string out = run({"status"}).out;

@@ -7,7 +7,6 @@ namespace {
 
 TEST_F(Docs, DescriptionHoldsForTheAnswersOfTheAgent) {
   AgentProcess agent(ensemble().connect_string());
-  ASSERT_EQ(::mkdir(agent.registrations_dir().c_str(), 0700), 0);
   ASSERT_TRUE(agent.start()) << agent.log();
   ASSERT_TRUE(agent.wait_connected());
   const std::string description = LIMPET_SOURCE_DIR "/agent/api/openapi.json";

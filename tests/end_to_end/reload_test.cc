@@ -20,8 +20,6 @@ class Reload : public EndToEnd {
     std::ofstream(agent.directory() + "/limpet.json") << content.dump();
   }
   static void write_file(const AgentProcess& agent, const std::string& name, const json& content) {
-    std::filesystem::create_directory(agent.registrations_dir());
-    ASSERT_EQ(::chmod(agent.registrations_dir().c_str(), 0755), 0);
     std::ofstream(agent.registrations_dir() + "/" + name) << content.dump();
     ASSERT_EQ(::chmod((agent.registrations_dir() + "/" + name).c_str(), 0644), 0);
   }
@@ -32,6 +30,20 @@ class Reload : public EndToEnd {
     const HttpAnswer answer = http.post("/v1/reload", "");
     EXPECT_EQ(answer.status, 200) << answer.body;
     return answer.json();
+  }
+  static std::string quoted_word(const std::string& path) { return '"' + path + '"'; }
+  // The exit status of `limpetd --check-config` with the agent's configuration.
+  static int check_config(const AgentProcess& agent) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      ::execl(LIMPETD_PATH, LIMPETD_PATH, "--check-config", "--config", (agent.directory() + "/limpet.json").c_str(),
+              "--registrations-dir", agent.registrations_dir().c_str(), "--data-dir",
+              (agent.directory() + "/state").c_str(), nullptr);
+      ::_exit(127);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WEXITSTATUS(status);
   }
   static json files(int added, int changed, int removed) {
     return {{"added", added}, {"changed", changed}, {"removed", removed}, {"errors", json::array()}};
@@ -152,7 +164,8 @@ TEST_F(Reload, RegistrationsFollowTheirFiles) {
       << agent.log();
   ASSERT_EQ(http.put(target("web", "api"), body("by the API")).status, 202);
   write_file(agent, "a.json", entry("a", "2"));
-  write_file(agent, "b.json", json::array({entry("b", "1"), entry("c", "1")}));
+  write_file(agent, "b.json", json::array({entry("b", "1")}));
+  write_file(agent, "c.json", json::array({entry("c", "1")}));
   write_file(agent, "bad.json", {{"service", "web"}});
   const json answer = reload(http)["registrations_d"];
   EXPECT_EQ(answer["added"], 2);
@@ -166,17 +179,92 @@ TEST_F(Reload, RegistrationsFollowTheirFiles) {
   std::filesystem::remove(agent.registrations_dir() + "/b.json");
   std::filesystem::remove(agent.registrations_dir() + "/bad.json");
   ASSERT_TRUE(agent.start()) << agent.log();
-  ASSERT_TRUE(agent.wait_status([&](const json& status) { return status["registrations"]["total"] == 2; }))
+  ASSERT_TRUE(agent.wait_status([&](const json& status) { return status["registrations"]["total"] == 3; }))
       << agent.log();
   ASSERT_TRUE(agent.wait_settled()) << agent.log();
   ZkObserver observer(ensemble().connect_string());
   const auto znodes = registered(observer);
-  ASSERT_EQ(znodes.size(), 2U);
+  ASSERT_EQ(znodes.size(), 3U);
   EXPECT_EQ(znodes.at(root() + "/web/a").data, "2");
   EXPECT_EQ(znodes.at(root() + "/web/api").data, "by the API");
-  std::filesystem::remove_all(agent.registrations_dir());
+  std::filesystem::remove(agent.registrations_dir() + "/a.json");
   http.close();  // it was to the agent that was killed
   EXPECT_EQ(reload(http)["registrations_d"], files(0, 0, 1));
+}
+
+// Moved away for a moment, a mount that comes later, a typo: nothing is known, and nothing is deregistered.
+TEST_F(Reload, AMissingDirectoryOfFilesChangesNothingAndIsTold) {
+  AgentProcess agent(ensemble().connect_string(), flags());
+  write_file(agent, "a.json", json::array({entry("a", "1"), entry("b", "1")}));
+  ASSERT_TRUE(agent.start()) << agent.log();
+  UnixHttp http(agent.socket());
+  ASSERT_TRUE(agent.wait_status([](const json& status) { return status["registrations"]["registered"] == 2; }))
+      << agent.log();
+  EXPECT_EQ(http.get("/v1/status").json()["registrations_d"]["registrations"], 2);
+  const std::string away = agent.registrations_dir() + ".away";
+  std::filesystem::rename(agent.registrations_dir(), away);
+  const json answer = http.post("/v1/reload?force=true", "").json()["registrations_d"];
+  EXPECT_EQ(answer["removed"], 0);
+  ASSERT_EQ(answer["errors"].size(), 1U);
+  EXPECT_EQ(answer["errors"][0]["file"], agent.registrations_dir());
+  const json status = http.get("/v1/status").json();
+  EXPECT_EQ(status["registrations_d"]["problems"], 1);
+  EXPECT_EQ(status["registrations_d"]["errors"], answer["errors"]);
+  EXPECT_EQ(status["registrations"]["registered"], 2);
+  EXPECT_NE(agent.log().find("event=registration_file_refused file=" + quoted_word(agent.registrations_dir())),
+            std::string::npos)
+      << agent.log();
+  // Also where it is away at a start.
+  agent.kill();
+  http.close();
+  ASSERT_TRUE(agent.start()) << agent.log();
+  ASSERT_TRUE(agent.wait_status([](const json& now) { return now["registrations_d"]["problems"] == 1; }));
+  EXPECT_TRUE(agent.wait_settled()) << agent.log();
+  EXPECT_EQ(http.get("/v1/status").json()["registrations"]["registered"], 2);
+  // And --check-config says so.
+  EXPECT_EQ(check_config(agent), 2);
+  std::filesystem::rename(away, agent.registrations_dir());
+  EXPECT_EQ(check_config(agent), 0);
+  EXPECT_EQ(reload(http)["registrations_d"], files(0, 0, 0));
+}
+
+TEST_F(Reload, AnEmptiedDirectoryOfFilesWaitsForForce) {
+  AgentProcess agent(ensemble().connect_string(), flags());
+  for (const char* name : {"a", "b", "c"}) {
+    write_file(agent, std::string(name) + ".json", entry(name, "1"));
+  }
+  ASSERT_TRUE(agent.start()) << agent.log();
+  UnixHttp http(agent.socket());
+  ASSERT_TRUE(agent.wait_status([](const json& status) { return status["registrations"]["registered"] == 3; }))
+      << agent.log();
+  for (const char* name : {"a", "b", "c"}) {
+    std::filesystem::remove(agent.registrations_dir() + "/" + name + ".json");
+  }
+  const json held = reload(http)["registrations_d"];
+  EXPECT_EQ(held["removed"], 0);
+  EXPECT_EQ(held["held"], 3);
+  EXPECT_EQ(http.get("/v1/status").json()["registrations"]["registered"], 3);
+  EXPECT_EQ(http.post("/v1/reload?force=perhaps", "").status, 400);
+  const json forced = http.post("/v1/reload?force=true", "").json()["registrations_d"];
+  EXPECT_EQ(forced, files(0, 0, 3));
+  EXPECT_EQ(http.get("/v1/status").json()["registrations_d"]["problems"], 0);
+}
+
+TEST_F(Reload, OneWrongEntryOfManyTakesNoOtherAlong) {
+  AgentProcess agent(ensemble().connect_string(), flags());
+  json list = json::array();
+  for (int i = 0; i < 200; ++i) {
+    list.push_back(entry("i-" + std::to_string(i), "1"));
+  }
+  list.insert(list.begin() + 77, json{{"service", "web"}, {"instance", "wrong"}, {"port", "eighty"}});
+  write_file(agent, "all.json", list);
+  ASSERT_TRUE(agent.start()) << agent.log();
+  ASSERT_TRUE(agent.wait_status([](const json& status) { return status["registrations"]["registered"] == 200; }))
+      << agent.log();
+  UnixHttp http(agent.socket());
+  const json errors = http.get("/v1/status").json()["registrations_d"]["errors"];
+  ASSERT_EQ(errors.size(), 1U);
+  EXPECT_TRUE(errors[0]["error"].get<std::string>().starts_with("entry 78 (web/wrong): /port ")) << errors;
 }
 
 }  // namespace

@@ -25,6 +25,8 @@ AgentProcess::AgentProcess(std::string servers, std::vector<std::string> argumen
   directory_ = ::mkdtemp(name);
   data_dir_ = directory_ + "/state";
   socket_ = directory_ + "/limpet.sock";
+  std::filesystem::create_directory(registrations_dir());
+  std::filesystem::permissions(registrations_dir(), std::filesystem::perms(0755));
 }
 
 AgentProcess::~AgentProcess() {

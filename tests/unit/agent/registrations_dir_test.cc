@@ -24,14 +24,14 @@ class RegistrationsDirTest : public FilesTest {
                 work();
                 boost::asio::post(io, std::move(then));
               },
-              memory_file) {}
+              memory_file, std::chrono::milliseconds(100)) {}
 
-    api::FilesReport apply(const std::string& directory) {
+    api::FilesReport apply(const std::string& directory, api::Removals removals = api::Removals::guarded) {
       std::optional<api::FilesReport> report;
-      files.apply(directory, [&](api::FilesReport came) { report = std::move(came); });
+      files.apply({directory, true}, removals, [&](api::FilesReport came) { report = std::move(came); });
       while (!report && io.run_one_for(std::chrono::seconds(20)) > 0) {
       }
-      return report.value_or(api::FilesReport{0, 0, 0, {{"", "no report came"}}});
+      return report.value_or(api::FilesReport{0, 0, 0, 0, {{"", "no report came"}}});
     }
     // What `caller` asks for through the API; "" or what was said against it.
     std::string submit(core::ChangeRequest change, std::uint32_t uid) {
@@ -65,6 +65,7 @@ class RegistrationsDirTest : public FilesTest {
     return *agent_;
   }
   api::FilesReport apply() { return agent().apply(directory()); }
+  api::FilesReport force() { return agent().apply(directory(), api::Removals::forced); }
   static core::RegisterRequest request(const std::string& instance) {
     core::RegisterRequest request;
     request.id = {"web", instance};
@@ -94,8 +95,9 @@ TEST_F(RegistrationsDirTest, FilesAreAddedChangedAndRemoved) {
   EXPECT_EQ(agent().data("a"), "2");
   EXPECT_EQ(agent().data("c"), "none");
   erase("a.json");
+  expect(apply(), 0, 0, 1);
   erase("b.json");
-  expect(apply(), 0, 0, 2);
+  expect(apply(), 0, 0, 1);
   EXPECT_EQ(agent().data("a"), "none");
   EXPECT_TRUE(load_registrations_memory(memory_file())->empty());
 }
@@ -113,6 +115,93 @@ TEST_F(RegistrationsDirTest, AFileThatIsBrokenKeepsWhatItHeldAndStopsNothing) {
   erase("b.json");
   expect(apply(), 0, 0, 0, 1);
   EXPECT_EQ(agent().data("b"), "x") << "nothing is known of what is in there";
+}
+
+TEST_F(RegistrationsDirTest, AWrongEntryKeepsWhatItSaidBeforeAndTakesNoOtherAlong) {
+  write("a.json", "[" + entry("a") + "," + entry("b") + "," + entry("c") + "]");
+  expect(apply(), 3, 0, 0);
+  write("a.json", "[" + entry("a", "new") + R"(,{"service":"web","instance":"b","port":70000}])");
+  expect(apply(), 0, 1, 1, 1);
+  EXPECT_EQ(agent().data("a"), "new");
+  EXPECT_EQ(agent().data("b"), "x") << "its entry is there, and wrong";
+  EXPECT_EQ(agent().data("c"), "none") << "its entry is not";
+  write("a.json", "[" + entry("a", "newer") + ",7]");
+  expect(apply(), 0, 1, 0, 1);
+  EXPECT_EQ(agent().data("b"), "x") << "it may be what the wrong entry was to be";
+}
+
+TEST_F(RegistrationsDirTest, ADirectoryThatIsNotThereChangesNothingAndIsTold) {
+  write("a.json", entry("a"));
+  write("b.json", entry("b"));
+  expect(apply(), 2, 0, 0);
+  const std::string away = directory() + ".away";
+  for (const api::Removals removals : {api::Removals::guarded, api::Removals::forced}) {
+    std::filesystem::rename(directory(), away);
+    const auto report = agent().apply(directory(), removals);
+    expect(report, 0, 0, 0, 1);
+    EXPECT_EQ(report.errors[0].file, directory());
+    EXPECT_NE(report.errors[0].error.find("stays registered (2)"), std::string::npos) << report.errors[0].error;
+    std::filesystem::rename(away, directory());
+  }
+  expect(apply(), 0, 0, 0);
+  EXPECT_EQ(agent().data("a"), "x");
+}
+
+TEST_F(RegistrationsDirTest, MoreThanHalfAtOnceStaysUntilItIsForced) {
+  for (const char* name : {"a", "b", "c", "d", "e"}) {
+    write(std::string(name) + ".json", entry(name));
+  }
+  expect(apply(), 5, 0, 0);
+  erase("a.json");
+  erase("b.json");
+  expect(apply(), 0, 0, 2);
+  write("f.json", entry("f"));
+  for (const char* name : {"c", "d", "e"}) {
+    erase(std::string(name) + ".json");
+  }
+  const auto held = apply();
+  expect(held, 1, 0, 0, 1);
+  EXPECT_EQ(held.held, 3U);
+  EXPECT_NE(held.errors[0].error.find("3 of the 3 registrations that came from files are not there any more (web/c, "),
+            std::string::npos)
+      << held.errors[0].error;
+  EXPECT_NE(held.errors[0].error.find("limpet reload --force"), std::string::npos);
+  EXPECT_EQ(agent().data("c"), "x");
+  // A restart changes nothing in that.
+  agent_.reset();
+  for (const char* name : {"c", "d", "e", "f"}) {
+    ASSERT_EQ(agent().submit(request(name), ::geteuid()), "");
+  }
+  EXPECT_EQ(apply().held, 3U);
+  expect(force(), 0, 0, 3);
+  EXPECT_EQ(agent().data("c"), "none");
+  expect(apply(), 0, 0, 0);
+}
+
+TEST_F(RegistrationsDirTest, OneOfOneGoesWithoutForce) {
+  write("a.json", entry("a"));
+  expect(apply(), 1, 0, 0);
+  erase("a.json");
+  expect(apply(), 0, 0, 1);
+}
+
+TEST_F(RegistrationsDirTest, AFileThatIsBackAfterAMomentWasNeverGone) {
+  write("a.json", entry("a"));
+  write("b.json", entry("b"));
+  expect(apply(), 2, 0, 0);
+  erase("a.json");
+  std::optional<api::FilesReport> report;
+  agent().files.apply({directory(), true}, api::Removals::guarded,
+                      [&](api::FilesReport came) { report = std::move(came); });
+  // The first look is over when the timer has been set.
+  agent().io.run_one_for(std::chrono::seconds(20));
+  ASSERT_FALSE(report);
+  write("a.json", entry("a", "written anew"));
+  while (!report && agent().io.run_one_for(std::chrono::seconds(20)) > 0) {
+  }
+  ASSERT_TRUE(report);
+  expect(*report, 0, 1, 0);
+  EXPECT_EQ(agent().data("a"), "written anew");
 }
 
 TEST_F(RegistrationsDirTest, WhatTheApiMadeIsNotTheFiles) {
@@ -203,7 +292,8 @@ TEST_F(RegistrationsDirTest, TwoAtATimeAreOneAfterTheOther) {
   write("a.json", entry("a"));
   std::vector<std::uint64_t> added;
   for (int i = 0; i < 2; ++i) {
-    agent().files.apply(directory(), [&](const api::FilesReport& report) { added.push_back(report.added); });
+    agent().files.apply({directory(), true}, api::Removals::guarded,
+                        [&](const api::FilesReport& report) { added.push_back(report.added); });
   }
   while (added.size() < 2 && agent().io.run_one_for(std::chrono::seconds(20)) > 0) {
   }
