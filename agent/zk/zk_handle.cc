@@ -18,6 +18,7 @@
 #include <thread>
 
 #include "agent/zk/hosts.h"
+#include "agent/zk/library_check.h"
 #include "agent/zk/transaction.h"
 #include "agent/zk/zk_error.h"
 
@@ -298,6 +299,13 @@ Status ZkHandle::open(const Endpoints& endpoints, std::int32_t timeout_ms, const
   }
   zhandle_t* zh = nullptr;
   const bool threads = threads_can_be_had();
+  if (threads && !library_tells_of_losses()) {
+    lease_.reset();
+    return {
+        Errc::io,
+        "this release of the ZooKeeper library does not log a lost connection as releases 3.8 and 3.9 do, and without "
+        "that limpet could not keep the order of changes: install one of those"};
+  }
   if (threads) {
     zh = zookeeper_init2(library_list(pad_to_odd(endpoints)).c_str(), &Callbacks::on_session, timeout_ms,
                          session ? &id : nullptr, this, ZOO_NO_LOG_CLIENTENV, lease_->callback());
