@@ -5,9 +5,9 @@ namespace limpet {
 namespace {
 
 constexpr double kNsPerSecond = 1e9;
-constexpr double kUsPerSecond = 1e6;
+constexpr double kMicrosecondsPerSecond = 1e6;
 
-void append_escaped(std::string& out, std::string_view text, bool quotes) {
+void append_escaped_text(std::string& out, std::string_view text, bool quotes) {
   for (const char c : text) {
     if (c == '\n') {
       out += "\\n";
@@ -22,7 +22,7 @@ void append_escaped(std::string& out, std::string_view text, bool quotes) {
 
 std::string bound_text(std::int64_t bound_us) {
   char text[32];
-  const double seconds = static_cast<double>(bound_us) / kUsPerSecond;
+  const double seconds = static_cast<double>(bound_us) / kMicrosecondsPerSecond;
   return std::string(text, std::to_chars(text, text + sizeof text, seconds, std::chars_format::fixed).ptr);
 }
 
@@ -33,7 +33,7 @@ void MetricsText::family(std::string_view name, std::string_view help, std::stri
   out_ += "# HELP ";
   out_ += name;
   out_ += ' ';
-  append_escaped(out_, help, false);
+  append_escaped_text(out_, help, false);
   out_ += "\n# TYPE ";
   out_ += name;
   out_ += ' ';
@@ -47,7 +47,7 @@ void MetricsText::begin_sample(std::string_view suffix, Label label) {
   out_ += '{';
   out_ += label.name;
   out_ += "=\"";
-  append_escaped(out_, label.value, true);
+  append_escaped_text(out_, label.value, true);
   out_ += "\"}";
 }
 

@@ -33,7 +33,7 @@ if [ -n "${LIMPET_BUILD_DIR:-}" ] && [ -e "$LIMPET_BUILD_DIR/CMakeCache.txt" ]; 
   build="$(cd "$LIMPET_BUILD_DIR" && pwd -P)"
 else
   configure_build "$here" "${LIMPET_BUILD_DIR:-$here/build}" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLIMPET_TESTS=OFF \
-    -DLIMPET_SANITIZE= -DLIMPET_FUZZ=OFF -DLIMPET_WERROR="${LIMPET_WERROR:-OFF}"
+    -DLIMPET_SANITIZE= -DLIMPET_FUZZ=OFF -DLIMPET_FAST_COMPILE=ON -DLIMPET_WERROR="${LIMPET_WERROR:-OFF}"
 fi
 cmake --build "$build" -j "$(build_jobs)" --target limpetd limpet | tail -n 1
 limpetd="$build/agent/limpetd"

@@ -11,6 +11,6 @@ cd "$here"
 # shellcheck disable=SC2086
 install_packages $LIMPET_BUILD_PACKAGES $LIMPET_ZOOKEEPER_PACKAGES $LIMPET_TEST_PACKAGES $LIMPET_BENCH_PACKAGES
 configure_build . "${LIMPET_BUILD_DIR:-build}" -DCMAKE_BUILD_TYPE=RelWithDebInfo -DLIMPET_BENCH=ON -DLIMPET_SANITIZE= \
-  -DLIMPET_FUZZ=OFF -DLIMPET_WERROR="${LIMPET_WERROR:-OFF}"
+  -DLIMPET_FUZZ=OFF -DLIMPET_FAST_COMPILE=ON -DLIMPET_WERROR="${LIMPET_WERROR:-OFF}"
 cmake --build "$build" -j "$(build_jobs)" --target limpetd bench_load bench_floor bench_zk bench_micro | tail -1
 exec /usr/bin/python3 bench/run.py --build "$build" "$@"

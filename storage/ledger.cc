@@ -19,7 +19,7 @@ enum : std::uint8_t { last_seq = 1, count, digest, last_event, kLast = last_even
 }
 
 // So much memory is held on to between two batches.
-constexpr std::size_t kKeptRoom = 64u << 10;
+constexpr std::size_t kKeptValueRoom = 64u << 10;
 
 std::string single_key(Kind kind) {
   return std::string(1, static_cast<char>(kind));
@@ -209,7 +209,7 @@ void Ledger::close(Sink& sink) {
                .u64(meta_tag::last_event, last_event_)
                .finish();
   sink.put(single_key(Kind::meta), value_);
-  if (value_.capacity() > kKeptRoom) {
+  if (value_.capacity() > kKeptValueRoom) {
     value_ = {};
   }
 }

@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kFileSize = LogKey::kSize + sizeof(std::uint32_t);  // the key and its CRC-32C
 
-std::uint64_t read_little_endian(std::string_view bytes) {
+std::uint64_t little_endian_word(std::string_view bytes) {
   std::uint64_t value = 0;
   for (std::size_t i = bytes.size(); i-- > 0;) {
     value = value << 8 | static_cast<std::uint8_t>(bytes[i]);
@@ -68,7 +68,7 @@ bool write_synced(const std::string& path, const std::string& text) {
   return good;
 }
 
-bool sync_directory(const std::string& path) {
+bool directory_synced(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (fd < 0) {
     return false;
@@ -87,10 +87,10 @@ std::uint64_t siphash(std::uint64_t low, std::uint64_t high, std::string_view by
                  0x7465646279746573 ^ high};
   std::uint64_t last = static_cast<std::uint64_t>(bytes.size()) << 56;
   while (bytes.size() >= sizeof last) {
-    state.take(read_little_endian(bytes.substr(0, sizeof last)));
+    state.take(little_endian_word(bytes.substr(0, sizeof last)));
     bytes.remove_prefix(sizeof last);
   }
-  last |= read_little_endian(bytes);
+  last |= little_endian_word(bytes);
   state.take(last);
   state.v2 ^= 0xff;
   for (int i = 0; i < 4; ++i) {
@@ -100,7 +100,7 @@ std::uint64_t siphash(std::uint64_t low, std::uint64_t high, std::string_view by
 }
 
 LogKey::LogKey(std::string_view bytes)
-    : low_(read_little_endian(bytes.substr(0, kSize / 2))), high_(read_little_endian(bytes.substr(kSize / 2))) {
+    : low_(little_endian_word(bytes.substr(0, kSize / 2))), high_(little_endian_word(bytes.substr(kSize / 2))) {
   assert(bytes.size() == kSize);
 }
 
@@ -135,7 +135,7 @@ Result<LogKey> LogKey::make(const std::string& directory) {
   if (!write_synced(path, text)) {
     return failure("write", path, errno);
   }
-  if (!sync_directory(directory)) {
+  if (!directory_synced(directory)) {
     return failure("sync", directory, errno);
   }
   return key;

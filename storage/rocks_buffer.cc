@@ -20,9 +20,9 @@ using rocksdb::MemTableRep;
 using rocksdb::Slice;
 using Entries = std::vector<const char*>;
 
-constexpr std::size_t kTrailer = 8;  // sequence number and type
-constexpr std::size_t kHead = 8;     // bytes of a key that are compared as one number
-constexpr std::ptrdiff_t kFew = 16;  // entries of one head that are compared whole
+constexpr std::size_t kTrailer = 8;        // sequence number and type
+constexpr std::size_t kComparedBytes = 8;  // bytes of a key that are compared as one number
+constexpr std::ptrdiff_t kFew = 16;        // entries of one head that are compared whole
 
 Slice key_at(const char* entry) {
   std::size_t size = 0;
@@ -74,11 +74,11 @@ void sort_whole(Items items) {
 
 // The bytes of the key from `from` on, as a number that is in their order; what is missing counts as 0.
 std::uint64_t head_of(const Slice& key, std::size_t from) {
-  char bytes[kHead] = {};
+  char bytes[kComparedBytes] = {};
   if (from < key.size()) {
-    std::memcpy(bytes, key.data() + from, std::min(kHead, key.size() - from));
+    std::memcpy(bytes, key.data() + from, std::min(kComparedBytes, key.size() - from));
   }
-  return frame::read_big_endian({bytes, kHead});
+  return frame::read_big_endian({bytes, kComparedBytes});
 }
 
 // How far all keys are the same, which they are known to be up to `from`. Not beyond it if one of them ends before.
@@ -106,13 +106,13 @@ void sort_from(Items items, std::size_t from) {
   for (Item& item : items) {
     const Slice key = user_key_at(item.entry);
     item.head = head_of(key, from);
-    more = more || key.size() > from + kHead;
+    more = more || key.size() > from + kComparedBytes;
   }
   std::ranges::sort(items, {}, &Item::head);
   for (auto run = items.begin(); run != items.end();) {
     const auto end = std::find_if(run, items.end(), [head = run->head](const Item& item) { return item.head != head; });
     if (end - run > kFew && more) {
-      sort_from({run, end}, from + kHead);
+      sort_from({run, end}, from + kComparedBytes);
     } else if (end - run > 1) {
       sort_whole({run, end});
     }
@@ -120,9 +120,9 @@ void sort_from(Items items, std::size_t from) {
   }
 }
 
-class Reader : public MemTableRep::Iterator {
+class SortedReader : public MemTableRep::Iterator {
  public:
-  explicit Reader(std::shared_ptr<const Entries> sorted) : sorted_(std::move(sorted)), at_(sorted_->end()) {}
+  explicit SortedReader(std::shared_ptr<const Entries> sorted) : sorted_(std::move(sorted)), at_(sorted_->end()) {}
 
   bool Valid() const override { return at_ != sorted_->end(); }
   const char* key() const override { return *at_; }
@@ -175,15 +175,15 @@ class Buffer : public MemTableRep {
     const std::lock_guard lock(mutex_);
     std::shared_ptr<const Entries> entries = sorted();
     if (arena == nullptr) {
-      return new Reader(std::move(entries));
+      return new SortedReader(std::move(entries));
     }
     readers_.push_back(std::make_unique<Place>());
-    return new (readers_.back()->bytes) Reader(std::move(entries));
+    return new (readers_.back()->bytes) SortedReader(std::move(entries));
   }
 
  private:
   struct Place {
-    alignas(Reader) std::byte bytes[sizeof(Reader)];
+    alignas(SortedReader) std::byte bytes[sizeof(SortedReader)];
   };
 
   // All that stands in the buffer now. What is full is put in order where it is, and once: then only the last entry of

@@ -35,7 +35,7 @@ bool is_method_character(char c) {
          std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
 }
 
-int hex_digit(char c) {
+int chunk_digit(char c) {
   if (c >= '0' && c <= '9') {
     return c - '0';
   }
@@ -252,8 +252,8 @@ bool RequestReader::parse_chunk_size(std::string_view line) {
   constexpr std::size_t kMaxDigits = 15;
   std::size_t digits = 0;
   body_left_ = 0;
-  while (digits < line.size() && hex_digit(line[digits]) >= 0) {
-    body_left_ = body_left_ * 16 + static_cast<std::uint64_t>(hex_digit(line[digits]));
+  while (digits < line.size() && chunk_digit(line[digits]) >= 0) {
+    body_left_ = body_left_ * 16 + static_cast<std::uint64_t>(chunk_digit(line[digits]));
     if (++digits > kMaxDigits) {
       return false;
     }

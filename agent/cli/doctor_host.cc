@@ -13,6 +13,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "agent/cli/accounts.h"
 #include "agent/cli/doctor.h"
 #include "agent/cli/text.h"
 #include "agent/cli/times.h"
@@ -20,16 +21,6 @@
 namespace limpet::cli {
 
 namespace {
-
-std::string user_name(uid_t uid) {
-  const passwd* entry = ::getpwuid(uid);
-  return entry == nullptr ? fmt::format("uid {}", uid) : entry->pw_name;
-}
-
-std::string group_name(gid_t gid) {
-  const group* entry = ::getgrgid(gid);
-  return entry == nullptr ? fmt::format("gid {}", gid) : entry->gr_name;
-}
 
 void examine_disk(const std::string& directory, Findings& findings) {
   constexpr std::uint64_t kLeast = 64u << 20;

@@ -108,10 +108,10 @@ int report_no_command(Context& context, const std::string& name, int error_numbe
 
 // What the child registered, as long as it lasts: looks now and then whether it still stands, so that nobody believes a
 // command to be registered whose place another has taken; and ends it.
-class Standing {
+class HeldRegistration {
  public:
   // `report`: where the child writes the registration's owner, once it is accepted. Kept open by the caller.
-  Standing(const Context& context, const Name& name, int report)
+  HeldRegistration(const Context& context, const Name& name, int report)
       : console_(context.console), socket_(context.client.socket_path()), name_(name), report_(report) {}
 
   // Says so, once, where the registration has gone. Blocks for a second at most.
@@ -136,7 +136,7 @@ class Standing {
   bool said_ = false;  // that it has gone
 };
 
-const Json& Standing::owner() {
+const Json& HeldRegistration::owner() {
   std::array<char, 4096> chunk{};
   for (ssize_t count = 0; (count = ::read(report_, chunk.data(), chunk.size())) > 0;) {
     reported_.append(chunk.data(), static_cast<std::size_t>(count));
@@ -147,7 +147,7 @@ const Json& Standing::owner() {
   return owner_;
 }
 
-std::string Standing::lost(const Answer& answer) {
+std::string HeldRegistration::lost(const Answer& answer) {
   const Json body = parse(answer.body);
   if (answer.status == 404 || (answer.ok() && text(body, "state") == "removing")) {
     return fmt::format("{} is no longer registered; see: limpet history --service {} --instance {}", name_.str(),
@@ -163,7 +163,7 @@ std::string Standing::lost(const Answer& answer) {
   return {};
 }
 
-void Standing::look() {
+void HeldRegistration::look() {
   constexpr std::chrono::seconds kPatience{1};  // signals wait for it
   if (said_ || owner().is_null()) {
     return;
@@ -179,7 +179,7 @@ void Standing::look() {
   }
 }
 
-void Standing::end() {
+void HeldRegistration::end() {
   constexpr std::chrono::seconds kPatience{5};
   if (owner().is_null()) {
     return;
@@ -217,7 +217,7 @@ void Standing::end() {
 
 // Waits for the end of `child`, passes on to it what is sent to us, and looks at the registration every so often;
 // `signals` are blocked. The wait status.
-int supervise(pid_t child, const sigset_t& signals, std::chrono::milliseconds look_every, Standing& standing) {
+int supervise(pid_t child, const sigset_t& signals, std::chrono::milliseconds look_every, HeldRegistration& standing) {
   using std::chrono::duration_cast;
   const auto seconds = duration_cast<std::chrono::seconds>(look_every);
   const timespec pause{seconds.count(), duration_cast<std::chrono::nanoseconds>(look_every - seconds).count()};
@@ -270,7 +270,7 @@ Exit run_run(Context& context, const RunOptions& options) {
   }
   ::close(report[1]);
   ::fcntl(report[0], F_SETFL, O_NONBLOCK);
-  Standing standing(context, options.registration.name, report[0]);
+  HeldRegistration standing(context, options.registration.name, report[0]);
   const int status = supervise(child, signals, options.look_every.duration(), standing);
   standing.end();
   ::close(report[0]);

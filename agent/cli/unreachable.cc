@@ -17,19 +17,11 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/cli/accounts.h"
+
 namespace limpet::cli {
 
 namespace {
-
-std::string user_name(uid_t uid) {
-  const passwd* entry = ::getpwuid(uid);
-  return entry == nullptr ? fmt::format("uid {}", uid) : std::string(entry->pw_name);
-}
-
-std::string group_name(gid_t gid) {
-  const group* entry = ::getgrgid(gid);
-  return entry == nullptr ? fmt::format("gid {}", gid) : std::string(entry->gr_name);
-}
 
 std::string permissions(mode_t mode) {
   return fmt::format("{:04o}", mode & 07777u);

@@ -26,7 +26,7 @@ using boost::system::error_code;
 
 constexpr std::uint32_t kMaxHead = 16 * 1024;
 constexpr std::uint64_t kMaxBody = 4 * 1024;
-constexpr std::size_t kMaxWords = 300;
+constexpr std::size_t kMaxAnswerWords = 300;
 constexpr int kMaxInterim = 8;  // answers such as "100 Continue" before the real one
 constexpr unsigned kHttp11 = 11;
 
@@ -45,7 +45,7 @@ class NetworkRun : public CheckRun, public std::enable_shared_from_this<NetworkR
   void connected();
   void read_head(int interim);
   void judge(unsigned status);
-  void fail(const std::string& words) { finish({false, printable(words, kMaxWords)}); }
+  void fail(const std::string& words) { finish({false, printable(words, kMaxAnswerWords)}); }
   void finish(Finding finding);
 
   boost::asio::io_context& io_;
@@ -204,7 +204,7 @@ void NetworkRun::judge(unsigned status) {
   }
   const auto reason = parser_->get().reason();
   const std::string words = "status " + std::to_string(status) + " " + std::string(reason);
-  lacks_ = printable(words, kMaxWords) + ", and no end of that answer";
+  lacks_ = printable(words, kMaxAnswerWords) + ", and no end of that answer";
   // What it says is read as far as it comes, for the last words.
   http::async_read(socket_, buffer_, *parser_, [self = shared_from_this(), words](error_code, std::size_t) {
     const std::string& body = self->parser_->get().body();

@@ -16,7 +16,7 @@ Status wrong(std::string_view entry, const std::string& why) {
   return {Errc::invalid, "\"" + std::string(entry) + "\" " + why};
 }
 
-Result<AclEntry> parse_entry(std::string_view text) {
+Result<AclEntry> parse_acl_entry(std::string_view text) {
   const std::size_t first = text.find(':');
   const std::size_t last = text.rfind(':');
   if (first == std::string_view::npos || first == last || first == 0) {
@@ -67,7 +67,7 @@ Result<Acl> parse_acl(std::string_view text) {
   Acl acl;
   for (std::size_t from = 0; from <= text.size();) {
     const std::size_t end = std::min(text.find(',', from), text.size());
-    auto entry = parse_entry(text.substr(from, end - from));
+    auto entry = parse_acl_entry(text.substr(from, end - from));
     if (!entry) {
       return Status(Errc::invalid, "open, creator or a list of entries is needed; " + entry.status().message());
     }

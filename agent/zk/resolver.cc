@@ -14,7 +14,7 @@ namespace {
 using boost::asio::ip::tcp;
 
 // A name with very many addresses is a mistake; more than these help nobody.
-constexpr std::size_t kMaxServers = 63;
+constexpr std::size_t kMaxResolved = 63;
 
 }  // namespace
 
@@ -60,7 +60,7 @@ std::vector<Server> servers_of(const Hosts& hosts, const AddressesOf& addresses_
       const tcp::endpoint endpoint(address, host.port);
       const bool known =
           std::any_of(servers.begin(), servers.end(), [&](const Server& other) { return other.endpoint == endpoint; });
-      if (!known && servers.size() < kMaxServers) {
+      if (!known && servers.size() < kMaxResolved) {
         servers.push_back({endpoint, named ? to_string(host) + " (" + address.to_string() + ")" : to_string(endpoint)});
       }
     }
