@@ -174,6 +174,33 @@ void add_zookeeper(Block& block, const Facts& facts) {
             facts.session_state == "auth_failed" ? Colour::red : Colour::yellow);
 }
 
+// The addresses behind the names of servers. Where the configuration has addresses there is nothing to say.
+void add_servers(Block& block, const Facts& facts) {
+  std::string line;
+  bool named = false;
+  bool failing = false;
+  for (const Json& server : at(facts.zookeeper, "servers")) {
+    const std::string name = text(server, "name");
+    const std::string error = text(server, "error");
+    std::string addresses;
+    for (const Json& address : at(server, "addresses")) {
+      const std::string shown = address.is_string() ? address.get<std::string>() : std::string{};
+      named = named || shown != name;
+      addresses += (addresses.empty() ? "" : ", ") + shown;
+    }
+    if (!error.empty()) {
+      named = failing = true;
+      addresses = (addresses.empty() ? "no address known: " : "last " + addresses + ": ") + error;
+    } else if (addresses.empty()) {
+      addresses = "being looked up";
+    }
+    line += (line.empty() ? "" : ", ") + name + (addresses == name ? "" : " (" + addresses + ")");
+  }
+  if (named) {
+    block.add("Servers", line, failing ? Colour::yellow : Colour::none);
+  }
+}
+
 std::string session_text(const Facts& facts) {
   if (facts.session.empty()) {
     return facts.session_state == "expired" ? "none: the last one has ended, and its znodes with it" : "none yet";
@@ -338,6 +365,7 @@ std::string describe_status(const StatusFacts& status_facts, const Terminal& ter
 
   Block block;
   add_zookeeper(block, facts);
+  add_servers(block, facts);
   block.add("Session", session_text(facts));
   block.add("Registered", registered_text(facts));
   if (facts.depth > 0) {

@@ -21,7 +21,7 @@ constexpr std::int64_t kMaxReopenDelayMs = 300'000;
 // Servers that refuse the credentials are asked again after 5 s, 10 s, 20 s …, and at once after a reload. They may
 // give a session first and refuse the first request on it: only a connection that lasted starts the row anew.
 constexpr std::int64_t kFirstAuthDelayMs = 5'000;
-constexpr std::int64_t kMaxAuthDelayMs = 300'000;
+constexpr std::int64_t kMaxAuthDelayMs = 60'000;
 constexpr std::int64_t kLastingMs = 60'000;
 // A connection that is cut this soon, this often in a row, is cut by something: another process with our session gets
 // it moved to itself each time, for as long as both try. Somebody has to stand back.

@@ -161,6 +161,18 @@ TEST_F(StatusText, CredentialsRefused) {
   EXPECT_TRUE(has(out, "once the credentials are right"));
 }
 
+TEST_F(StatusText, NamesOfServersAreShownWithTheAddressesInUse) {
+  const auto with_servers = [&](const std::string& servers) {
+    return in_one_line(status({kConnected + R"(,"servers":[)" + servers + "]", R"("total":0)"}));
+  };
+  EXPECT_TRUE(has(with_servers(R"({"name":"zk1:2181","addresses":["10.0.0.1:2181","10.0.0.2:2181"],"error":null},)"
+                               R"({"name":"zk2:1","addresses":["10.0.0.3:1"],"error":"cannot resolve zk2: gone"},)"
+                               R"({"name":"zk3:1","addresses":[],"error":"cannot resolve zk3: gone"})"),
+                  "Servers zk1:2181 (10.0.0.1:2181, 10.0.0.2:2181), zk2:1 (last 10.0.0.3:1: cannot resolve zk2: gone), "
+                  "zk3:1 (no address known: cannot resolve zk3: gone)"));
+  EXPECT_FALSE(has(with_servers(R"({"name":"10.0.0.1:1","addresses":["10.0.0.1:1"],"error":null})"), "Servers"));
+}
+
 TEST_F(StatusText, OneCauseForAllBlockedIsTheHeadline) {
   server.answer(200,
                 Status{R"("state":"connected","server":"127.0.0.1:2181","session":"0x10","message":"local sessions")",

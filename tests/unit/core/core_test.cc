@@ -468,7 +468,7 @@ TEST_F(CoreTest, ServersThatDemandCredentialsAreAskedEverLessOften) {
     epoch_ = starts.front().epoch;
     waits.push_back((now_.steady_ms - since) / 1'000);
   }
-  EXPECT_EQ(waits, (std::vector<std::int64_t>{5, 10, 20, 40, 80, 160, 300, 300}));
+  EXPECT_EQ(waits, (std::vector<std::int64_t>{5, 10, 20, 40, 60, 60, 60, 60}));
   // New credentials are tried at once, and the row begins anew.
   connect();
   step(ZkAuthFailed{epoch_, "give credentials"});
