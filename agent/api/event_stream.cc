@@ -15,15 +15,19 @@ constexpr std::size_t kEntriesOfARead = 500;
 }  // namespace
 
 EventStream::EventStream(Service& service, std::weak_ptr<Exchange> exchange, Wanted wanted,
-                         std::shared_ptr<std::size_t> open)
-    : service_(service), exchange_(std::move(exchange)), wanted_(std::move(wanted)), open_(std::move(open)) {
-  ++*open_;
+                         std::shared_ptr<OpenStreams> open, std::uint32_t uid)
+    : service_(service), exchange_(std::move(exchange)), wanted_(std::move(wanted)), open_(std::move(open)), uid_(uid) {
+  ++open_->all;
+  ++open_->of[uid_];
   listener_ = service_.listen([this](const HistoryEntry& entry) { heard(entry); });
 }
 
 EventStream::~EventStream() {
   service_.stop_listening(listener_);
-  --*open_;
+  --open_->all;
+  if (const auto mine = open_->of.find(uid_); --mine->second == 0) {
+    open_->of.erase(mine);
+  }
 }
 
 void EventStream::open() {

@@ -6,6 +6,8 @@
 // is dropped from the history: then the stream ends, and its last line says so. Core thread.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -16,6 +18,12 @@
 
 namespace limpet::api {
 
+// How many streams there are.
+struct OpenStreams {
+  std::size_t all = 0;
+  std::map<std::uint32_t, std::size_t> of;  // by uid
+};
+
 class EventStream final : public Stream, public std::enable_shared_from_this<EventStream> {
  public:
   struct Wanted {
@@ -24,8 +32,9 @@ class EventStream final : public Stream, public std::enable_shared_from_this<Eve
     std::optional<std::string> instance;
   };
 
-  // `service` must outlive this. `open` counts the streams there are.
-  EventStream(Service& service, std::weak_ptr<Exchange> exchange, Wanted wanted, std::shared_ptr<std::size_t> open);
+  // `service` must outlive this. `open` counts the streams there are, this one as one of `uid`.
+  EventStream(Service& service, std::weak_ptr<Exchange> exchange, Wanted wanted, std::shared_ptr<OpenStreams> open,
+              std::uint32_t uid);
   ~EventStream() override;
   EventStream(const EventStream&) = delete;
   EventStream& operator=(const EventStream&) = delete;
@@ -49,7 +58,8 @@ class EventStream final : public Stream, public std::enable_shared_from_this<Eve
   Service& service_;
   const std::weak_ptr<Exchange> exchange_;
   const Wanted wanted_;
-  const std::shared_ptr<std::size_t> open_;
+  const std::shared_ptr<OpenStreams> open_;
+  const std::uint32_t uid_;
   std::uint64_t listener_ = 0;
 
   std::string buffer_;                   // lines for the reader

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <memory>
 
+#include "agent/api/event_stream.h"
 #include "agent/api/http_message.h"
 #include "agent/api/json.h"
 #include "agent/api/service.h"
@@ -17,7 +18,7 @@ namespace limpet::api {
 struct Call {
   Service& service;
   const BodyLimits& limits;
-  const std::shared_ptr<std::size_t>& streams;  // how many there are
+  const std::shared_ptr<OpenStreams>& streams;
   const Request& request;
   const Target& target;
   const std::shared_ptr<Exchange>& exchange;

@@ -13,6 +13,7 @@ namespace {
 constexpr std::size_t kPageBytes = 32 * 1024 * 1024;
 constexpr std::size_t kMaxStreams = 64;
 constexpr std::size_t kReservedStreams = 8;  // of these, for root and the agent's own user
+constexpr std::size_t kMaxStreamsOfOne = kMaxStreams / 2;
 
 // A number from 1; 0 where it is not given.
 Parsed<std::uint64_t> read_position(const Query& query, std::string_view name) {
@@ -144,12 +145,20 @@ void get_events(const Call& call) {
                                                  "The query parameter since must be the number of an event, or 0."));
     }
   }
-  if (*call.streams >= kMaxStreams - (call.request.caller.privileged ? 0 : kReservedStreams)) {
+  const core::Caller& caller = call.request.caller;
+  const auto own = call.streams->of.find(caller.owner.uid);
+  if (!caller.privileged && own != call.streams->of.end() && own->second >= kMaxStreamsOfOne) {
+    return refuse(*call.exchange,
+                  make_problem(ProblemKind::quota,
+                               "uid " + std::to_string(caller.owner.uid) + " reads " + std::to_string(own->second) +
+                                   " streams of events already, as many as one user may; end one."));
+  }
+  if (call.streams->all >= kMaxStreams - (caller.privileged ? 0 : kReservedStreams)) {
     return refuse(*call.exchange,
                   make_problem(ProblemKind::too_many_connections,
                                "There are as many streams of events already as are allowed; try again later."));
   }
-  std::make_shared<EventStream>(call.service, call.exchange, std::move(wanted), call.streams)->open();
+  std::make_shared<EventStream>(call.service, call.exchange, std::move(wanted), call.streams, caller.owner.uid)->open();
 }
 
 }  // namespace limpet::api

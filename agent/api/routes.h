@@ -23,7 +23,8 @@
 //   change. `before` means the history up to the moment at which that change was accepted.
 // - GET /v1/events answers chunks of NDJSON. `since=0` is all that is kept; a `since` of which the next event is no
 //   longer kept, or that never was, is 410 too_old. What is dropped before a slow reader has come to it ends the stream
-//   with a line {"error":"too_old","detail"}. 64 streams at a time, 8 of them for root and the agent's own user.
+//   with a line {"error":"too_old","detail"}. 64 streams at a time, 8 of them for root and the agent's own user,
+//   and 32 at most for any other user (429 quota).
 // - uid 65534 is told 403 not_allowed and cut; whoever has, or with whom all have, too many connections 503.
 // - A page of the queue does not part two operations of one seq (an update that moves a path has two).
 //
@@ -35,6 +36,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/api/event_stream.h"
 #include "agent/api/http_message.h"
 #include "agent/api/json.h"
 #include "agent/api/service.h"
@@ -63,7 +65,7 @@ class Routes {
  private:
   Service& service_;
   const BodyLimits& limits_;
-  const std::shared_ptr<std::size_t> streams_ = std::make_shared<std::size_t>(0);  // under way
+  const std::shared_ptr<OpenStreams> streams_ = std::make_shared<OpenStreams>();
   Target target_;  // reused, so that a request allocates nothing
 };
 
