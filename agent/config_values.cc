@@ -80,8 +80,13 @@ std::vector<std::string> split_list(std::string_view text) {
 }
 
 bool is_znode_path(std::string_view path) {
+  constexpr std::size_t kMaxBytes = 1'024;  // what lies below has room in the paths that the API takes
+  constexpr std::ptrdiff_t kMaxSegments = 16;
   if (path == "/") {
     return true;
+  }
+  if (path.size() > kMaxBytes || std::count(path.begin(), path.end(), '/') > kMaxSegments) {
+    return false;
   }
   if (path.empty() || path.front() != '/' || path.back() == '/' || path.find("//") != std::string_view::npos) {
     return false;

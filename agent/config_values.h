@@ -21,7 +21,8 @@ std::optional<std::uint64_t> parse_count(std::string_view text);
 // The parts between the commas; of nothing, none.
 std::vector<std::string> split_list(std::string_view text);
 
-// An absolute znode path without an empty, "." or ".." segment and without a slash at its end, and not ZooKeeper's own.
+// An absolute znode path without an empty, "." or ".." segment and without a slash at its end, not ZooKeeper's own, and
+// of 1,024 bytes and 16 segments at most.
 bool is_znode_path(std::string_view path);
 
 // Of `known`, the one that is written most alike; empty where none is alike.

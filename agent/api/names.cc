@@ -4,6 +4,7 @@
 #include <array>
 #include <cassert>
 #include <charconv>
+#include <cstdio>
 #include <numeric>
 #include <vector>
 
@@ -32,19 +33,68 @@ std::string too_long(std::string_view text, std::size_t limit) {
   return "has " + std::to_string(text.size()) + " bytes; at most " + std::to_string(limit) + " are allowed";
 }
 
-// What is wrong with it whatever its length.
-std::optional<std::string> segment_error(std::string_view name) {
-  if (name.empty()) {
+// A character of UTF-8. No bytes: they are none.
+struct Character {
+  char32_t code = 0;
+  std::size_t bytes = 0;
+};
+
+Character character_at(std::string_view text, std::size_t at) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(at);
+  const std::size_t bytes = first < 0x80                    ? 1
+                            : first >= 0xc2 && first < 0xe0 ? 2
+                            : first >= 0xe0 && first < 0xf0 ? 3
+                            : first >= 0xf0 && first < 0xf5 ? 4
+                                                            : 0;
+  if (bytes == 0 || text.size() - at < bytes) {
+    return {};
+  }
+  char32_t code = bytes == 1 ? first : first & (0xffU >> (bytes + 1));
+  for (std::size_t i = 1; i < bytes; ++i) {
+    if ((byte(at + i) & 0xc0) != 0x80) {
+      return {};
+    }
+    code = code << 6 | (byte(at + i) & 0x3fU);
+  }
+  constexpr char32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
+  return code < kLeast[bytes] ? Character{} : Character{code, bytes};
+}
+
+// For people, and safe on their terminals: "$" (U+0024), U+0007.
+std::string describe(Character character) {
+  if (character.bytes == 0) {
+    return "a byte that is not UTF-8";
+  }
+  std::array<char, 16> number{};
+  std::snprintf(number.data(), number.size(), "U+%04X", static_cast<unsigned>(character.code));
+  const bool printable = character.code >= 0x20 && character.code < 0x7f;
+  return printable ? std::string("the character \"") + static_cast<char>(character.code) + "\" (" + number.data() + ")"
+                   : std::string("the character ") + number.data();
+}
+
+bool zookeeper_takes(char32_t c) {
+  return c >= 0x20 && !(c >= 0x7f && c <= 0x9f) && !(c >= 0xd800 && c <= 0xf8ff) && c < 0xfff0;
+}
+
+bool is_dots(std::string_view segment) {
+  return segment == "." || segment == "..";
+}
+
+// Of one between two slashes.
+std::optional<std::string> segment_error(std::string_view segment) {
+  if (segment.empty()) {
     return "is empty";
   }
-  if (name == "." || name == "..") {
-    return "must be neither \".\" nor \"..\"";
+  if (is_dots(segment)) {
+    return R"(must be neither "." nor "..")";
   }
-  const auto bad =
-      std::find_if(name.begin(), name.end(), [](char c) { return !kNameCharacters[static_cast<unsigned char>(c)]; });
-  if (bad != name.end()) {
-    return "has a character at offset " + std::to_string(bad - name.begin()) +
-           " that is not one of A-Z a-z 0-9 . _ : @ + = ~ % , -";
+  for (std::size_t at = 0; at < segment.size();) {
+    const Character character = character_at(segment, at);
+    if (character.bytes == 0 || !zookeeper_takes(character.code)) {
+      return "has " + describe(character) + " at offset " + std::to_string(at) + ", which ZooKeeper does not take";
+    }
+    at += character.bytes;
   }
   return std::nullopt;
 }
@@ -55,7 +105,20 @@ std::optional<std::string> name_error(std::string_view name) {
   if (name.size() > kMaxNameBytes) {
     return too_long(name, kMaxNameBytes);
   }
-  return segment_error(name);
+  if (name.empty()) {
+    return "is empty";
+  }
+  if (is_dots(name)) {
+    return R"(must be neither "." nor "..")";
+  }
+  const auto bad =
+      std::find_if(name.begin(), name.end(), [](char c) { return !kNameCharacters[static_cast<unsigned char>(c)]; });
+  if (bad != name.end()) {
+    const auto at = static_cast<std::size_t>(bad - name.begin());
+    return "has " + describe(character_at(name, at)) + " at offset " + std::to_string(at) +
+           "; a name holds A-Z a-z 0-9 . _ : @ + = ~ % , -";
+  }
+  return std::nullopt;
 }
 
 std::optional<std::string> path_error(std::string_view path) {
@@ -66,9 +129,12 @@ std::optional<std::string> path_error(std::string_view path) {
     return too_long(path, kMaxPathBytes);
   }
   std::size_t begin = 1;
-  while (true) {
+  for (std::size_t segments = 1;; ++segments) {
     const std::size_t end = std::min(path.find('/', begin), path.size());
     const std::string_view segment = path.substr(begin, end - begin);
+    if (segments > kMaxPathSegments) {
+      return "has more than " + std::to_string(kMaxPathSegments) + " segments";
+    }
     if (const auto error = segment_error(segment)) {
       return "has a segment, at offset " + std::to_string(begin) + ", that " + *error;
     }

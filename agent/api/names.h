@@ -1,7 +1,8 @@
 // The words that a request may use: names of services and instances, znode paths, durations, states, formats.
 //
-// The characters allowed in a name are fewer than ZooKeeper's: its C client accepts paths that the server refuses, and
-// a name that can never be replayed must not be stored. Pure functions; any thread.
+// The characters of a name are few, so that it can be part of a URL, a file's name or a pattern. A path holds whatever
+// both the ZooKeeper servers and their C client take: the client lets pass paths that the servers refuse, and what can
+// never be replayed must not be stored. Pure functions; any thread.
 #pragma once
 
 #include <chrono>
@@ -14,14 +15,16 @@
 namespace limpet::api {
 
 inline constexpr std::size_t kMaxNameBytes = 255;
-inline constexpr std::size_t kMaxPathBytes = 2048;
+inline constexpr std::size_t kMaxPathBytes = 8'192;
+inline constexpr std::size_t kMaxPathSegments = 32;
 
 // What is wrong with a service or instance name, in words for a human that follow its mention ("is empty"), or
 // nullopt: 1 to 255 of A-Z a-z 0-9 . _ : @ + = ~ % , - and neither "." nor "..".
 std::optional<std::string> name_error(std::string_view name);
 
-// The same for a znode path: absolute, at most 2,048 bytes, none of it ZooKeeper's own, each segment of the characters
-// of a name, but of any length: Dubbo's are whole URLs.
+// The same for a znode path: absolute, at most kMaxPathBytes and kMaxPathSegments, none of it ZooKeeper's own, each
+// segment UTF-8 of the characters that ZooKeeper takes: none of U+0000 to U+001F, U+007F to U+009F, U+D800 to U+F8FF,
+// U+FFF0 to U+FFFF, and none above (PathUtils.java of the servers).
 std::optional<std::string> path_error(std::string_view path);
 
 // The longest that anything is said to last anywhere: ten years.

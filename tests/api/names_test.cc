@@ -26,27 +26,65 @@ TEST(Names, RefusesEverythingElse) {
 }
 
 TEST(Names, PathsAreAbsoluteAndClean) {
-  for (const std::string path : {"/a", "/dubbo/x/providers/y", "/services/zookeeper", "/a/...", "/zookeeper2"}) {
+  for (const std::string path :
+       {"/a", "/dubbo/x/providers/y", "/services/zookeeper", "/a/...", "/zookeeper2", "/a b", "/a\u00e4",
+        "/a$;[fd00::1]:8080", "/a\"\\*?", "/\u4e2d", "/\ud7ff", "/\uf900", "/\uffef", "/\u00a0"}) {
     EXPECT_EQ(path_error(path), std::nullopt) << path;
   }
-  for (const std::string path : {"", "/", "a", "a/b", "/a/", "//a", "/a//b", "/a/./b", "/a/../b", "/zookeeper",
-                                 "/zookeeper/quota", "/a b", "/a\u00e4", "/a\x01"}) {
+  for (const std::string path : {"",
+                                 "/",
+                                 "a",
+                                 "a/b",
+                                 "/a/",
+                                 "//a",
+                                 "/a//b",
+                                 "/a/./b",
+                                 "/a/../b",
+                                 "/zookeeper",
+                                 "/zookeeper/quota",
+                                 "/a\x01",
+                                 "/a\x1f",
+                                 "/a\x7f",
+                                 "/a\u0080",
+                                 "/a\u009f",
+                                 "/a\ue000",
+                                 "/a\uf8ff",
+                                 "/a\ufff0",
+                                 "/a\ufffd",
+                                 "/a\U00010000",
+                                 "/a\U0001f600",
+                                 "/a\xff",
+                                 "/a\xc3",
+                                 "/a\xc0\x80",
+                                 "/a\xed\xa0\x80",
+                                 "/a\xf4\x90\x80\x80"}) {
     EXPECT_TRUE(path_error(path)) << path;
   }
 }
 
-TEST(Names, PathLengthIsBoundedAsAWhole) {
+TEST(Names, ErrorNamesTheCharacterAtFault) {
+  EXPECT_EQ(*name_error("web$1"),
+            "has the character \"$\" (U+0024) at offset 3; a name holds A-Z a-z 0-9 . _ : @ + = ~ % , -");
+  EXPECT_NE(name_error("\u202e")->find("the character U+202E at offset 0"), std::string::npos);
+  EXPECT_NE(name_error("a\xff")->find("a byte that is not UTF-8 at offset 1"), std::string::npos);
+  EXPECT_EQ(*path_error("/a/b\x01"),
+            "has a segment, at offset 3, that has the character U+0001 at offset 1, which ZooKeeper does not take");
+  EXPECT_NE(path_error("/\U0001f600")->find("U+1F600"), std::string::npos);
+}
+
+TEST(Names, PathDepthIsBounded) {
   std::string path;
-  while (path.size() < 2046) {
+  for (std::size_t i = 0; i < kMaxPathSegments; ++i) {
     path += "/a";
   }
-  path += "/a";
-  ASSERT_EQ(path.size(), 2048U);
   EXPECT_EQ(path_error(path), std::nullopt);
-  EXPECT_TRUE(path_error(path + "b"));
+  EXPECT_EQ(*path_error(path + "/a"), "has more than 32 segments");
+}
+
+TEST(Names, PathLengthIsBoundedAsAWhole) {
   // A provider of Dubbo is one segment.
-  EXPECT_EQ(path_error("/" + std::string(2047, 'x')), std::nullopt);
-  EXPECT_TRUE(path_error("/" + std::string(2048, 'x')));
+  EXPECT_EQ(path_error("/" + std::string(kMaxPathBytes - 1, 'x')), std::nullopt);
+  EXPECT_TRUE(path_error("/" + std::string(kMaxPathBytes, 'x')));
 }
 
 TEST(Names, Durations) {

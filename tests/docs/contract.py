@@ -128,8 +128,8 @@ def limits(agent):
     check(put("{}" + " " * (2**20 - 2)) in (200, 202), "a body of 1 MiB")
     agent.refused(413, "too_large", "PUT", ONE, "{}" + " " * (2**20 - 1))
     agent.refused(431, None, "GET", "/v1/status", headers={"X-Long": "x" * 16_384})
-    check(put({"path": "/services/p/" + "x" * 2036}, "limits/path") == 202, "a path of 2,048 bytes")
-    agent.refused(422, "invalid", "PUT", ONE, {"path": "/services/p/" + "x" * 2037})
+    check(put({"path": "/services/p/" + "x" * 8180}, "limits/path") == 202, "a path of 8,192 bytes")
+    agent.refused(422, "invalid", "PUT", ONE, {"path": "/services/p/" + "x" * 8181})
     agent.refused(403, "not_allowed", "PUT", ONE, {"path": "/elsewhere/x"})
     agent.refused(409, "path_taken", "PUT", ONE, {"path": "/services/limits/large"})
     for good in ({"ttl": "1s"}, {"ttl": "24h"}, {"expires": "1s"}, {"data_base64": "AP8="}, {"bind": "process"},

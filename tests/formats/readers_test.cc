@@ -99,7 +99,7 @@ TEST_F(Readers, OthersReadByTheirRules) {
   put("finagle/i-2", R"({"format":"serverset","address":"10.0.0.6","port":31943,"metadata":{"z":"a"}})");
   put("nerve/host_1", R"({"format":"nerve","address":"10.0.0.5","port":8080,"metadata":{"region:us":""}})");
   const std::string place = "/dubbo/com.acme.Hello/providers/";
-  const std::size_t longest = 2048 - place.size();
+  const std::size_t longest = 8'192 - place.size();
   put("hello/by-api", R"({"data":"","path":")" + place + dubbo_provider(longest) + "\"}");
   const std::string command = shell_word(LIMPET_PATH) + " --socket " + agent_->socket() +
                               " register hello by-cli --data '' --path " + place + dubbo_provider(300) + " --wait 60s";
