@@ -96,6 +96,7 @@ Status Agent::start(int listen_fd) {
     feed(core::SpaceChanged{true});
     watch_space();
   }
+  log_policy_gaps(config_);
   apply_registration_files(api::Removals::guarded, {});
   return Status();
 }

@@ -1,6 +1,7 @@
 #include "agent/agent_options.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <fstream>
@@ -32,17 +33,28 @@ std::string host_stamp(const Config& config) {
 core::Limits core_limits(const Config& config) {
   core::Limits limits;
   limits.max_registrations = config.max_registrations;
-  limits.max_registrations_per_uid =
-      config.max_registrations_per_uid != 0 ? config.max_registrations_per_uid : config.max_registrations;
+  limits.max_share_per_uid = config.max_share_per_uid;
+  limits.max_registrations_per_uid = config.max_registrations_per_uid != 0
+                                         ? config.max_registrations_per_uid
+                                         : static_cast<std::uint32_t>(limits.user_share(config.max_registrations));
   limits.max_path_bytes = config.max_path_bytes;
+  limits.max_data_bytes = config.max_data_bytes;
   limits.max_operations = config.max_operations;
   limits.policy = config.policy;
   return limits;
 }
 
+core::Reconfigured reconfigured(const Config& config) {
+  return {core_limits(config), config.paths, config.replay_rate,
+          static_cast<std::uint32_t>(zk::wire_bytes(config.acl))};
+}
+
 core::Options core_options(const Config& config) {
   core::Options options;
   options.root = config.root;
+  options.chroot_bytes = static_cast<std::uint32_t>(zk::chroot_of(config.zookeeper).size());
+  options.acl_bytes = static_cast<std::uint32_t>(zk::wire_bytes(config.acl));
+  options.agent_uid = ::geteuid();
   options.paths = config.paths;
   options.host = host_stamp(config);
   options.replay_rate = config.replay_rate;
@@ -75,7 +87,7 @@ api::ServerOptions server_options(const Config& config) {
   options.descriptors_below = liveness::first_own_descriptor();
   options.wants_groups = !config.policy.empty();
   options.limits.request.max_body_bytes = config.max_body_bytes;
-  options.body.max_data_bytes = config.max_data_bytes;
+  options.body.max_data_bytes = config.max_znode_data_bytes;
   options.limits.request_timeout = std::chrono::milliseconds(config.request_timeout_ms);
   return options;
 }

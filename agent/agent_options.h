@@ -11,6 +11,9 @@ namespace limpet {
 
 core::Limits core_limits(const Config& config);
 core::Options core_options(const Config& config);
+// Logs what of the policy is hardly meant. (agent_reload.cc)
+void log_policy_gaps(const Config& config);
+core::Reconfigured reconfigured(const Config& config);
 zk::ZkClient::Options zookeeper_options(const Config& config);
 FilesSource files_source(const Config& config);
 api::ServerOptions server_options(const Config& config);

@@ -9,6 +9,7 @@
 
 #include "agent/agent.h"
 #include "agent/agent_options.h"
+#include "agent/config_policy.h"
 #include "agent/log.h"
 
 namespace limpet {
@@ -36,6 +37,12 @@ bool contains(const std::vector<std::string>& keys, const std::string& key) {
 }
 
 }  // namespace
+
+void log_policy_gaps(const Config& config) {
+  for (const std::string& gap : policy_gaps(config.policy, config.paths)) {
+    log(LogLevel::warn, "policy_gap", "meaning=" + quoted_value(gap));
+  }
+}
 
 void Agent::reload(api::Removals removals, ReloadDone done) {
   Config config;
@@ -65,7 +72,8 @@ api::ReloadReport Agent::apply(const Config& config) {
   }
   set_log_level(config_.log_level);
   apply_zookeeper(config_, report.applied);
-  feed(core::Reconfigured{core_limits(config_), config_.paths, config_.replay_rate});
+  feed(reconfigured(config_));
+  log_policy_gaps(config_);
   server_->set_limits(server_options(config_));
   log(LogLevel::info, "reloaded",
       "applied=" + quoted_value(joined(report.applied)) +

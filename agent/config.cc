@@ -10,6 +10,7 @@
 #include "agent/api/names.h"
 #include "agent/config_policy.h"
 #include "agent/config_values.h"
+#include "agent/core/path_budget.h"
 #include "agent/zk/hosts.h"
 
 namespace limpet {
@@ -200,17 +201,21 @@ std::vector<ConfigKey> limit_keys() {
   return {
       size_key("max_body", &Config::max_body_bytes, kKiB, 64 * kKiB * kKiB, "a request's body"),
       // A server with its default settings takes no more in one packet.
-      size_key("max_data", &Config::max_data_bytes, 1, 1'000'000, "a znode's data"),
+      size_key("max_data", &Config::max_znode_data_bytes, 1, 1'000'000, "a znode's data"),
+      size_key("max_data_bytes", &Config::max_data_bytes, 1, 1ULL << 40, "the data of all registrations together"),
       count_key("max_connections", &Config::max_connections, 1, 100'000, "connections to the API"),
       count_key("max_connections_per_uid", &Config::max_connections_per_uid, 1, 100'000,
                 "connections of one user; root is exempt"),
       duration_key("request_timeout", &Config::request_timeout_ms, 100, 3'600'000, "for a request to arrive whole"),
       count_key("max_registrations", &Config::max_registrations, 1, 1'000'000, "registrations on this host"),
       count_key("max_registrations_per_uid", &Config::max_registrations_per_uid, 0, 1'000'000,
-                "registrations of one user; 0: as max_registrations"),
+                "registrations of one user; 0: max_share_per_uid of max_registrations"),
       // The servers must name all paths of a session in one packet of 1 MiB when it ends.
-      size_key("max_path_bytes", &Config::max_path_bytes, kKiB, 768 * kKiB, "all znode paths together"),
+      size_key("max_path_bytes", &Config::max_path_bytes, kKiB, core::kMostPathBytes,
+               "all znode paths together, with the chroot and 4 bytes for each"),
       count_key("max_operations", &Config::max_operations, 1, 1'000'000'000, "changes that wait for ZooKeeper"),
+      count_key("max_share_per_uid", &Config::max_share_per_uid, 1, 100,
+                "percent of registrations, paths, data and changes for one user; root is exempt"),
   };
 }
 

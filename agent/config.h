@@ -44,14 +44,16 @@ struct Config {
 
   // Limits.
   std::uint64_t max_body_bytes = 1ULL << 20;
-  std::uint64_t max_data_bytes = 1'000'000;
+  std::uint64_t max_znode_data_bytes = 1'000'000;  // the key max_data
+  std::uint64_t max_data_bytes = 256ULL << 20;     // of all registrations together
   std::uint32_t max_connections = 1'024;
   std::uint32_t max_connections_per_uid = 256;  // root and the agent's own uid are exempt
   std::int64_t request_timeout_ms = 30'000;
   std::uint32_t max_registrations = 10'000;
-  std::uint32_t max_registrations_per_uid = 0;  // 0: as max_registrations
+  std::uint32_t max_registrations_per_uid = 0;  // 0: max_share_per_uid of max_registrations
   std::uint32_t max_path_bytes = 512 * 1024;
   std::uint64_t max_operations = 1'000'000;
+  std::uint32_t max_share_per_uid = 50;  // percent of what one user may take of each of these but the connections
 };
 
 inline constexpr const char* kDefaultConfigFile = "/etc/limpet/limpet.json";

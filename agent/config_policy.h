@@ -5,14 +5,20 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "agent/core/policy.h"
 #include "storage/error.h"
 
 namespace limpet {
 
-// [{"user":"deploy","services":["web-*"]},{"group":"ops","services":["*"]}]; a user or group that has no name may be
-// given by its number, as a string. Errc::invalid: the JSON is wrong, or there is no such user or group.
+// [{"user":"deploy","services":["web-*"]},{"group":"java","services":["*"],"paths":["/dubbo/com.acme.*"]}]; a user or
+// group that has no name may be given by its number, as a string. Errc::invalid: the JSON is wrong, or there is no such
+// user or group.
 Result<core::Policy> parse_policy(const std::string& text);
+
+// What is hardly meant, in words: places outside root (the configuration's `paths`) that no rule names, and patterns
+// that name nothing in any of them.
+std::vector<std::string> policy_gaps(const core::Policy& policy, const std::vector<std::string>& places);
 
 }  // namespace limpet

@@ -20,6 +20,7 @@
 #include "agent/agent.h"
 #include "agent/agent_options.h"
 #include "agent/config.h"
+#include "agent/config_policy.h"
 #include "agent/config_values.h"
 #include "agent/liveness/check_child.h"
 #include "agent/liveness/program.h"
@@ -177,6 +178,9 @@ int check(const limpet::Config& config, const std::string& file) {
   }
   if (!problems.empty()) {
     return kUsage;
+  }
+  for (const std::string& gap : limpet::policy_gaps(config.policy, config.paths)) {
+    limpet::complain("limpetd", "note: " + gap);
   }
   std::printf("limpetd: the configuration is good\n");
   return 0;

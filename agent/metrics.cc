@@ -138,6 +138,23 @@ void append_storage(MetricsText& text, const MetricsSource& source) {
   }
 }
 
+void append_usage(MetricsText& text, const core::StatusView& status) {
+  text.gauge("limpet_path_bytes", "Bytes of the packet that ends the session, were all accepted registrations in it.");
+  text.sample(status.path_bytes.used);
+  text.gauge("limpet_session_path_bytes", "Bytes of the packet that ends the session, as it would be now.");
+  text.sample(status.session_path_bytes);
+  text.gauge("limpet_watch_path_bytes", "Bytes of the packet that sets all watches anew, as it would be now.");
+  text.sample(status.watch_path_bytes);
+  text.gauge("limpet_path_bytes_limit", "How large each of these may be (max_path_bytes).");
+  text.sample(status.path_bytes.limit);
+  text.gauge("limpet_registrations_held_back", "Registrations for whose paths the session has no room.");
+  text.sample(status.held_back);
+  text.gauge("limpet_data_bytes", "Bytes of data and checks of all registrations.");
+  text.sample(status.data_bytes.used);
+  text.gauge("limpet_data_bytes_limit", "How many there may be (max_data_bytes).");
+  text.sample(status.data_bytes.limit);
+}
+
 void append_registrations(MetricsText& text, const MetricsSource& source) {
   text.gauge("limpet_registrations", "Registrations of this host, by state.");
   for (std::size_t i = 0; i < core::kStateCount; ++i) {
@@ -145,6 +162,7 @@ void append_registrations(MetricsText& text, const MetricsSource& source) {
   }
   text.gauge("limpet_registrations_limit", "How many registrations there may be (max_registrations).");
   text.sample(source.max_registrations);
+  append_usage(text, source.status);
   const core::LifetimeFigures& lifetimes = source.figures.lifetimes;
   text.gauge("limpet_registrations_bound", "Registrations that end or step back by themselves, by what they go by.");
   text.sample({"by", "process"}, lifetimes.process);

@@ -320,6 +320,14 @@ void write_files(JsonWriter& json, const FilesStatus& files) {
   json.end_object();
 }
 
+void write_usage(JsonWriter& json, std::string_view what, const core::Usage& usage) {
+  json.key(what).begin_object();
+  json.key("used").number(usage.used);
+  json.key("limit").number(usage.limit);
+  json.key("user_limit").number(usage.user_limit);
+  json.end_object();
+}
+
 }  // namespace
 
 void render_status(std::string& out, const core::StatusView& status, const ProcessInfo& process) {
@@ -375,6 +383,15 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
                             State::unhealthy, State::maintenance, State::removing}) {
     json.key(state_name(state)).number(status.by_state[static_cast<std::size_t>(state)]);
   }
+  json.end_object();
+  json.key("usage").begin_object();
+  write_usage(json, "registrations", status.registrations);
+  write_usage(json, "path_bytes", status.path_bytes);
+  write_usage(json, "data_bytes", status.data_bytes);
+  write_usage(json, "operations", status.operations);
+  json.key("session_path_bytes").number(status.session_path_bytes);
+  json.key("watch_path_bytes").number(status.watch_path_bytes);
+  json.key("held_back").number(status.held_back);
   json.end_object();
   write_hold(json, "maintenance", status.maintenance);
   json.key("storage").begin_object();

@@ -13,6 +13,7 @@
 #include "agent/cli/table.h"
 #include "agent/cli/text.h"
 #include "agent/cli/times.h"
+#include "agent/config_policy.h"
 
 namespace limpet::cli {
 
@@ -75,6 +76,9 @@ void read_configuration(const DoctorOptions& options, Patient& patient, Findings
     findings.push_back({Level::ok, "Configuration",
                         fmt::format("zookeeper {}, data_dir {}", patient.config.zookeeper, patient.config.data_dir),
                         ""});
+    for (const std::string& gap : policy_gaps(patient.config.policy, patient.config.paths)) {
+      findings.push_back({Level::note, "Policy", gap, "Give a rule `paths`, or correct it."});
+    }
   }
 }
 
@@ -132,12 +136,43 @@ void examine_files(const Patient& patient, Findings& findings) {
   }
 }
 
+// What the packets that name all znodes at once would hold, against what they may.
+void examine_limits(const Patient& patient, Findings& findings) {
+  const Json& usage = at(patient.status, "usage");
+  const Json& paths = at(usage, "path_bytes");
+  const std::int64_t limit = number(paths, "limit");
+  if (!patient.agent_is_up() || limit <= 0) {
+    return;
+  }
+  const std::int64_t used = number(paths, "used");
+  const std::int64_t session = number(usage, "session_path_bytes");
+  const std::int64_t held = number(usage, "held_back");
+  const std::string sum = fmt::format(
+      "{} of {} bytes (max_path_bytes) in the packet that ends the session, {} as it stands, {} for the watches", used,
+      limit, session, number(usage, "watch_path_bytes"));
+  if (held > 0 || used > limit || session > limit) {
+    findings.push_back(
+        {Level::wrong, "Paths", fmt::format("{}; {} held back", sum, held),
+         "Deregister some, shorten root, chroot or paths, or raise max_path_bytes (768KiB at most): a session that "
+         "holds more could stop the ZooKeeper servers when it ends."});
+  } else {
+    findings.push_back({used > limit / 10 * 9 ? Level::note : Level::ok, "Paths", sum, ""});
+  }
+  const Json& data = at(usage, "data_bytes");
+  findings.push_back(
+      {number(data, "used") > number(data, "limit") / 10 * 9 ? Level::note : Level::ok, "Data",
+       fmt::format("{} of {} (max_data_bytes)", format_bytes(static_cast<std::uint64_t>(number(data, "used"))),
+                   format_bytes(static_cast<std::uint64_t>(number(data, "limit")))),
+       ""});
+}
+
 bool examine_and_report(Context& context, const DoctorOptions& options) {
   Findings findings;
   const Patient patient = admit(context, options, findings);
   examine_socket(context, patient, findings);
   examine_state_directory(patient, findings);
   examine_storage_and_queue(patient, findings);
+  examine_limits(patient, findings);
   examine_clock(context, patient, findings);
   examine_zookeeper(patient, findings);
   examine_session(patient, findings);

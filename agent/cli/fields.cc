@@ -100,7 +100,9 @@ std::string advice_for(std::string_view state, std::string_view code, const std:
     return "The parent of the path is an ephemeral znode, which can have no children; use another path.";
   }
   if (code == "quota") {
-    return "A quota in ZooKeeper is used up: listquota in zkCli.sh shows it.";
+    return "Where it is held back, the paths of this host are more than one session may hold: deregister some, or "
+           "raise "
+           "max_path_bytes. Else a quota in ZooKeeper is used up: listquota in zkCli.sh shows it.";
   }
   if (code == "storage") {
     return "The agent cannot write to its disk; `limpet status` says more.";

@@ -298,7 +298,8 @@ void add_troubles(Block& block, const Facts& facts, const StatusFacts& status_fa
   const std::vector<Json>& named = status_facts.outside;
   add_outside(block, named, "Conflict", "conflict", facts.conflict, "another owner has the path; taken when it goes",
               Colour::red);
-  add_outside(block, named, "Blocked", "blocked", facts.blocked, "ZooKeeper refuses; tried again slowly", Colour::red);
+  add_outside(block, named, "Blocked", "blocked", facts.blocked,
+              "ZooKeeper refuses, or the session has no room; tried again slowly", Colour::red);
   add_outside(block, named, "Unhealthy", "unhealthy", facts.unhealthy,
               "withdrawn while a check fails; back by itself when it passes", Colour::yellow);
   if (facts.host_maintenance) {
@@ -333,6 +334,30 @@ void add_files(Block& block, const Json& files) {
       break;
     }
     block.add("", fmt::format("{}: {}", text(error, "file"), text(error, "error")));
+  }
+}
+
+// What is nearly used up, or more than that.
+void add_usage(Block& block, const Json& usage) {
+  struct Kind {
+    const char* key;
+    const char* text;
+  };
+  for (const Kind& kind : {Kind{"registrations", "registrations (max_registrations)"},
+                           {"path_bytes", "bytes of znode paths (max_path_bytes)"},
+                           {"data_bytes", "bytes of data (max_data_bytes)"}}) {
+    const Json& of = at(usage, kind.key);
+    const std::int64_t used = number(of, "used");
+    const std::int64_t limit = number(of, "limit");
+    if (limit > 0 && used > limit / 10 * 9) {
+      block.add("Limit", fmt::format("{} of {} {}", used, limit, kind.text), Colour::yellow);
+    }
+  }
+  if (const std::int64_t held = number(usage, "held_back"); held > 0) {
+    block.add("Held back",
+              fmt::format("{}: the session has no room for {}; see Limit", counted(held, "registration"),
+                          held == 1 ? "its path" : "their paths"),
+              Colour::red);
   }
 }
 
@@ -374,6 +399,7 @@ std::string describe_status(const StatusFacts& status_facts, const Terminal& ter
     block.add("Waiting", "nothing");
   }
   add_troubles(block, facts, status_facts);
+  add_usage(block, at(status, "usage"));
   add_files(block, at(status, "registrations_d"));
   add_storage(block, facts);
   const auto started_ms = parse_time_ms(text(status, "started_at"));

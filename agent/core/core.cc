@@ -67,7 +67,9 @@ void Core::Impl::step(Event&& event, Now now, Actions& actions) {
   std::visit([&](auto&& one) { on(std::forward<decltype(one)>(one), now, actions); }, std::move(event));
   end_lives(now, actions);
   record_session(now);
-  replay_.pump(now, actions);
+  Replay::Effects effects{actions, {}, {}, {}};
+  replay_.pump(now, effects);
+  absorb(effects, now);
   set_timer(actions);
 }
 
@@ -90,6 +92,7 @@ void Core::Impl::on(Started, Now now, Actions& actions) {
     }
   }
   record(Happening::agent_started, std::to_string(registry_.live_count()) + " registrations", now);
+  tell_excess(actions);
   session_.start(now, actions);
 }
 
@@ -136,7 +139,8 @@ void Core::Impl::accept(Token token, const Caller& caller, std::vector<ChangeReq
     actions.push_back(Reply{token, *std::move(problem)});
     return;
   }
-  auto planned = registry_.plan(changes, caller, now.wall_ms, replay_.depth() + in_flight_.size());
+  auto planned = registry_.plan(changes, caller, now.wall_ms,
+                                Queued{replay_.depth() + in_flight_.size(), replay_.depth_of(caller.owner.uid)});
   if (auto* problem = std::get_if<Problem>(&planned)) {
     actions.push_back(Reply{token, std::move(*problem)});
     return;

@@ -15,14 +15,17 @@ namespace limpet::core {
 
 struct Options {
   std::string root = "/services";
+  std::uint32_t chroot_bytes = 0;  // of what the driver puts before each path; ZooKeeper counts them as well
   std::vector<std::string> paths;  // further places where a registration's own `path` may lie
   Limits limits;
   std::int64_t connection_grace_ms = 10'000;  // for what was bound to a connection to an earlier run of the agent
   std::uint32_t window = 4096;    // znodes with a read or write in flight; parents, syncs and 16 audits come on top
   std::uint32_t batch = 512;      // writes in one transaction; 1: each goes by itself
+  std::uint32_t acl_bytes = 27;   // of the ACL that goes with each create; that of an open one
   std::uint32_t replay_rate = 0;  // writes to ZooKeeper a second; 0: as fast as they are answered
   std::int32_t session_timeout_ms = 10'000;  // as asked for; the server may grant another
   std::string host;                          // stamp of this machine and of the chroot
+  std::uint32_t agent_uid = 0;               // the agent's own: privileged, as root is
   std::uint64_t seed = 0;                    // of the jitter
 };
 

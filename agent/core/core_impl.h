@@ -113,6 +113,7 @@ class Core::Impl {
   void forget_other_checks(const Registration& old, const Registration& next, Now now, Actions& actions);
   void ended(const RegistrationId& id, Seq seq, Actions& actions);
   bool awaits_answer(const RegistrationId& id) const;
+  void tell_excess(Actions& actions) const;
   void end_lives(Now now, Actions& actions);
   void set_failing(const Registration& registration, std::optional<std::string> message, Now now, Actions& actions);
   void void_outcome(const Registration& registration, std::vector<Change>& changes) const;

@@ -124,7 +124,7 @@ void Core::Impl::end_lives(Now now, Actions& actions) {
       continue;
     }
     std::vector<ChangeRequest> requests = {DeregisterRequest{end.id}};
-    auto planned = registry_.plan(requests, the_agent(), now.wall_ms, 0);
+    auto planned = registry_.plan(requests, the_agent(), now.wall_ms, {});
     Plan& plan = std::get<Plan>(planned);
     holds_.plan(end.id, std::nullopt);
     actions.push_back(Note{Note::Level::info, "ended",
@@ -318,11 +318,27 @@ void Core::Impl::holds_reread(const std::vector<Hold>& stored, Now now, Replay::
   }
 }
 
-void Core::Impl::on(Reconfigured event, Now, Actions&) {
+void Core::Impl::on(Reconfigured event, Now, Actions& actions) {
   options_.limits = std::move(event.limits);
   options_.paths = std::move(event.paths);
   options_.replay_rate = event.replay_rate;
+  options_.acl_bytes = event.acl_bytes;
   replay_.set_rate(event.replay_rate);
+  replay_.limits_changed();
+  tell_excess(actions);
+}
+
+// What was accepted stays, also where the limit was lowered since, or the chroot has become longer.
+void Core::Impl::tell_excess(Actions& actions) const {
+  StatusView view;
+  registry_.show(view);
+  if (view.path_bytes.used > view.path_bytes.limit) {
+    actions.push_back(Note{Note::Level::error, "paths_over_limit",
+                           "bytes=" + std::to_string(view.path_bytes.used) +
+                               " limit=" + std::to_string(view.path_bytes.limit) +
+                               " meaning=\"the znode paths of what was accepted, with the chroot, are more than one "
+                               "session may hold; those accepted last are held back\""});
+  }
 }
 
 }  // namespace limpet::core

@@ -170,7 +170,13 @@ StatusView Core::status(Now now) const {
   status.queue_bytes = replay.bytes();
   status.last_seq = impl_->committed_;
   status.applied_seq = impl_->committed_;
-  status.max_operations = impl_->options_.limits.max_operations;
+  const Limits& limits = impl_->options_.limits;
+  status.max_operations = limits.max_operations;
+  impl_->registry_.show(status);
+  status.operations = {replay.depth(), limits.max_operations, limits.user_share(limits.max_operations)};
+  status.session_path_bytes = replay.session_bytes();
+  status.watch_path_bytes = replay.watch_bytes();
+  status.held_back = replay.held_back();
   if (!replay.open().empty()) {
     const auto& [key, node] = *replay.open().begin();
     status.applied_seq = Seq{key.first.value - 1};

@@ -76,6 +76,7 @@ struct Reconfigured {
   Limits limits;
   std::vector<std::string> paths = {};  // as in Options
   std::uint32_t replay_rate = 0;
+  std::uint32_t acl_bytes = 27;  // as in Options
 };
 
 // Every Persist action up to and with `ticket` was carried out with this result.

@@ -27,7 +27,17 @@ bool matches_pattern(std::string_view pattern, std::string_view text) {
   return pattern.find_first_not_of('*', p) == std::string_view::npos;
 }
 
-bool Policy::allows(std::uint32_t uid, const std::vector<std::uint32_t>& gids, std::string_view service) const {
+namespace {
+
+bool matches_any(const std::vector<std::string>& patterns, std::string_view text) {
+  return std::any_of(patterns.begin(), patterns.end(),
+                     [&](const std::string& pattern) { return matches_pattern(pattern, text); });
+}
+
+}  // namespace
+
+template <typename Allows>
+bool Policy::any_rule(std::uint32_t uid, const std::vector<std::uint32_t>& gids, Allows allows) const {
   if (rules_.empty() || uid == 0 || uid == agent_uid_) {
     return true;
   }
@@ -37,8 +47,18 @@ bool Policy::allows(std::uint32_t uid, const std::vector<std::uint32_t>& gids, s
   return std::any_of(rules_.begin(), rules_.end(), [&](const PolicyRule& rule) {
     const bool named =
         has(rule.uids, uid) || std::any_of(gids.begin(), gids.end(), [&](auto gid) { return has(rule.gids, gid); });
-    return named && std::any_of(rule.services.begin(), rule.services.end(),
-                                [&](const std::string& pattern) { return matches_pattern(pattern, service); });
+    return named && allows(rule);
+  });
+}
+
+bool Policy::allows(std::uint32_t uid, const std::vector<std::uint32_t>& gids, std::string_view service) const {
+  return any_rule(uid, gids, [&](const PolicyRule& rule) { return matches_any(rule.services, service); });
+}
+
+bool Policy::allows_at(std::uint32_t uid, const std::vector<std::uint32_t>& gids, std::string_view service,
+                       std::string_view path) const {
+  return any_rule(uid, gids, [&](const PolicyRule& rule) {
+    return matches_any(rule.services, service) && matches_any(rule.paths, path);
   });
 }
 

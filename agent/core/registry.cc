@@ -26,17 +26,16 @@ void Registry::reset(const StoredState& stored) {
   by_id_.clear();
   entries_.clear();
   live_count_ = 0;
-  count_ = 0;
-  counts_.clear();
-  path_bytes_ = 0;
+  total_ = {};
+  by_uid_.clear();
   for (const SharedRegistration& read : stored.registrations) {
     const auto it = had.find(read->id);
     const SharedRegistration& registration = it != had.end() && *it->second == *read ? it->second : read;
     place(add_entry(Entry{registration, {}}));
     ++live_count_;
-    ++count_;
-    ++counts_[registration->owner.uid];
-    path_bytes_ += registration->path.size();
+    const Amount amount = amount_of(*registration);
+    total_ += amount;
+    by_uid_[registration->owner.uid] += amount;
   }
   removals_.clear();
   removals_by_id_.clear();

@@ -17,6 +17,7 @@
 #include <variant>
 #include <vector>
 
+#include "agent/core/limits.h"
 #include "agent/core/quick_table.h"
 #include "agent/core/types.h"
 
@@ -64,10 +65,10 @@ class Registry {
 
   Registry(const Options& options, const StoredState& stored);
 
-  // Plans `requests`, all or none, each with the next seq. `open_operations`: how many changes are queued now. The
-  // content is moved out of the requests.
+  // Plans `requests`, all or none, each with the next seq. `queued`: how many changes are queued now. The content is
+  // moved out of the requests.
   std::variant<Plan, Problem> plan(std::vector<ChangeRequest>& requests, const Caller& caller, WallMs wall_ms,
-                                   std::uint64_t open_operations);
+                                   const Queued& queued);
 
   // True where every one of them is its owner's and asks for what stands, or is on its way to the disk: planning them
   // changes nothing.
@@ -113,6 +114,9 @@ class Registry {
   // The registration as the newest planned change leaves it; null where that is gone. Valid until the next plan().
   const Registration* planned(const RegistrationId& id) const;
 
+  // What is held of that which is bounded, as it will be when all that is planned is on disk.
+  void show(StatusView& view) const;
+
   // A seq for a change that is not about a registration's content.
   Seq take_seq() { return last_seq_ = Seq{last_seq_.value + 1}; }
 
@@ -134,9 +138,7 @@ class Registry {
     Plan plan;
     Seq last;                                            // that was given to a change
     std::vector<std::variant<Redrafted, Removal>> done;  // in this order
-    std::map<std::uint32_t, std::int64_t> counts;        // by uid: change of the number of live registrations
-    std::int64_t count = 0;                              // change of the number of live registrations
-    std::int64_t path_bytes = 0;
+    std::map<std::uint32_t, Amount> amounts;             // by uid: by how much they change
     std::int64_t operations = 0;
   };
   struct IdOf {
@@ -155,9 +157,18 @@ class Registry {
   std::optional<Problem> plan_deregister(Attempt& attempt, const DeregisterRequest& request, const Caller& caller,
                                          WallMs wall_ms);
   std::optional<Problem> check_policy(const std::string& service, const std::string& path, const Caller& caller) const;
+  std::optional<Problem> check_place(const std::string& path) const;
   std::optional<Problem> check_path(const std::string& path, const RegistrationId& id, bool in_place) const;
-  std::optional<Problem> check_bounds(const Attempt& attempt, bool adds_path, const Caller& caller,
-                                      std::uint64_t open_operations) const;
+  // ---- registry_bounds.cc
+  Amount amount_of(const Registration& registration) const;
+  bool is_user(std::uint32_t uid) const;  // neither root nor the agent's own
+  Amount amount_of_users() const;
+  void count(std::map<std::uint32_t, Amount>& amounts, const Registration& registration, bool more) const;
+  std::optional<Problem> check_bounds(const Attempt& attempt, bool registers, const Caller& caller,
+                                      const Queued& queued) const;
+  std::optional<Problem> check_operations(const Attempt& attempt, bool registers, const Caller& caller,
+                                          const Queued& queued) const;
+
   void add_removal(Attempt& attempt, const Registration& of, Seq seq, WallMs wall_ms, Owner who);
   void set_removal(Attempt& attempt, const std::string& path, std::optional<Seq> seq);
   void redraft(Attempt& attempt, const Entry& entry, Draft draft);
@@ -186,9 +197,8 @@ class Registry {
 
   // Planned: durable and what is on its way.
   std::unordered_map<std::string, Seq> removal_at_;
-  std::uint64_t count_ = 0;
-  std::unordered_map<std::uint32_t, std::uint64_t> counts_;  // by uid
-  std::uint64_t path_bytes_ = 0;
+  Amount total_;
+  std::unordered_map<std::uint32_t, Amount> by_uid_;  // of those that hold any
 };
 
 }  // namespace limpet::core

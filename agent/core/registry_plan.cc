@@ -85,7 +85,7 @@ const Registration* Registry::planned(const RegistrationId& id) const {
 }
 
 std::variant<Plan, Problem> Registry::plan(std::vector<ChangeRequest>& requests, const Caller& caller, WallMs wall_ms,
-                                           std::uint64_t open_operations) {
+                                           const Queued& queued) {
   Attempt attempt;
   attempt.last = last_seq_;
   attempt.plan.answers.reserve(requests.size());
@@ -97,7 +97,7 @@ std::variant<Plan, Problem> Registry::plan(std::vector<ChangeRequest>& requests,
         request != nullptr ? plan_register(attempt, *request, caller, wall_ms)
                            : plan_deregister(attempt, std::get<DeregisterRequest>(requests[index]), caller, wall_ms);
     if (!problem) {
-      problem = check_bounds(attempt, request != nullptr, caller, open_operations);
+      problem = check_bounds(attempt, request != nullptr, caller, queued);
     }
     if (problem) {
       take_back(attempt);
@@ -133,21 +133,48 @@ std::optional<Problem> Registry::check_policy(const std::string& service, const 
     if (!allows(place)) {
       return refuse(place + ", which readers would find at " + path, "/path");
     }
+    return std::nullopt;
+  }
+  if (!options_.limits.policy.allows_at(caller.owner.uid, caller.groups, service, path)) {
+    return refuse(service + " at " + path + ", which lies outside root: that takes a rule whose `paths` name it",
+                  "/path");
+  }
+  return std::nullopt;
+}
+
+// An ephemeral znode has no children: where many have their parents, none may stand.
+std::optional<Problem> Registry::check_place(const std::string& path) const {
+  const auto refuse = [&](const std::string& why) {
+    return Problem{ProblemCode::not_allowed, "The znode path " + path + " " + why, "/path", 0};
+  };
+  const auto in_the_way_of = [&](const std::string& place) { return place == path || lies_under(place, path); };
+  if (in_the_way_of(options_.root) || std::any_of(options_.paths.begin(), options_.paths.end(), in_the_way_of)) {
+    return refuse(
+        "is root, one of the configured `paths`, or above one of them, and would leave no room for anything "
+        "below it; choose a path under root or under one of `paths`.");
+  }
+  if (lies_under(path, options_.root)) {
+    const std::size_t begin = options_.root == "/" ? 1 : options_.root.size() + 1;
+    if (path.find('/', begin) == std::string::npos) {
+      return refuse("is where the instances of the service " + path.substr(begin) +
+                    " have their parent; an instance's path has two segments at least below root (" + options_.root +
+                    ").");
+    }
+    return std::nullopt;
+  }
+  if (std::none_of(options_.paths.begin(), options_.paths.end(),
+                   [&](const std::string& place) { return lies_under(path, place); })) {
+    return refuse("lies neither under root (" + options_.root +
+                  ") nor under one of the configured `paths`; choose another path, or have the agent's administrator "
+                  "add its place to `paths`.");
   }
   return std::nullopt;
 }
 
 // `in_place`: the registration has this path already, so nobody else is there, above or below.
 std::optional<Problem> Registry::check_path(const std::string& path, const RegistrationId& id, bool in_place) const {
-  const bool allowed =
-      lies_under(path, options_.root) || std::any_of(options_.paths.begin(), options_.paths.end(),
-                                                     [&](const std::string& place) { return lies_under(path, place); });
-  if (!allowed) {
-    return Problem{ProblemCode::not_allowed,
-                   "The znode path " + path + " lies neither under root (" + options_.root +
-                       ") nor under one of the configured `paths`; choose another path, or have the agent's "
-                       "administrator add its place to `paths`.",
-                   "/path", 0};
+  if (auto problem = check_place(path)) {
+    return problem;
   }
   if (in_place) {
     return std::nullopt;
@@ -177,47 +204,6 @@ std::optional<Problem> Registry::check_path(const std::string& path, const Regis
     if (by.id != id) {
       return taken(by);
     }
-  }
-  return std::nullopt;
-}
-
-std::optional<Problem> Registry::check_bounds(const Attempt& attempt, bool adds_path, const Caller& caller,
-                                              std::uint64_t open_operations) const {
-  const Limits& limits = options_.limits;
-  const auto count = static_cast<std::int64_t>(count_) + attempt.count;
-  const auto bytes = static_cast<std::int64_t>(path_bytes_) + attempt.path_bytes;
-  if (adds_path && attempt.count > 0 && count > limits.max_registrations) {
-    return Problem{ProblemCode::quota,
-                   "This agent holds " + std::to_string(count_) + " registrations, and its limit is " +
-                       std::to_string(limits.max_registrations) + "; deregister some first.",
-                   "", 0};
-  }
-  const std::uint32_t uid = caller.owner.uid;
-  if (const auto added = attempt.counts.find(uid); adds_path && !caller.privileged && added != attempt.counts.end()) {
-    const auto had = counts_.find(uid);
-    const std::int64_t own = (had == counts_.end() ? 0 : static_cast<std::int64_t>(had->second)) + added->second;
-    if (added->second > 0 && own > limits.max_registrations_per_uid) {
-      return Problem{ProblemCode::quota,
-                     "uid " + std::to_string(uid) + " would hold " + std::to_string(own) +
-                         " registrations, and one user's limit is " + std::to_string(limits.max_registrations_per_uid) +
-                         "; deregister some first.",
-                     "", 0};
-    }
-  }
-  if (adds_path && attempt.path_bytes > 0 && bytes > limits.max_path_bytes) {
-    return Problem{ProblemCode::quota,
-                   "The znode paths of this agent would add up to " + std::to_string(bytes) +
-                       " bytes, and ZooKeeper must name them all in one packet to end the session, so the limit is " +
-                       std::to_string(limits.max_path_bytes) + "; deregister some, or use shorter paths.",
-                   "", 0};
-  }
-  if (attempt.operations > 0 &&
-      open_operations + static_cast<std::uint64_t>(attempt.operations) > limits.max_operations) {
-    return Problem{ProblemCode::queue_full,
-                   "The queue holds " + std::to_string(open_operations) + " changes that wait for ZooKeeper, and its " +
-                       "limit is " + std::to_string(limits.max_operations) +
-                       "; nothing more is accepted until ZooKeeper is back.",
-                   "", 0};
   }
   return std::nullopt;
 }
@@ -257,18 +243,18 @@ std::optional<Problem> Registry::plan_register(Attempt& attempt, RegisterRequest
     --attempt.operations;
   }
   if (old == nullptr) {
-    ++attempt.count;
-    ++attempt.counts[owner.uid];
     ++attempt.operations;
-    attempt.path_bytes += static_cast<std::int64_t>(path.size());
-  } else if (!in_place) {
-    attempt.path_bytes += static_cast<std::int64_t>(path.size()) - static_cast<std::int64_t>(old->path.size());
-    add_removal(attempt, *old, seq, wall_ms, caller.owner);
+  } else {
+    count(attempt.amounts, *old, false);
+    if (!in_place) {
+      add_removal(attempt, *old, seq, wall_ms, caller.owner);
+    }
   }
   auto registration = SharedRegistration::made_by([&] {
     return Registration{request.id, std::move(path), request.format,  content_of(request, wall_ms), owner,
                         seq,        wall_ms,         request.lifetime};
   });
+  count(attempt.amounts, *registration, true);
   Draft draft{registration, 0, seq.value};
   if (entry != nullptr) {
     redraft(attempt, *entry, std::move(draft));
@@ -304,9 +290,7 @@ std::optional<Problem> Registry::plan_deregister(Attempt& attempt, const Deregis
   }
   const Seq seq{attempt.last.value + 1};
   attempt.last = seq;
-  --attempt.count;
-  --attempt.counts[old->owner.uid];
-  attempt.path_bytes -= static_cast<std::int64_t>(old->path.size());
+  count(attempt.amounts, *old, false);
   attempt.plan.batch.changes.push_back(EraseRegistration{old->id});
   attempt.plan.answers.push_back({old->id, seq, true});
   add_removal(attempt, *old, seq, wall_ms, old->owner);
@@ -359,13 +343,12 @@ void Registry::adopt(Attempt& attempt) {
       drafts_.emplace_back(attempt.last, redrafted->entry);
     }
   }
-  count_ += static_cast<std::uint64_t>(attempt.count);
-  for (const auto& [uid, change] : attempt.counts) {
-    if ((counts_[uid] += static_cast<std::uint64_t>(change)) == 0) {
-      counts_.erase(uid);
+  for (const auto& [uid, change] : attempt.amounts) {
+    total_ += change;
+    if ((by_uid_[uid] += change).registrations == 0) {
+      by_uid_.erase(uid);
     }
   }
-  path_bytes_ += static_cast<std::uint64_t>(attempt.path_bytes);
   last_seq_ = attempt.last;
   attempt.plan.batch.last_seq = attempt.last;
 }

@@ -13,7 +13,8 @@ Replay::Replay(const Options& options, const Registry& registry, const SessionMa
       registry_(registry),
       session_(session),
       random_(options.seed),
-      window_(options.window, options.replay_rate) {}
+      window_(options.window, options.replay_rate),
+      counted_for_(session.current()) {}
 Replay::~Replay() = default;
 
 // ---- What is wanted
@@ -26,6 +27,7 @@ Replay::Node& Replay::node_at(const SharedRegistration& change, bool known) {
   auto added = std::make_unique<Node>(change);
   Node& node = *added;
   node.remote = known ? Remote::absent : Remote::unknown;
+  count_in_session(node, !known);
   nodes_.insert(std::move(added));
   return node;
 }
@@ -43,6 +45,7 @@ void Replay::want(Node& node, const SharedRegistration& change, Want what) {
   take_out(node);
   close_node(node);
   stop_waiting(node);
+  stop_holding(node);
   if (node.id() != change->id) {
     node.registered_at = 0;  // what stands there is somebody else's so far
   }
@@ -72,11 +75,11 @@ void Replay::want_present(const SharedRegistration& registration, bool known, No
   // What was to be withdrawn, and is not yet, may stand as it is wanted again: nothing needs to be written then.
   const bool comes_back = node.live && !node.present && node.seq() == registration->seq;
   if (comes_back && node.remote == Remote::ours && node.place != Place::in_flight) {
-    node.remote = Remote::unknown;
+    learn(node, Remote::unknown);
   }
   // A conflict or a refusal may have been about the old content or about nothing any more: it is tried afresh.
   if (node.remote == Remote::foreign) {
-    node.remote = Remote::unknown;
+    learn(node, Remote::unknown);
   }
   want(node, registration, Want::present);
   enqueue(node);
@@ -113,7 +116,7 @@ void Replay::remember(const RegistrationId& id, const Outcome& outcome) {
   if (outcome.seq == registration->seq && node.present) {
     take_out(node);
     close_node(node);
-    node.remote = Remote::ours;
+    learn(node, Remote::ours);
     node.stat = ZkStat{outcome.czxid, outcome.mzxid, outcome.version, outcome.session};
     node.content = outcome.seq;
     node.registered_at = outcome.registered_at;
@@ -137,6 +140,7 @@ void Replay::open_node(Node& node) {
     node.is_open = true;
     open_.insert(node.key(), &node);
     open_bytes_ += node.bytes();
+    ++open_of_[node.change->owner.uid];
   }
 }
 
@@ -145,6 +149,9 @@ void Replay::close_node(Node& node) {
     node.is_open = false;
     open_.erase(node.key(), &node);
     open_bytes_ -= node.bytes();
+    if (const auto it = open_of_.find(node.change->owner.uid); --it->second == 0) {
+      open_of_.erase(it);
+    }
   }
 }
 
@@ -170,7 +177,7 @@ bool Replay::in_line(const Node& node) const {
 
 // Puts an open node where its next request waits for its turn.
 void Replay::enqueue(Node& node) {
-  if (node.place != Place::none || !node.is_open) {
+  if (node.place != Place::none || !node.is_open || node.budget == Budget::held_back) {
     return;
   }
   if (node.remote == Remote::unknown || (node.remote == Remote::presumed_absent && !node.present)) {
@@ -195,6 +202,7 @@ void Replay::queue_audit(Node& node) {
 
 void Replay::resume(bool fresh, Now now, Effects& effects) {
   next_full_audit_ms_ = now.steady_ms;
+  session_begins();
   running_ = true;
   synced_ = false;
   sync_flying_ = false;
@@ -210,7 +218,7 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
     take_out(node);
     if (fresh) {
       // Everything of ours went with the session that held it.
-      node.remote = node.remote == Remote::absent ? Remote::absent : Remote::presumed_absent;
+      learn(node, node.remote == Remote::absent ? Remote::absent : Remote::presumed_absent);
       node.content = Seq{};
       node.registered_at = 0;
       if (node.phase == Phase::confirmed) {
@@ -224,7 +232,7 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
       }
       open_node(node);
     } else if (node.phase == Phase::conflict || node.remote == Remote::foreign) {
-      node.remote = Remote::unknown;
+      learn(node, Remote::unknown);
     }
     if (node.convicted || (node.attempts > 0 && node.path() == refused_last_)) {
       retry_later(node, now);
@@ -245,6 +253,7 @@ void Replay::lost(Now now, Effects& effects) {
   sync_flying_ = false;
   read_flying_.clear();
   for (const auto& [op, flight] : flights_) {
+    watch_answered(flight, ZkReply{ZkCode::unknown_outcome, {}, {}, {}});
     lost(flight, writes);
   }
   for (const auto& [op, batch] : batches_) {
@@ -293,7 +302,7 @@ void Replay::lost(const Flight& flight, std::vector<std::string>& writes) {
   stop_waiting(node);
   if (flight.verb != ZkVerb::read) {
     writes.push_back(node.path());
-    node.remote = Remote::unknown;
+    learn(node, Remote::unknown);
     node.content = Seq{};
   }
   enqueue(node);

@@ -28,6 +28,7 @@
 #include "agent/core/ascending_map.h"
 #include "agent/core/event.h"
 #include "agent/core/figures.h"
+#include "agent/core/path_budget.h"
 #include "agent/core/quick_table.h"
 #include "agent/core/registry.h"
 #include "agent/core/session.h"
@@ -78,8 +79,9 @@ class Replay {
   void watch_fired(const std::string& path);
   // From now on so many writes a second at most; 0: as many as there are.
   void set_rate(std::uint32_t rate) { window_.set_rate(rate); }
+  void limits_changed() { room_grew_ = true; }
   // Sends what may be sent now.
-  void pump(Now now, Actions& actions);
+  void pump(Now now, Effects& effects);
   // When pump() wants to be called next though nothing happens.
   std::optional<std::int64_t> deadline() const;
 
@@ -99,7 +101,15 @@ class Replay {
   static std::optional<Outcome> znode(const Node* node);
   ReplayFigures figures() const;
   std::uint64_t depth() const { return open_.size(); }
+  std::uint64_t depth_of(std::uint32_t uid) const {
+    const auto it = open_of_.find(uid);
+    return it == open_of_.end() ? 0 : it->second;
+  }
   std::uint64_t bytes() const { return open_bytes_; }
+  // Of the packet that ends the session, and of the one that sets all watches anew, as they would be now.
+  std::uint64_t session_bytes() const { return session_bytes_; }
+  std::uint64_t watch_bytes() const { return watch_bytes_; }
+  std::uint64_t held_back() const { return held_.size(); }
   std::uint64_t count(Phase phase) const { return counts_[static_cast<std::size_t>(phase)]; }
   // The open nodes in order: (seq, a live registration's?) -> node.
   using Key = std::pair<Seq, bool>;  // of one change, the removal comes first
@@ -118,6 +128,9 @@ class Replay {
   // bug left behind shows itself (ZOOKEEPER-4837); a removal looks first.
   enum class Remote : std::uint8_t { unknown, absent, presumed_absent, ours, former, foreign };
   enum class Place : std::uint8_t { none, read_ready, write_ready, in_flight };
+  // held_back: not created, because the packet that ends the session has no room for its path. shed: it stands, and is
+  // removed because that packet is larger than any may be; then held_back.
+  enum class Budget : std::uint8_t { fits, held_back, shed };
   struct Flight {
     ZkVerb verb = ZkVerb::sync;
     Node* node = nullptr;         // of a read or write, and kept for as long
@@ -127,6 +140,8 @@ class Replay {
     bool present = false;         // what was wanted when it was sent
     bool clears_the_way = false;  // a removal with the create of the same znode right behind it
     std::int64_t sent_ms = 0;
+    bool watches = false;   // leaves a watch, unless it is refused
+    bool reserved = false;  // which watch_bytes_ counts already
   };
   // A transaction in flight.
   struct Batch {
@@ -134,6 +149,7 @@ class Replay {
     std::size_t checks = 0;               // that stand before them
     std::uint64_t before = 0;             // the newest transaction that those are about
     std::vector<ZkRequest> anchors = {};  // hold where it was done; none: not to be told, or it was not
+    std::uint64_t anchor_bytes = 0;
   };
 
   struct PathOf {
@@ -167,13 +183,16 @@ class Replay {
   Flight begin_flight(Node& node, ZkVerb verb, Now now);
   static Flight begin_clearing(Node& node, Now now);
   void send(Flight flight, ZkRequest request, Actions& actions);
+  void send_read(Node& node, Now now, Actions& actions);
   void send_audit(Node& node, Actions& actions);
   void send_parents(const std::string& path, bool presume, Actions& actions);
   ZkRequest write_of(const Node& node);
   ZkRequest removal_of(const Node& node);
   void send_write(Node& node, Now now, Actions& actions);
-  void send_writes(Now now, Actions& actions);
+  void send_writes(Now now, Effects& effects);
   std::vector<Node*> next_batch(Now now);
+  std::uint64_t wire_bytes(const Node& node) const;
+  std::uint64_t anchor_bytes() const;
   bool goes_alone(const Node& node) const;
   bool worthwhile(const Node& first, Now now);
   void count_burst(std::size_t writes, Now now);
@@ -197,6 +216,25 @@ class Replay {
   void audit_replied(Node& node, const ZkReply& reply, Effects& effects);
   void write_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
   void retry_due(Now now);
+
+  // ---- replay_budget.cc
+  std::uint64_t path_bytes(const Node& node) const;
+  std::uint64_t path_bound() const;
+  static bool creates(const Node& node);
+  bool fits(const Node& node) const;
+  bool awaits_answers() const;
+  void learn(Node& node, Remote remote);
+  void count_in_session(Node& node, bool may_stand);
+  void session_begins();
+  void hold_back(Node& node, Now now, Effects& effects);
+  void stop_holding(Node& node);
+  void release_held();
+  void shed_excess(Now now, Effects& effects);
+  void shed(Node& node, WallMs since);
+  void tell_held(Effects& effects);
+  void reserve_watch(const std::string& path, Flight& flight);
+  void watch_answered(const Flight& flight, const ZkReply& reply);
+  void watch_gone(const std::string& path);
 
   const Options& options_;
   const Registry& registry_;
@@ -244,7 +282,17 @@ class Replay {
   static constexpr std::size_t kParentsAllowed = 1'000;
   std::size_t parents_allowed_ = kParentsAllowed;  // of all these; where there are more, those without a node go
 
+  std::uint64_t session_bytes_ = kPacketHeadBytes;  // with all znodes that may stand under counted_for_
+  SessionId counted_for_;
+  Line held_;               // held back
+  bool room_grew_ = false;  // some of those may fit now
+  bool held_told_ = false;
+  std::uint64_t watch_bytes_ = kPacketHeadBytes;  // with what is watched, and what is being asked for with a watch
+  std::unordered_set<std::string> watched_;       // on the handle of watch_epoch_
+  Epoch watch_epoch_;
+
   std::uint64_t open_bytes_ = 0;
+  std::unordered_map<std::uint32_t, std::uint64_t> open_of_;  // by the uid of their owner
   std::uint64_t counts_[kPhaseCount] = {};
   ReplayFigures figures_;  // what is counted of it
 };

@@ -74,9 +74,18 @@ void Replay::finish_removal(Node& node, Effects& effects) {
     node.attempts = 0;
     node.convicted = false;
     node.alone = false;
+    if (node.budget == Budget::shed) {
+      node.attempts = 1;  // as shed() has it
+      node.present = true;
+      open_node(node);
+      node.budget = Budget::held_back;
+      held_.insert(node.key(), &node);
+      room_grew_ = true;
+    }
     return;  // it is kept for the time when it is wanted again
   }
   record(Happening::removed, node, node.seq(), "", effects);
+  assert(!node.counted_in_session);
   --counts_[static_cast<std::size_t>(node.phase)];
   Removal done;
   done.seq = node.seq();
@@ -213,6 +222,7 @@ void Replay::replied(const Flight& flight, const ZkReply& reply, Now now, Effect
     parent_replied(flight, reply);
     return;
   }
+  watch_answered(flight, reply);
   if (flight.verb == ZkVerb::watch) {
     --audits_flying_;
     if (Node* audited = find_node(flight.path)) {
@@ -246,7 +256,7 @@ void Replay::way_cleared(Node& node, const ZkReply& reply) {
   switch (reply.code) {
     case ZkCode::ok:
     case ZkCode::no_node:
-      node.remote = Remote::absent;
+      node.remote = Remote::absent;  // and counts, for the create in flight
       node.content = Seq{};
       node.registered_at = 0;
       return;
@@ -321,18 +331,18 @@ void Replay::read_replied(Node& node, const Flight& flight, const ZkReply& reply
       node.content = Seq{};
       const SessionId owner = reply.stat.ephemeral_owner;
       if (owner != SessionId{} && owner == session_.current()) {
-        node.remote = Remote::ours;
+        learn(node, Remote::ours);
         if (node.present && node.change->data == reply.data) {
           node.content = node.seq();
         }
       } else {
-        node.remote = session_.held_before(owner) ? Remote::former : Remote::foreign;
+        learn(node, session_.held_before(owner) ? Remote::former : Remote::foreign);
       }
       settle(node, now, effects);
       return;
     }
     case ZkCode::no_node:
-      node.remote = Remote::absent;
+      learn(node, Remote::absent);
       node.content = Seq{};
       settle(node, now, effects);
       return;
@@ -355,17 +365,23 @@ void Replay::read_replied(Node& node, const Flight& flight, const ZkReply& reply
 }
 
 void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects) {
+  const bool may_stand =
+      reply.code == ZkCode::ok || reply.code == ZkCode::node_exists || reply.code == ZkCode::unknown_outcome;
+  if (flight.verb == ZkVerb::create && !may_stand) {
+    count_in_session(node, false);
+  }
   switch (reply.code) {
     case ZkCode::ok:
       ++(flight.verb == ZkVerb::remove ? figures_.removed
          : flight.verb == ZkVerb::set  ? figures_.set
                                        : figures_.created);
       if (flight.verb == ZkVerb::remove) {
-        node.remote = Remote::absent;
+        learn(node, Remote::absent);
+        watch_gone(node.path());
         node.content = Seq{};
         node.registered_at = 0;
       } else {
-        node.remote = Remote::ours;
+        learn(node, Remote::ours);
         node.stat = reply.stat;
         node.stat.ephemeral_owner = session_.current();
         node.content = flight.seq;
@@ -377,7 +393,7 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
       settle(node, now, effects);
       return;
     case ZkCode::no_node:
-      node.remote = Remote::absent;
+      learn(node, Remote::absent);
       node.content = Seq{};
       if (flight.verb == ZkVerb::create) {
         const ZkReply* cause = parent_error(node.path());
@@ -393,7 +409,7 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
       return;
     case ZkCode::node_exists:
     case ZkCode::bad_version:
-      node.remote = Remote::unknown;
+      learn(node, Remote::unknown);
       if (const auto why = std::exchange(node.not_cleared, nullptr)) {
         refused(node, flight, *why, now, effects);
         return;
@@ -401,7 +417,7 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
       enqueue(node);
       return;
     case ZkCode::unknown_outcome:
-      node.remote = Remote::unknown;
+      learn(node, Remote::unknown);
       node.content = Seq{};
       enqueue(node);
       return;
@@ -444,7 +460,7 @@ void Replay::audit_replied(Node& node, const ZkReply& reply, Effects& effects) {
   record(Happening::repaired, node, node.seq(),
          reply.code == ZkCode::no_node ? "somebody else deleted its znode" : "somebody else changed its znode",
          effects);
-  node.remote = Remote::unknown;
+  learn(node, Remote::unknown);
   node.content = Seq{};
   node.registered_at = 0;
   set_phase(node, Phase::pending);
@@ -454,6 +470,7 @@ void Replay::audit_replied(Node& node, const ZkReply& reply, Effects& effects) {
 }
 
 void Replay::watch_fired(const std::string& path) {
+  watch_gone(path);
   Node* found = find_node(path);
   if (found == nullptr) {
     return;
@@ -470,7 +487,7 @@ void Replay::watch_fired(const std::string& path) {
   }
   const bool goes_on = node.place == Place::write_ready || node.phase == Phase::conflict;
   take_out(node);
-  node.remote = Remote::unknown;
+  learn(node, Remote::unknown);
   node.content = Seq{};
   if (goes_on) {
     enqueue(node);  // what was refused waits for its next try

@@ -19,6 +19,7 @@ namespace {
 // they hold all the same only if somebody else has a znode at each of them.
 constexpr std::size_t kAnchors = 16;
 constexpr std::size_t kMaxInFlight = 8;
+constexpr std::uint64_t kCheckBytes = 24;  // of each, without its path
 
 // What waits goes out once it is so much, or once nothing is on its way and the last went out so long ago: a
 // transaction costs the servers what fifty creates in it do, however little is in it. One that comes by itself does not
@@ -60,8 +61,25 @@ std::vector<ZkRequest> anchors_of(std::span<const ZkRequest> writes) {
 
 // ---- Sending
 
+// What the node's write takes in a transaction: the header of a request, the lengths of what it holds, its flags.
+std::uint64_t Replay::wire_bytes(const Node& node) const {
+  constexpr std::uint64_t kRequestBytes = 32;
+  const std::uint64_t clearing =
+      creates(node) && node.remote == Remote::former ? kRequestBytes + options_.chroot_bytes + node.path().size() : 0;
+  return clearing + kRequestBytes + options_.chroot_bytes + node.bytes() + (creates(node) ? options_.acl_bytes : 0);
+}
+
+// Of the checks that a transaction sent now begins with.
+std::uint64_t Replay::anchor_bytes() const {
+  std::uint64_t bytes = 0;
+  for (const auto& [op, batch] : batches_) {
+    bytes += batch.anchor_bytes;
+  }
+  return bytes;
+}
+
 bool Replay::goes_alone(const Node& node) const {
-  return node.alone || options_.batch <= 1 || node.bytes() > window_.batch_bytes();
+  return node.alone || options_.batch <= 1 || wire_bytes(node) > window_.batch_bytes();
 }
 
 // False while it is better to wait: for an answer to what is on its way, or until paced_until_ms_.
@@ -100,25 +118,37 @@ bool Replay::may_follow() const {
 std::vector<Replay::Node*> Replay::next_batch(Now now) {
   std::vector<Node*> nodes;
   std::size_t writes = 0;
-  std::uint64_t bytes = 0;
+  std::uint64_t bytes = anchor_bytes();
+  std::uint64_t session = session_bytes_;  // with these
   for (const auto& [key, node] : write_ready_) {
     writes += node->present && node->remote == Remote::former ? 2 : 1;
-    bytes += node->bytes();
-    if (goes_alone(*node) || writes > options_.batch || bytes > window_.batch_bytes() || !may_write(key) ||
+    bytes += wire_bytes(*node);
+    session += creates(*node) ? path_bytes(*node) : 0;
+    if (goes_alone(*node) || writes > options_.batch || bytes > window_.batch_bytes() ||
+        (creates(*node) && session > path_bound()) || !may_write(key) ||
         !window_.room(reads_and_writes_flying_ + static_cast<std::uint32_t>(nodes.size())) ||
         !window_.take_share(now.steady_ms)) {
       break;
     }
     nodes.push_back(node);
+    session -= !node->present && node->counted_in_session ? path_bytes(*node) : 0;
   }
   return nodes;
 }
 
-void Replay::send_writes(Now now, Actions& actions) {
+void Replay::send_writes(Now now, Effects& effects) {
+  Actions& actions = effects.actions;
   paced_ = false;
   window_.stop_waiting();  // what waits for an answer must not be woken for a share that is there already
   while (!write_ready_.empty() && window_.room(reads_and_writes_flying_) && may_write(write_ready_.begin()->key)) {
     Node& first = *write_ready_.begin()->value;
+    if (!fits(first)) {
+      if (awaits_answers()) {
+        return;
+      }
+      hold_back(first, now, effects);
+      continue;
+    }
     if (goes_alone(first)) {
       // It must not overtake what may come to nothing, and be sent anew.
       if (!batches_.empty() || !window_.take_share(now.steady_ms)) {
@@ -136,7 +166,7 @@ void Replay::send_writes(Now now, Actions& actions) {
     }
     const std::vector<Node*> nodes = next_batch(now);
     if (nodes.empty()) {
-      return;  // this second's share is used up
+      return;  // this second's share is used up, or the checks leave no room
     }
     count_burst(nodes.size(), now);
     if (nodes.size() == 1 && batches_.empty()) {
@@ -177,6 +207,9 @@ void Replay::send_batch(const std::vector<Node*>& nodes, Now now, Actions& actio
     batch.parts.push_back(begin_flight(*node, all.back().verb, now));
   }
   batch.anchors = anchors_of(std::span(all).subspan(batch.checks));
+  for (const ZkRequest& anchor : batch.anchors) {
+    batch.anchor_bytes += kCheckBytes + options_.chroot_bytes + anchor.path.size();
+  }
   const OpId op{next_op_++};
   batches_.emplace(op.value, std::move(batch));
   actions.push_back(ZkSend{session_.epoch(), op, std::move(request)});
@@ -188,6 +221,7 @@ void Replay::batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& 
   if (reply.code != ZkCode::ok) {
     for (auto& [other, follower] : batches_) {
       follower.anchors.clear();  // it comes to nothing like this one
+      follower.anchor_bytes = 0;
     }
   }
   if (reply.code == ZkCode::ok) {

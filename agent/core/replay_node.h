@@ -35,8 +35,10 @@ struct Replay::Node {
   bool audit_queued = false;
   bool audit_flying = false;
   bool audit_again = false;
-  bool convicted = false;  // its request made the servers cut the connection
-  bool alone = false;      // goes by itself: a transaction failed that it was in, or it was refused
+  bool convicted = false;           // its request made the servers cut the connection
+  bool alone = false;               // goes by itself: a transaction failed that it was in, or it was refused
+  bool counted_in_session = false;  // may stand under the present session, so the packet that ends it may name it
+  Budget budget = Budget::fits;
   Phase phase = Phase::pending;
   Place place = Place::none;
   std::uint32_t attempts = 0;

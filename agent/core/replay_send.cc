@@ -25,6 +25,9 @@ Replay::Flight Replay::begin_flight(Node& node, ZkVerb verb, Now now) {
   ++reads_and_writes_flying_;
   node.place = Place::in_flight;
   node.flying = verb == ZkVerb::read ? Seq{} : node.seq();
+  if (verb == ZkVerb::create) {
+    count_in_session(node, true);
+  }
   if (verb == ZkVerb::read) {
     read_flying_.insert(node.key());
   }
@@ -37,10 +40,22 @@ void Replay::send(Flight flight, ZkRequest request, Actions& actions) {
   actions.push_back(ZkSend{session_.epoch(), op, std::move(request)});
 }
 
+void Replay::send_read(Node& node, Now now, Actions& actions) {
+  Flight flight = begin_flight(node, ZkVerb::read, now);
+  reserve_watch(node.path(), flight);
+  ZkRequest request{ZkVerb::read, node.path(), "", -1};
+  request.leave_watch = flight.watches;
+  send(std::move(flight), std::move(request), actions);
+}
+
 void Replay::send_audit(Node& node, Actions& actions) {
   ++audits_flying_;
   node.audit_flying = true;
-  send(Flight{ZkVerb::watch, nullptr, node.path()}, ZkRequest{ZkVerb::watch, node.path(), "", -1}, actions);
+  Flight flight{ZkVerb::watch, nullptr, node.path()};
+  reserve_watch(node.path(), flight);
+  ZkRequest request{ZkVerb::watch, node.path(), "", -1};
+  request.leave_watch = flight.watches;
+  send(std::move(flight), std::move(request), actions);
 }
 
 void Replay::send_sync(Actions& actions) {
@@ -114,7 +129,7 @@ void Replay::retry_due(Now now) {
     }
     Node& node = *found;
     if (node.remote == Remote::foreign) {
-      node.remote = Remote::unknown;
+      learn(node, Remote::unknown);
     }
     if (node.convicted) {
       window_.probation(node.path());
@@ -124,22 +139,26 @@ void Replay::retry_due(Now now) {
   }
 }
 
-void Replay::pump(Now now, Actions& actions) {
+void Replay::pump(Now now, Effects& effects) {
   if (!running_) {
     return;
   }
+  Actions& actions = effects.actions;
   retry_due(now);
+  release_held();
+  shed_excess(now, effects);
   if (!read_ready_.empty()) {
     send_sync(actions);
   }
   while (synced_ && !read_ready_.empty() && window_.room(reads_and_writes_flying_)) {
     Node& node = *read_ready_.begin()->value;
     take_out(node);
-    send(begin_flight(node, ZkVerb::read, now), ZkRequest{ZkVerb::read, node.path(), "", -1}, actions);
+    send_read(node, now, actions);
   }
-  send_writes(now, actions);
+  send_writes(now, effects);
   send_sync(actions);  // writes need none, so they do not wait behind it
   send_audits(now, actions);
+  tell_held(effects);
 }
 
 void Replay::send_audits(Now now, Actions& actions) {

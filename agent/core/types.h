@@ -62,7 +62,7 @@ enum class ProblemCode {
   not_owner,       // 403: somebody else's registration
   not_allowed,     // 403: the path is not under root or one of `paths`, or the policy does not let the caller
   path_taken,      // 409: another registration of this agent has the path
-  quota,           // 429: too many registrations, or too many bytes of paths
+  quota,           // 429: more than this agent, or this user, may hold
   queue_full,      // 507
   storage_failed,  // 503: the outcome is unknown; repeating the same change is safe
   storage_full,    // 507
@@ -136,6 +136,13 @@ struct QueuedOperation {
 
 enum class SessionState { connecting, connected, suspended, expired, auth_failed };
 
+// How much of one bounded thing is taken, and how much may be.
+struct Usage {
+  std::uint64_t used = 0;        // by all users together
+  std::uint64_t limit = 0;       // for all users together
+  std::uint64_t user_limit = 0;  // for one user who is not privileged
+};
+
 struct StatusView {
   SessionState session_state = SessionState::connecting;
   std::optional<SessionId> session;
@@ -155,6 +162,14 @@ struct StatusView {
 
   std::uint64_t total = 0;  // live registrations and removals
   std::uint64_t by_state[kStateCount] = {};
+
+  Usage registrations;  // live ones, as are the paths and the data
+  Usage path_bytes;     // as ZooKeeper counts them, see path_budget.h
+  Usage data_bytes;
+  Usage operations;                      // queued
+  std::uint64_t session_path_bytes = 0;  // of the znodes that may stand under the present session
+  std::uint64_t watch_path_bytes = 0;    // of the znodes that are watched
+  std::uint64_t held_back = 0;           // registrations that wait for room in the session
 
   bool storage_healthy = true;
   std::string storage_error;
@@ -189,6 +204,7 @@ struct ZkRequest {
   std::string data;
   std::int32_t version = -1;
   std::vector<ZkRequest> batch = {};  // of a transaction
+  bool leave_watch = true;            // of a read or watch; false: only the answer is asked for
 };
 
 // What a request came to, as far as the core has to tell apart. See agent/zk/zk_error.cc for the mapping.

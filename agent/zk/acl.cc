@@ -74,7 +74,21 @@ Result<Acl> parse_acl(std::string_view text) {
     acl.push_back(std::move(*entry));
     from = end + 1;
   }
+  if (const std::size_t bytes = wire_bytes(acl); bytes > kMaxAclBytes) {
+    return Status(Errc::invalid, "the list has " + std::to_string(bytes) + " bytes in a request, and at most " +
+                                     std::to_string(kMaxAclBytes) + " are allowed");
+  }
   return acl;
+}
+
+// The number of entries; of each its permissions, and two strings with their lengths before them.
+std::size_t wire_bytes(const Acl& acl) {
+  constexpr std::size_t kNumber = 4;
+  std::size_t bytes = kNumber;
+  for (const AclEntry& entry : acl) {
+    bytes += 3 * kNumber + entry.scheme.size() + entry.id.size();
+  }
+  return bytes;
 }
 
 std::string to_string(const Acl& acl) {

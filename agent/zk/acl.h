@@ -36,6 +36,11 @@ struct Access {
   friend bool operator==(const Access&, const Access&) = default;
 };
 
+// In a request to ZooKeeper.
+std::size_t wire_bytes(const Acl& acl);
+// Of any ACL that parse_acl gives: it goes with each of the creates in a transaction.
+inline constexpr std::size_t kMaxAclBytes = 8 * 1024;
+
 // In the form that parse_acl takes.
 std::string to_string(const Acl& acl);
 

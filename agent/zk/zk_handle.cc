@@ -424,6 +424,7 @@ int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, R
   zhandle_t* zh = zh_.load();
   LibraryAcl acl(access_->acl);
   const int length = static_cast<int>(request.data.size());
+  const watcher_fn watcher = request.leave_watch ? &Callbacks::on_znode : nullptr;
   switch (request.verb) {
     case core::ZkVerb::create_parent:
       return zoo_acreate(zh, path.c_str(), "", 0, acl.get(), ZOO_PERSISTENT, &Callbacks::on_string, context);
@@ -432,9 +433,9 @@ int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, R
     case core::ZkVerb::remove:
       return zoo_adelete(zh, path.c_str(), request.version, &Callbacks::on_void, context);
     case core::ZkVerb::read:
-      return zoo_awget(zh, path.c_str(), &Callbacks::on_znode, this, &Callbacks::on_data, context);
+      return zoo_awget(zh, path.c_str(), watcher, this, &Callbacks::on_data, context);
     case core::ZkVerb::watch:
-      return zoo_awexists(zh, path.c_str(), &Callbacks::on_znode, this, &Callbacks::on_stat, context);
+      return zoo_awexists(zh, path.c_str(), watcher, this, &Callbacks::on_stat, context);
     case core::ZkVerb::sync:
       return zoo_async(zh, path.c_str(), &Callbacks::on_string, context);
     case core::ZkVerb::create:

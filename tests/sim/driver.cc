@@ -5,6 +5,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "agent/core/path_budget.h"
 #include "tests/sim/describe.h"
 #include "tests/sim/runner.h"
 #include "tests/sim/simulation.h"
@@ -31,8 +32,10 @@ core::Options options_of(const History& history) {
   options.seed = history.seed;
   if (history.has(Fault::small_limits)) {
     options.limits.max_registrations = 3;
-    options.limits.max_path_bytes = 60;
+    options.chroot_bytes = 7;
+    options.limits.max_path_bytes = core::kPacketHeadBytes + 80;  // of three registrations
     options.limits.max_operations = 6;
+    options.limits.max_share_per_uid = 90;
     options.limits.max_registrations_per_uid = 2;
   }
   options.session_timeout_ms = history.ensemble.asked_timeout_ms;
@@ -73,6 +76,11 @@ Simulation::Simulation(const History& history, Mutation mutation, bool trace)
   ensemble_ = std::make_unique<FakeEnsemble>(
       clock_, rng_.next(), history.ensemble, [this](core::Event event) { step(std::move(event)); }, &judge_);
   judge_.attach(ensemble_.get());
+  const bool others_in_session =
+      history.has(Fault::rolled_back) || history.has(Fault::rival_process) || history.has(Fault::copied_state);
+  if (history.has(Fault::small_limits) && !others_in_session) {
+    judge_.bound_sessions(options_.limits.max_path_bytes, options_.chroot_bytes);
+  }
   if (history.has(Fault::poison)) {
     ensemble_->poison(kPoison);
   }

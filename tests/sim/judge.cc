@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "agent/core/path_budget.h"
 #include "tests/sim/describe.h"
 
 namespace limpet::test {
@@ -163,7 +164,22 @@ void Judge::on_request(const core::ZkRequest& request, const core::ZkReply& repl
   }
 }
 
+void Judge::check_session_packet(const Txn& txn) {
+  if (session_bound_ == 0 || !is_ours(txn.by) || txn.before || !txn.after) {
+    return;
+  }
+  std::uint64_t bytes = core::kPacketHeadBytes;
+  for (const auto& [path, znode] : ensemble_->znodes().all()) {
+    bytes += znode.stat.ephemeral_owner == txn.by ? core::packet_bytes(path, chroot_bytes_) : 0;
+  }
+  if (bytes > session_bound_) {
+    verdict_.fail("A25", "the packet that ends the session would have " + std::to_string(bytes) + " bytes after the " +
+                             "create of " + txn.path + ", and the limit is " + std::to_string(session_bound_));
+  }
+}
+
 void Judge::on_transaction(const Txn& txn) {
+  check_session_packet(txn);
   const bool was_foreign = txn.before && !is_ours(txn.before->stat.ephemeral_owner);
   const bool is_foreign = txn.after && !is_ours(txn.after->stat.ephemeral_owner);
   if (is_ours(txn.by)) {

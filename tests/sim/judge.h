@@ -23,6 +23,11 @@ class Judge final : public FakeEnsemble::Observer {
   Judge(const FakeStore& store, const Model& model, const ManualClock& clock, Verdict& verdict)
       : store_(store), model_(model), clock_(clock), verdict_(verdict) {}
   void attach(const FakeEnsemble* ensemble) { ensemble_ = ensemble; }
+  // From here on the packet that ends a session of ours must not become larger than this by a create.
+  void bound_sessions(std::uint64_t bytes, std::uint32_t chroot_bytes) {
+    session_bound_ = bytes;
+    chroot_bytes_ = chroot_bytes;
+  }
 
   // ---- The driver's reports
   void persisting(const core::Persist& persist);
@@ -74,10 +79,13 @@ class Judge final : public FakeEnsemble::Observer {
   void our_removal(const Txn& txn);
   void check_order(const Txn& txn, Seq seq);
   void check_owner(const Txn& txn);
+  void check_session_packet(const Txn& txn);
 
   const FakeStore& store_;
   const Model& model_;
   const ManualClock& clock_;
+  std::uint64_t session_bound_ = 0;  // 0: none
+  std::uint32_t chroot_bytes_ = 0;
   Verdict& verdict_;
   const FakeEnsemble* ensemble_ = nullptr;
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "agent/core/path_budget.h"
 #include "tests/sim/describe.h"
 
 namespace limpet::test {
@@ -97,9 +98,11 @@ void Model::expect_one(Call& call, std::set<ProblemCode>& problems) const {
     return;
   }
   const std::string path = path_of(*request);
-  const bool allowed = under(path, options_.root) || std::any_of(options_.paths.begin(), options_.paths.end(),
-                                                                 [&](const auto& root) { return under(path, root); });
-  if (!allowed) {
+  const bool allowed =
+      std::any_of(options_.paths.begin(), options_.paths.end(), [&](const auto& place) { return under(path, place); });
+  const bool below_service =
+      under(path, options_.root) && path.find('/', options_.root.size() + 1) != std::string::npos;
+  if (!allowed && !below_service) {
     problems.insert(ProblemCode::not_allowed);
   }
   for (const auto& [id, other] : accepted_) {
@@ -322,10 +325,10 @@ void Model::check(const core::Core& core) {
   }
   bool more = false;
   std::size_t count = 0;
-  std::size_t path_bytes = 0;
+  std::uint64_t path_bytes = core::kPacketHeadBytes;
   for (const auto& view : core.list(std::nullopt, std::nullopt, std::nullopt, 1000, more)) {
     count += live(view) ? 1 : 0;
-    path_bytes += live(view) ? view.registration->path.size() : 0;
+    path_bytes += live(view) ? core::packet_bytes(view.registration->path, options_.chroot_bytes) : 0;
     if (live(view) && refused_data_.contains(view.registration->data)) {
       verdict_.fail("I2", "refused data=" + view.registration->data + " is shown");
     }

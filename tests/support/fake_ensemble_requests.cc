@@ -31,8 +31,9 @@ void FakeEnsemble::apply_next() {
   }
   std::optional<std::pair<std::string, bool>> sets_watch;
   const bool exists = reply.code == ZkCode::ok;
-  if (next.request.verb == ZkVerb::watch ? (exists || reply.code == ZkCode::no_node)
-                                         : (next.request.verb == ZkVerb::read && exists)) {
+  if (next.request.leave_watch &&
+      (next.request.verb == ZkVerb::watch ? (exists || reply.code == ZkCode::no_node)
+                                          : (next.request.verb == ZkVerb::read && exists))) {
     handle_->server_watches.insert_or_assign(next.request.path,
                                              ServerWatch{exists, handle_->view.value_or(znodes_.zxid())});
     sets_watch.emplace(next.request.path, exists);

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "agent/config_policy.h"
+
 namespace limpet {
 namespace {
 
@@ -68,13 +70,15 @@ TEST_F(ConfigTest, EveryKeyTakesItsOwnTextAndTellsItsDifference) {
                                                      {"policy", R"([{"services":["a*"],"user":"root"}])"},
                                                      {"max_body", "100000"},
                                                      {"max_data", "500"},
+                                                     {"max_data_bytes", "1GiB"},
                                                      {"max_connections", "10"},
                                                      {"max_connections_per_uid", "5"},
                                                      {"request_timeout", "2s"},
                                                      {"max_registrations", "3"},
                                                      {"max_registrations_per_uid", "2"},
                                                      {"max_path_bytes", "8KiB"},
-                                                     {"max_operations", "4"}};
+                                                     {"max_operations", "4"},
+                                                     {"max_share_per_uid", "75"}};
   for (const ConfigKey& key : config_keys()) {
     ASSERT_TRUE(others.contains(key.name)) << key.name;
     const std::string& text = others.at(key.name);
@@ -174,13 +178,38 @@ TEST_F(ConfigTest, ThePolicyNamesUsersAndGroupsOfThisHost) {
   for (const char* wrong :
        {"{}", "[1]", R"([{"user":"root"}])", R"([{"services":["*"]}])", R"([{"user":"root","services":[]}])",
         R"([{"user":"root","group":"root","services":["*"]}])", R"([{"user":"root","services":["a/b"]}])",
-        R"([{"user":["root"],"services":["*"]}])", R"([{"user":"root","services":["*"],"service":"x"}])", "[", ""}) {
+        R"([{"user":["root"],"services":["*"]}])", R"([{"user":"root","services":["*"],"paths":[]}])",
+        R"([{"user":"root","services":["*"],"paths":["dubbo/*"]}])",
+        R"([{"user":"root","services":["*"],"paths":["/*"]}])", R"([{"user":"root","services":["*"],"service":"x"}])",
+        "[", ""}) {
     EXPECT_NE(said_of_key("policy", wrong), "") << wrong;
   }
   EXPECT_EQ(said_of_key("policy", R"([{"user":"4711","services":["web-*"]}])"), "");
   EXPECT_TRUE(config_.policy.allows(4711, {}, "web-1"));
   EXPECT_FALSE(config_.policy.allows(4712, {}, "web-1"));
   EXPECT_TRUE(config_.policy.allows(::geteuid(), {}, "other"));
+  EXPECT_EQ(said_of_key("policy", R"([{"user":"4711","services":["web-*"],"paths":["/dubbo/com.acme.*"]}])"), "");
+  EXPECT_TRUE(config_.policy.allows_at(4711, {}, "web-1", "/dubbo/com.acme.Hello/providers/x"));
+}
+
+TEST_F(ConfigTest, PlacesThatNoRuleOfThePolicyNamesAreTold) {
+  EXPECT_EQ(said_of_key("policy", R"([{"user":"4711","services":["*"],"paths":["/dubbo/com.acme.*","/dubo/*"]}])"), "");
+  EXPECT_TRUE(policy_gaps(config_.policy, {"/dubbo", "/dubo"}).empty());
+  const auto gaps = policy_gaps(config_.policy, {"/dubbo", "/nerve"});
+  ASSERT_EQ(gaps.size(), 2U);
+  EXPECT_NE(gaps[0].find("/nerve"), std::string::npos);
+  EXPECT_NE(gaps[1].find("/dubo/*"), std::string::npos);
+  EXPECT_TRUE(policy_gaps(core::Policy(), {"/nerve"}).empty()) << "without rules everybody may";
+}
+
+TEST_F(ConfigTest, ListsOfAccessAndPlacesAreBounded) {
+  std::string acl;
+  for (int i = 0; i < 400; ++i) {
+    acl += std::string(i == 0 ? "" : ",") + "digest:user" + std::to_string(i) + ":aGFzaA==:r";
+  }
+  EXPECT_TRUE(holds(said_of_key("acl", acl), "8192 are allowed"));
+  EXPECT_NE(said_of_key("root", "/" + std::string(1'024, 'x')), "");
+  EXPECT_EQ(said_of_key("root", "/" + std::string(1'023, 'x')), "");
 }
 
 TEST_F(ConfigTest, TheEnvironmentComesOverTheFile) {

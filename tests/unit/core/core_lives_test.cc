@@ -685,9 +685,32 @@ TEST_F(CoreLivesTest, APathIntoTheNamesOfAnotherServiceIsAMatterOfPolicyToo) {
   EXPECT_EQ(problem(), ProblemCode::not_allowed);
   submit({at("/services/web/elsewhere/a")}, 1000);
   EXPECT_TRUE(accepted().changed);
-  submit({at("/other/db/a")}, 1000);  // a place that was opened to all
-  EXPECT_TRUE(accepted().changed);
   submit({at("/services/db/a")}, 0);
+  EXPECT_TRUE(accepted().changed);
+}
+
+TEST_F(CoreLivesTest, PathOutsideRootNeedsARuleOfThePolicyThatNamesIt) {
+  options_.paths = {"/dubbo"};
+  PolicyRule web;
+  web.uids = {1000};
+  web.services = {"web"};
+  PolicyRule java = web;
+  java.uids = {1001};
+  java.paths = {"/dubbo/com.acme.*"};
+  options_.limits.policy = Policy({web, java}, 99);
+  start();
+  const auto at = [&](const std::string& path) {
+    RegisterRequest request = put("a", "1");
+    request.path = path;
+    return request;
+  };
+  submit({at("/dubbo/com.acme.Hello/providers/x")}, 1000);
+  EXPECT_EQ(problem(), ProblemCode::not_allowed);
+  submit({at("/dubbo/com.other.Hello/providers/x")}, 1001);
+  EXPECT_EQ(problem(), ProblemCode::not_allowed);
+  submit({at("/dubbo/com.acme.Hello/providers/x")}, 1001);
+  EXPECT_TRUE(accepted().changed);
+  submit({at("/dubbo/com.other.Hello/providers/x")}, 0);
   EXPECT_TRUE(accepted().changed);
 }
 

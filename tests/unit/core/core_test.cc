@@ -270,7 +270,7 @@ TEST_F(CoreTest, WhoseItIsAndWhereItMayLie) {
   EXPECT_EQ(refused({put("b", "1", "/servicesque/b")}), ProblemCode::not_allowed);
   EXPECT_EQ(refused({put("b", "1", "/services/web/a")}), ProblemCode::path_taken);
   EXPECT_EQ(refused({put("b", "1", "/services/web/a/below")}), ProblemCode::path_taken);
-  EXPECT_EQ(refused({put("b", "1", "/services/web")}), ProblemCode::path_taken);
+  EXPECT_EQ(refused({put("b", "1", "/services/web")}), ProblemCode::not_allowed);
   EXPECT_EQ(refused({gone("missing")}), ProblemCode::not_found);
   // Root may, and it stays its owner's.
   EXPECT_TRUE(std::holds_alternative<std::vector<AcceptedChange>>(submit({put("a", "3")}, 0)));
@@ -284,9 +284,30 @@ TEST_F(CoreTest, ABatchIsAllOrNothingAndNamesTheOneAtFault) {
   EXPECT_EQ(accepted({put("a", "1")}), Seq{1}) << "a refused batch used up a seq";
 }
 
+// An ephemeral znode there would leave no room for what others have below it.
+TEST_F(CoreTest, PathThatTakesThePlaceOfAServiceIsRefused) {
+  options_.paths = {"/dubbo", "/nerve/prod/eu"};
+  restart({});
+  for (const char* path : {"/services", "/services/web", "/dubbo", "/nerve", "/nerve/prod", "/nerve/prod/eu"}) {
+    EXPECT_EQ(refused({put("b", "1", path)}), ProblemCode::not_allowed) << path;
+  }
+  accepted({put("a", "1", "/services/other/x/y")});
+  accepted({put("b", "1", "/dubbo/x")});
+  accepted({put("c", "1", "/nerve/prod/eu/x")});
+  options_.paths = {"/", "/services"};
+  restart({});
+  for (const char* path : {"/services", "/services/web"}) {
+    EXPECT_EQ(refused({put("d", "1", path)}), ProblemCode::not_allowed) << path;
+  }
+  accepted({put("d", "1", "/services/web/d2")});
+  accepted({put("e", "1", "/elsewhere")});
+}
+
 TEST_F(CoreTest, LimitsAreRefusedBeforeTheyAreAccepted) {
   options_.limits.max_registrations = 2;
-  options_.limits.max_path_bytes = 40;
+  options_.limits.max_registrations_per_uid = 2;
+  options_.limits.max_share_per_uid = 100;
+  options_.limits.max_path_bytes = 100;
   restart({});
   accepted({put("a", "1")});
   EXPECT_EQ(refused({put(std::string(60, 'x'), "1")}), ProblemCode::quota);

@@ -44,6 +44,15 @@ TEST(Policy, ARuleIsForItsUsersAndGroups) {
   EXPECT_FALSE(policy.allows(27, {1000}, "db"));
 }
 
+TEST(Policy, PathOutsideRootTakesARuleThatNamesServiceAndPath) {
+  const Policy policy({{{1000}, {}, {"web-*"}, {}}, {{}, {27}, {"*"}, {"/dubbo/com.acme.*"}}}, 998);
+  EXPECT_FALSE(policy.allows_at(1000, {1000}, "web-1", "/dubbo/com.acme.Hello/providers/x"));
+  EXPECT_TRUE(policy.allows_at(1000, {1000, 27}, "web-1", "/dubbo/com.acme.Hello/providers/x"));
+  EXPECT_FALSE(policy.allows_at(1001, {27}, "web-1", "/dubbo/com.other.Hello/providers/x"));
+  EXPECT_TRUE(policy.allows_at(0, {0}, "anything", "/anywhere"));
+  EXPECT_TRUE(Policy().allows_at(1000, {1000}, "web", "/anywhere"));
+}
+
 TEST(Policy, RootAndTheAgentAlwaysMay) {
   const Policy policy({{{1000}, {}, {"web"}}}, 998);
   EXPECT_TRUE(policy.allows(0, {0}, "anything"));
