@@ -15,6 +15,7 @@ void Agent::append_metrics(std::string& out) {
       .api = server_->counters(),
       .connections = server_->connections(),
       .max_connections = config_.max_connections,
+      .output_bytes = server_->output_bytes(),
       .max_registrations = config_.max_registrations,
       .replay_rate = config_.replay_rate,
       .sync_times = store_->sync_times().view(),

@@ -114,6 +114,8 @@ void append_api(MetricsText& text, const MetricsSource& source) {
   text.sample(source.connections);
   text.gauge("limpet_api_connections_limit", "How many connections may be open (max_connections).");
   text.sample(source.max_connections);
+  text.gauge("limpet_api_output_bytes", "Memory held by answers that their callers have not read.");
+  text.sample(source.output_bytes);
   text.counter("limpet_api_connections_accepted_total", "Connections that were taken.");
   text.sample(counters.connections);
   text.counter("limpet_api_connections_refused_total", "Connections that were turned away.");

@@ -37,6 +37,7 @@ struct MetricsSource {
   const api::Counters& api;
   std::size_t connections = 0;
   std::uint32_t max_connections = 0;
+  std::size_t output_bytes = 0;
   std::uint32_t max_registrations = 0;
   std::uint32_t replay_rate = 0;
   Histogram::View sync_times;

@@ -81,7 +81,7 @@ std::optional<Check> CheckReader::read(const JsonValue& object) {
     check_.status = "2xx";
   }
   bool has_target = false;
-  for (auto member = object.first(); member; member.next()) {
+  for (auto member = object.first(); member && !errors_.full(); member.next()) {
     if (member.value().kind() == JsonKind::null && is_known(member.key())) {
       continue;  // as if it were left out
     }

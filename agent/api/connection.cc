@@ -14,8 +14,6 @@ using boost::system::error_code;
 constexpr std::size_t kFirstBufferBytes = 4 * 1024;
 constexpr std::size_t kOutputHighBytes = 64 * 1024;  // answers are sent before more are made
 constexpr std::size_t kKeptOutputBytes = 16 * 1024;
-// Over all connections. A listing has megabytes: callers who ask for many and read none must not fill the memory.
-constexpr std::size_t kMaxOutputBytes = 64 * 1024 * 1024;
 
 }  // namespace
 
@@ -37,23 +35,29 @@ void Connection::start() {
 }
 
 void Connection::refuse(const Problem& problem) {
+  hears_renewal_ = problem.kind == ProblemKind::too_many_connections;
   answer_and_close(problem);
-  pump();
+  go_on();
 }
 
 void Connection::finish() {
   if (closed_) {
     return;
   }
-  assert(busy_);
+  assert(busy_ && !stream_);
   set_busy(false);
-  append_answer(draining_ || !request_.keep_alive || (end_of_input_ && in_begin_ == in_end_));
-  pump();
+  append_answer(closes_after_answer());
+  go_on();
+}
+
+bool Connection::closes_after_answer() const {
+  return draining_ || !request_.keep_alive || (end_of_input_ && in_begin_ == in_end_);
 }
 
 // Puts response_ behind what is still to be sent.
 void Connection::append_answer(bool close) {
   last_answer_ = last_answer_ || close;
+  give_back_body();
   count_answer();
   const Persistence persistence = close               ? Persistence::close
                                   : request_.http_1_0 ? Persistence::keep_alive
@@ -79,32 +83,71 @@ void Connection::append_answer(bool close) {
 void Connection::answer_and_close(const Problem& problem) {
   request_.method = Method::other;  // whatever it was to be: this answer has a body
   response_.set_problem(problem);
-  release_body();
+  free_body();
   refused_ = true;
   append_answer(true);
 }
 
-// Does all that can be done without waiting. finish() called from within the routes ends here too, and then leaves the
-// rest to the pump that is on the stack.
-void Connection::pump() {
+bool Connection::take_turn(const Turn& turn) {
+  turn_queued_ = false;
+  if (!closed_ && (readable_ || !has_work()) && !output_pending() && !last_answer_) {
+    receive();
+  }
+  const bool more = pump(&turn);
+  turn_queued_ = turn_queued_ || more;
+  return more;
+}
+
+// Sends what there is and, within a turn, does what there is to do. True: there is more to do, in another turn. What
+// calls it from within, as finish() does within the routes, leaves everything to the pump that is on the stack.
+bool Connection::pump(const Turn* turn) {
   if (pumping_ || closed_) {
-    return;
+    return false;
   }
   const auto self = shared_from_this();
   pumping_ = true;
-  starved_ = false;
+  bool over = turn == nullptr;
   do {
-    handle_buffered();
-  } while (flush() && (stream_ ? fill_from_stream() : !busy_ && !last_answer_ && !starved_));
+    while (!over && has_work() && out_.size() < kOutputHighBytes) {
+      work();
+      over = turn->over();
+    }
+  } while (flush() && has_work() && !over);
   pumping_ = false;
-  if (!closed_) {
-    settle();
+  if (closed_) {
+    return false;
+  }
+  count_output();
+  if (!output_pending() && has_work()) {
+    return true;
+  }
+  settle();
+  return false;
+}
+
+// Outside of a turn.
+void Connection::go_on() {
+  if (pump(nullptr)) {
+    take_turn_later();
   }
 }
 
-void Connection::handle_buffered() {
-  while (!busy_ && !last_answer_ && !starved_ && out_.size() < kOutputHighBytes) {
-    handle_one();
+bool Connection::has_work() const {
+  if (closed_ || stream_) {
+    return !closed_ && !stream_waits_;
+  }
+  return !busy_ && !last_answer_ && !starved_ && in_begin_ != in_end_;
+}
+
+void Connection::work() {
+  switch (answering_) {
+    case Answering::whole:
+      return handle_one();
+    case Answering::collecting:
+      return collect_piece();
+    case Answering::pieces:
+    case Answering::endless:
+      return send_piece();
   }
 }
 
@@ -112,11 +155,10 @@ void Connection::handle_one() {
   std::size_t used = 0;
   const auto result = reader_.read(std::string_view(in_.data() + in_begin_, in_end_ - in_begin_), used);
   in_begin_ += used;
-  if (!count_body()) {
-    Problem problem;
-    problem.kind = ProblemKind::too_many_connections;
-    problem.detail = "The requests that are still arriving hold as much memory as they may; try again.";
-    return answer_and_close(problem);
+  if (result != RequestReader::Result::refused && !body_refused_ && !count_body()) {
+    body_refused_ = true;
+    free_body();
+    reader_.discard_body();
   }
   switch (result) {
     case RequestReader::Result::need_more:
@@ -130,19 +172,22 @@ void Connection::handle_one() {
     case RequestReader::Result::complete:
       break;
   }
-  if (host_.output_bytes > kMaxOutputBytes) {
-    Problem problem;
-    problem.kind = ProblemKind::too_many_connections;
-    problem.detail = "Too many answers wait for callers who do not read them; try again.";
-    return answer_and_close(problem);
-  }
   deadline_kind_ = Deadline::none;
-  set_busy(true);
   ++host_.counters.requests;
   response_.reset();
+  if (std::exchange(body_refused_, false)) {
+    Problem problem;
+    problem.kind = ProblemKind::too_many_connections;
+    problem.detail =
+        "The user's requests that are still arriving or not answered yet, and answers that are not read, hold as much "
+        "memory as one user's may; read the answers and try again.";
+    response_.set_problem(problem);
+    return append_answer(closes_after_answer());
+  }
+  set_busy(true);
   complete_caller();
   routes_.handle(request_, std::static_pointer_cast<Exchange>(shared_from_this()));
-  release_body();
+  free_body();
 }
 
 // Sends what there is. Returns true when all of it is sent.
@@ -158,6 +203,7 @@ bool Connection::flush() {
       return false;
     }
     sent_ += bytes;
+    taken_ += bytes;
   }
   sent_ = 0;
   out_.clear();
@@ -168,20 +214,29 @@ bool Connection::flush() {
 }
 
 void Connection::count_output() {
-  host_.output_bytes += out_.size() - counted_;
-  counted_ = out_.size();
+  const std::size_t bytes = out_.size() + (answering_ == Answering::collecting ? response_.body.size() : 0) +
+                            (stream_ ? stream_->held_bytes() : 0);
+  if (bytes > counted_) {
+    host_.output.add(request_.caller, bytes - counted_);
+  } else {
+    host_.output.give_back(request_.caller, counted_ - bytes);
+  }
+  counted_ = bytes;
+}
+
+bool Connection::has_room() const {
+  return host_.output.ask(request_.caller, kPieceBytes) == Shares::Answer::taken;
 }
 
 // Nothing more can be done now: decides what to wait for, and until when.
 void Connection::settle() {
-  count_output();
   if (end_of_input_ && in_begin_ == in_end_) {
     report_gone();
   }
   if (output_pending()) {
-    // A stream waits for its reader as long as it takes: it has a place of its own in what is to be read.
-    if (deadline_kind_ != Deadline::write && !stream_) {
-      set_deadline(Deadline::write, limits_.write_timeout);
+    if (answering_ !=
+        Answering::endless) {  // which has a place of its own in the history, and takes no room by waiting
+      demand_rate();
     }
     return arm_write();
   }
@@ -201,7 +256,9 @@ void Connection::settle() {
   } else if (deadline_kind_ != Deadline::request) {
     set_deadline(Deadline::request, limits_.request_timeout);
   }
-  read_in_turn();
+  if (!reading_) {
+    take_turn_later();
+  }
 }
 
 void Connection::set_busy(bool busy) {
@@ -238,8 +295,7 @@ void Connection::arm_write() {
     if (error) {
       return self->close();
     }
-    self->deadline_kind_ = Deadline::none;  // the caller took something
-    self->pump();
+    self->go_on();
   });
 }
 
@@ -249,11 +305,19 @@ void Connection::set_deadline(Deadline kind, std::chrono::milliseconds after) {
   host_.watch_deadlines();
 }
 
+// Of a caller who takes little by little: each write_bytes within the time, however much is still to come.
+void Connection::demand_rate() {
+  if (deadline_kind_ != Deadline::write || taken_ >= limits_.write_bytes) {
+    set_deadline(Deadline::write, limits_.write_timeout);
+    taken_ = 0;
+  }
+}
+
 bool Connection::sweep(Clock::time_point now) {
   if (closed_ || deadline_kind_ == Deadline::none) {
     return false;
   }
-  if (now < deadline_) {
+  if (now < deadline_ || (turn_queued_ && deadline_kind_ == Deadline::request)) {
     return true;
   }
   if (deadline_kind_ != Deadline::request) {
@@ -265,7 +329,7 @@ bool Connection::sweep(Clock::time_point now) {
   problem.detail =
       "The request was not complete " + std::to_string(limits_.request_timeout.count()) + " ms after its first byte.";
   answer_and_close(problem);
-  pump();
+  go_on();
   return !closed_ && deadline_kind_ != Deadline::none;
 }
 
@@ -274,13 +338,13 @@ void Connection::drain() {
   if (lingering_) {
     return close();
   }
-  if (stream_) {
-    fill_from_stream();
+  if (answering_ == Answering::endless) {
+    send_piece();
   }
-  if (stream_) {
+  if (answering_ == Answering::endless) {
     end_stream();
   }
-  pump();
+  go_on();
 }
 
 void Connection::close() {
@@ -292,9 +356,11 @@ void Connection::close() {
   if (busy_) {
     set_busy(false);
   }
-  host_.output_bytes -= counted_;
   stream_.reset();
-  release_body();
+  answering_ = Answering::whole;
+  host_.output.give_back(request_.caller, std::exchange(counted_, 0));
+  free_body();
+  give_back_body();
   error_code ignored;
   socket_.close(ignored);
   report_gone();

@@ -12,22 +12,15 @@ namespace limpet::api {
 
 using boost::system::error_code;
 
-void Connection::read_in_turn() {
-  if (!reading_ && !std::exchange(reads_soon_, true)) {
-    host_.read_turns().add(shared_from_this());
+void Connection::take_turn_later() {
+  if (!closed_ && !std::exchange(turn_queued_, true)) {
+    host_.turns().add(shared_from_this());
   }
 }
 
 void Connection::look_for_hangup_in_turn() {
   if (!reading_ && !std::exchange(looks_soon_, true)) {
-    host_.read_turns().add_unanswered(shared_from_this());
-  }
-}
-
-void Connection::read() {
-  reads_soon_ = false;
-  if (!output_pending() && !last_answer_) {  // else settle() is on its way to it
-    receive();
+    host_.turns().add_unanswered(shared_from_this());
   }
 }
 
@@ -36,7 +29,9 @@ void Connection::look_for_hangup() {
   if (!busy_ || closed_) {
     return;
   }
-  read();
+  if (!output_pending() && !last_answer_ && receive()) {
+    return look_for_hangup_in_turn();
+  }
   if (!reading_) {
     watch_for_hangup();
   }
@@ -44,7 +39,7 @@ void Connection::look_for_hangup() {
 
 // Makes space for a read where there is none. False: there must be no more now.
 bool Connection::make_room() {
-  if (lingering_) {
+  if (lingering_ && !hears_renewal_) {
     in_begin_ = in_end_ = 0;
     return true;
   }
@@ -63,7 +58,7 @@ bool Connection::make_room() {
   return in_end_ != in_.size();
 }
 
-// Reads once something is there.
+// Reads once something is there: in a turn, because what came is a request.
 void Connection::arm_read() {
   if (reading_ || end_of_input_ || closed_ || !make_room()) {
     return;
@@ -71,42 +66,68 @@ void Connection::arm_read() {
   reading_ = true;
   socket_.async_wait(Socket::wait_read, [self = shared_from_this()](const error_code& error) {
     self->reading_ = false;
-    if (!self->closed_ && !error) {
+    if (self->closed_ || error) {
+      return;
+    }
+    if (self->lingering_) {
       self->receive();
+    } else {
+      self->readable_ = true;
+      self->take_turn_later();
     }
   });
 }
 
-// Reads what is there; waits where that is nothing.
-void Connection::receive() {
+// Reads what is there; waits where that is nothing. True where something came.
+bool Connection::receive() {
+  readable_ = false;
   if (reading_ || end_of_input_ || closed_ || !make_room()) {
-    return;
+    return false;
   }
   error_code error;
   const std::size_t bytes = socket_.read_some(boost::asio::buffer(in_.data() + in_end_, in_.size() - in_end_), error);
   if (error == boost::asio::error::would_block) {
-    return arm_read();
+    arm_read();
+    return false;
   }
-  take(error, bytes);
+  return take(error, bytes);
 }
 
-void Connection::take(const error_code& error, std::size_t bytes) {
+bool Connection::take(const error_code& error, std::size_t bytes) {
   if (error && error != boost::asio::error::eof) {
-    return close();
+    close();
+    return false;
   }
   end_of_input_ = error == boost::asio::error::eof;
-  if (lingering_) {
-    return end_of_input_ ? close() : arm_read();
-  }
   in_end_ += bytes;
-  if (end_of_input_ && (busy_ || output_pending())) {
+  starved_ = starved_ && bytes == 0;
+  if (lingering_) {
+    take_after_refusal();
+    end_of_input_ ? close() : arm_read();
+    return false;
+  }
+  if (end_of_input_ && busy_) {
     if (in_begin_ == in_end_) {
       report_gone();
     }
     // Half closed, or gone altogether? The first still gets its answer.
-    return watch_for_hangup();
+    watch_for_hangup();
   }
-  pump();
+  return bytes != 0;
+}
+
+// The caller was refused for want of room. A heartbeat that it sends all the same is a sign of life.
+void Connection::take_after_refusal() {
+  if (!hears_renewal_) {
+    return;
+  }
+  std::size_t used = 0;
+  const auto result = reader_.read(std::string_view(in_.data() + in_begin_, in_end_ - in_begin_), used);
+  in_begin_ += used;
+  if (result == RequestReader::Result::complete) {
+    routes_.renew(request_);
+  }
+  hears_renewal_ = result == RequestReader::Result::need_more;
 }
 
 bool Connection::hung_up() {

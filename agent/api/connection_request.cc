@@ -31,12 +31,15 @@ void Connection::count_answer() {
   }
 }
 
-// Sees to it that the body is counted as far as it has come. False: there is no room for it.
+// Sees to it that the body is counted as far as it has come, until the request is answered: what is made of it while it
+// waits takes as much. False: there is no room for it; nor is there while the user's unread answers to what is never
+// refused keep old contents of registrations in memory.
 bool Connection::count_body() {
   const std::size_t capacity = request_.body.capacity();
   const std::size_t bytes = capacity > kSmallBodyBytes ? capacity : 0;
   if (bytes > body_counted_) {
-    if (host_.bodies.take(request_.caller, bytes - body_counted_) != Shares::Answer::taken) {
+    if (host_.output.of(request_.caller) > 2 * host_.output.per_uid() ||
+        host_.bodies.take(request_.caller, bytes - body_counted_) != Shares::Answer::taken) {
       return false;
     }
     body_counted_ = bytes;
@@ -44,11 +47,14 @@ bool Connection::count_body() {
   return true;
 }
 
-void Connection::release_body() {
+void Connection::free_body() {
   request_.body.clear();
   if (request_.body.capacity() > kSmallBodyBytes) {
     request_.body.shrink_to_fit();
   }
+}
+
+void Connection::give_back_body() {
   host_.bodies.give_back(request_.caller, std::exchange(body_counted_, 0));
 }
 

@@ -81,13 +81,13 @@ void EventStream::begin() {
   exchange->begin_stream(shared_from_this());
 }
 
-bool EventStream::take(std::string& out) {
+Stream::Next EventStream::take(std::string& out) {
   out += buffer_;
   buffer_.clear();
   if (!live_ && !reading_ && !ended_) {
     read();
   }
-  return !ended_;
+  return ended_ ? Next::end : Next::more;
 }
 
 void EventStream::heard(const HistoryEntry& entry) {

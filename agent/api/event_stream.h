@@ -42,7 +42,7 @@ class EventStream final : public Stream, public std::enable_shared_from_this<Eve
   // Answers the exchange: begins the stream, or says why not. Once.
   void open();
 
-  bool take(std::string& out) override;
+  Next take(std::string& out) override;
 
  private:
   void begin();

@@ -5,8 +5,6 @@
 namespace limpet::api {
 namespace {
 
-constexpr std::size_t kMaxErrors = 16;  // told at once; the rest is found when these are mended
-
 std::string_view kind_name(JsonKind kind) {
   switch (kind) {
     case JsonKind::null:
@@ -45,7 +43,7 @@ std::string child_pointer(std::string_view parent, std::string_view key) {
 }
 
 void FieldErrors::add(std::string pointer, std::string detail) {
-  if (errors_.size() < kMaxErrors) {
+  if (!full()) {
     errors_.push_back({std::move(pointer), std::move(detail)});
   }
 }

@@ -24,14 +24,20 @@ class FieldErrors {
   // A field that the object at `parent` does not have. `known`: the fields that could have been meant.
   template <typename Words>
   void unknown_field(std::string_view parent, std::string_view key, const Words& known) {
-    add_unknown(parent, key, nearest_word(key.substr(0, kMaxWordBytes), known));
+    if (!full()) {  // else it would be looked for among the known ones for nothing
+      add_unknown(parent, key, nearest_word(key.substr(0, kMaxWordBytes), known));
+    }
   }
 
   bool empty() const { return errors_.empty(); }
+  // As many as are told at once: whoever reads on would find more for nobody.
+  bool full() const { return errors_.size() == kMaxErrors; }
   // Precondition: not empty().
   Problem problem() &&;
 
  private:
+  static constexpr std::size_t kMaxErrors = 16;
+
   void add_unknown(std::string_view parent, std::string_view key, std::string_view nearest);
 
   std::vector<FieldError> errors_;

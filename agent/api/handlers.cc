@@ -98,6 +98,15 @@ Parsed<std::size_t> read_limit(const Query& query) {
   return static_cast<std::size_t>(*limit);
 }
 
+std::optional<Problem> large_answer_refusal(const Exchange& exchange) {
+  if (exchange.has_room()) {
+    return std::nullopt;
+  }
+  return make_problem(ProblemKind::too_many_connections,
+                      "Answers that this user has not read hold as much memory as one user's may; read them, or close "
+                      "their connections, and try again.");
+}
+
 std::optional<Problem> change_refusal(const Call& call) {
   if (!call.request.body.empty() && !is_json_type(call.request.content_type)) {
     return make_problem(ProblemKind::unsupported_media_type,

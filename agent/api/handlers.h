@@ -79,6 +79,9 @@ Parsed<Wait> read_wait(const Call& call);
 // `limit` of a listing: 1 to 10,000, 1,000 where it is not given.
 Parsed<std::size_t> read_limit(const Query& query);
 
+// What stands against making a large answer now: large ones that the caller's user has not read yet.
+std::optional<Problem> large_answer_refusal(const Exchange& exchange);
+
 // What stands against taking a change with this body now: its Content-Type, or the agent stopping.
 std::optional<Problem> change_refusal(const Call& call);
 

@@ -5,6 +5,7 @@
 #include "agent/api/json_writer.h"
 #include "agent/api/names.h"
 #include "agent/api/openapi.h"
+#include "agent/api/pages.h"
 
 namespace limpet::api {
 namespace {
@@ -12,19 +13,13 @@ namespace {
 using WeakExchange = std::weak_ptr<Exchange>;
 using Accepted = std::vector<core::AcceptedChange>;
 
-void answer_changes(const Service& service, const WeakExchange& weak, const Accepted& accepted, int status) {
+void answer_changes(const Service& service, const WeakExchange& weak, Accepted accepted, int status) {
   const auto exchange = weak.lock();
   if (!exchange) {
     return;
   }
-  Response& response = exchange->response();
-  response.status = status;
-  ResultListWriter results(response.body);
-  for (const core::AcceptedChange& change : accepted) {
-    results.add(change, service.core().state(change.id));
-  }
-  results.finish();
-  exchange->finish();
+  exchange->response().status = status;
+  exchange->finish_in_pieces(std::make_shared<Results>(service.core(), std::move(accepted)));
 }
 
 // What follows when a batch or a leave was accepted or refused: wait for ZooKeeper where asked, and answer.
@@ -46,30 +41,16 @@ Service::ChangeDone answer_when_done(const Call& call, Wait wait, bool batch) {
       }
     }
     if (!wait || unsettled.empty()) {
-      return answer_changes(*service, weak, accepted, wait || !changed ? 200 : 202);
+      return answer_changes(*service, weak, std::move(accepted), wait || !changed ? 200 : 202);
     }
     if (weak.expired()) {
       return;
     }
-    service->wait_settled(std::move(unsettled), *wait, [service, weak, accepted = std::move(accepted)](bool settled) {
-      answer_changes(*service, weak, accepted, settled ? 200 : 202);
-    });
+    service->wait_settled(std::move(unsettled), *wait,
+                          [service, weak, accepted = std::move(accepted)](bool settled) mutable {
+                            answer_changes(*service, weak, std::move(accepted), settled ? 200 : 202);
+                          });
   };
-}
-
-// `next` of a page is a seq, so what has the same seq must be on the same page.
-std::vector<core::QueuedOperation> queue_page(const core::Core& core, Seq after, std::size_t limit, bool& more) {
-  auto operations = core.queue(after, limit + 1, more);
-  if (operations.size() <= limit) {
-    return operations;
-  }
-  std::size_t count = limit;
-  if (operations[limit].seq == operations[limit - 1].seq) {
-    count = limit == 1 ? 2 : limit - 1;
-  }
-  more = more || count < operations.size();
-  operations.resize(count);
-  return operations;
 }
 
 }  // namespace
@@ -138,10 +119,11 @@ void get_queue(const Call& call) {
     }
     after.value = *seq;
   }
-  bool more = false;
-  const auto operations = queue_page(call.service.core(), after, std::get<std::size_t>(limit), more);
-  render_queue(call.exchange->response().body, operations, more);
-  call.exchange->finish();
+  if (const auto problem = large_answer_refusal(*call.exchange)) {
+    return refuse(*call.exchange, *problem);
+  }
+  call.exchange->finish_in_pieces(
+      std::make_shared<QueuePage>(call.service.core(), after, std::get<std::size_t>(limit)));
 }
 
 void get_healthz(const Call& call) {

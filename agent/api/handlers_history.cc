@@ -6,11 +6,12 @@
 #include "agent/api/handlers.h"
 #include "agent/api/json_writer.h"
 #include "agent/api/names.h"
+#include "agent/api/pages.h"
 
 namespace limpet::api {
 namespace {
 
-constexpr std::size_t kPageBytes = 32 * 1024 * 1024;
+constexpr std::size_t kEntriesOfARead = 500;
 constexpr std::size_t kMaxStreams = 64;
 constexpr std::size_t kReservedStreams = 8;  // of these, for root and the agent's own user
 constexpr std::size_t kMaxStreamsOfOne = kMaxStreams / 2;
@@ -73,46 +74,70 @@ Parsed<HistoryQuery> read_history_query(const Call& call) {
   return wanted;
 }
 
-// One GET of the history, from its start to its answer. The store looks at so many entries a turn, so that nobody waits
-// for a long search: this asks on until there is enough, or no more.
-class HistoryCall : public std::enable_shared_from_this<HistoryCall> {
+// A page of the history. It asks the store for the next entries when its reader has taken those before. The store looks
+// at so many entries a turn, so that nobody waits for a long search: this asks on until there is enough, or no more.
+class HistoryAnswer final : public Stream, public std::enable_shared_from_this<HistoryAnswer> {
  public:
-  HistoryCall(const Call& call, HistoryQuery query)
-      : service_(call.service), exchange_(call.exchange), query_(std::move(query)) {}
+  HistoryAnswer(const Call& call, HistoryQuery query)
+      : service_(call.service), exchange_(call.exchange), query_(std::move(query)), left_(query_.limit) {}
 
-  void read() {
-    service_.history(query_, [self = shared_from_this()](Result<HistoryPage> page) { self->take(std::move(page)); });
+  Next take(std::string& out) override {
+    if (failed_) {
+      return Next::broken;
+    }
+    out += entries_;
+    bytes_ += entries_.size();
+    entries_.clear();
+    if (done_) {
+      out += R"(],"next":)" + (query_.before_event != 0 ? std::to_string(query_.before_event) : "null") + "}";
+      return Next::end;
+    }
+    if (!std::exchange(reading_, true)) {
+      read();
+    }
+    return Next::more;
   }
+  Problem problem() const override { return *failed_; }
 
  private:
-  void take(Result<HistoryPage> page) {
-    const auto exchange = exchange_.lock();
-    if (!exchange) {
-      return;
-    }
+  void read() {
+    query_.limit = std::min(left_, kEntriesOfARead);
+    service_.history(query_, [weak = weak_from_this()](const Result<HistoryPage>& page) {
+      if (const auto self = weak.lock()) {
+        self->read_done(page);
+      }
+    });
+  }
+
+  void read_done(const Result<HistoryPage>& page) {
+    reading_ = false;
     if (!page) {
-      return refuse(*exchange, make_problem(ProblemKind::storage_failed,
-                                            "The history cannot be read: " + page.status().message() + "."));
+      failed_ =
+          make_problem(ProblemKind::storage_failed, "The history cannot be read: " + page.status().message() + ".");
+    } else {
+      for (const HistoryEntry& entry : page->entries) {
+        entries_ += std::exchange(begun_, true) ? "," : "";
+        render_history_entry(entries_, entry);
+      }
+      left_ -= std::min(left_, page->entries.size());
+      query_.before_event = page->next;
+      done_ = page->next == 0 || left_ == 0 || bytes_ + entries_.size() >= kPageBytes;
     }
-    for (const HistoryEntry& entry : page->entries) {
-      entries_ += entries_.empty() ? "" : ",";
-      render_history_entry(entries_, entry);
+    if (const auto exchange = exchange_.lock()) {
+      exchange->resume_stream();
     }
-    query_.limit -= std::min(query_.limit, page->entries.size());
-    query_.before_event = page->next;
-    if (page->next != 0 && query_.limit != 0 && entries_.size() < kPageBytes) {
-      return read();
-    }
-    std::string& body = exchange->response().body;
-    body =
-        R"({"entries":[)" + entries_ + R"(],"next":)" + (page->next != 0 ? std::to_string(page->next) : "null") + "}";
-    exchange->finish();
   }
 
   Service& service_;
   const std::weak_ptr<Exchange> exchange_;
   HistoryQuery query_;
-  std::string entries_;
+  std::size_t left_;
+  std::string entries_ = R"({"entries":[)";
+  std::size_t bytes_ = 0;  // of earlier pieces
+  std::optional<Problem> failed_;
+  bool reading_ = false;
+  bool begun_ = false;
+  bool done_ = false;
 };
 
 }  // namespace
@@ -122,7 +147,10 @@ void get_history(const Call& call) {
   if (const auto* problem = std::get_if<Problem>(&query)) {
     return refuse(*call.exchange, *problem);
   }
-  std::make_shared<HistoryCall>(call, std::get<HistoryQuery>(std::move(query)))->read();
+  if (const auto problem = large_answer_refusal(*call.exchange)) {
+    return refuse(*call.exchange, *problem);
+  }
+  call.exchange->finish_in_pieces(std::make_shared<HistoryAnswer>(call, std::get<HistoryQuery>(std::move(query))));
 }
 
 void get_events(const Call& call) {

@@ -1,7 +1,10 @@
 // What keeps a registration, or withdraws it for a while: processes to be bound to, heartbeats, maintenance.
 #include <unistd.h>
 
+#include <unordered_map>
+
 #include "agent/api/handlers.h"
+#include "agent/api/pages.h"
 #include "agent/liveness/check_target.h"
 
 namespace limpet::api {
@@ -28,8 +31,7 @@ Service::ChangeDone answer_with(const Call& call, const RegistrationId& id) {
     if (!view) {
       return refuse(*exchange, no_registration(id));
     }
-    render_registration(exchange->response().body, *view);
-    exchange->finish();
+    answer_registration(*exchange, *view);
   };
 }
 
@@ -68,7 +70,10 @@ bool is_later(const ProcessId& process, std::int64_t connected_ms) {
   return process.start_ticks > static_cast<std::uint64_t>(ticks);
 }
 
-std::optional<core::Problem> resolve(const Call& call, Lifetime& lifetime) {
+// The processes of one request by their pid: each is looked up once, however many operations bind to it.
+using Processes = std::unordered_map<std::int32_t, std::variant<ProcessId, core::Problem>>;
+
+std::optional<core::Problem> resolve(const Call& call, Lifetime& lifetime, Processes& processes) {
   const core::Caller& caller = call.request.caller;
   const bool own = lifetime.process->pid == 0;
   const std::int32_t pid = own ? caller.owner.pid : lifetime.process->pid;
@@ -78,12 +83,16 @@ std::optional<core::Problem> resolve(const Call& call, Lifetime& lifetime) {
     problem.pointer = "/pid";
     return problem;
   }
-  auto found = call.service.find_process(pid, caller);
-  if (auto* problem = std::get_if<core::Problem>(&found)) {
-    problem->pointer = problem->pointer.empty() ? "/pid" : problem->pointer;
-    return std::move(*problem);
+  auto found = processes.find(pid);
+  if (found == processes.end()) {
+    found = processes.emplace(pid, call.service.find_process(pid, caller)).first;
   }
-  lifetime.process = std::get<ProcessId>(std::move(found));
+  if (const auto* problem = std::get_if<core::Problem>(&found->second)) {
+    core::Problem refusal = *problem;
+    refusal.pointer = refusal.pointer.empty() ? "/pid" : refusal.pointer;
+    return refusal;
+  }
+  lifetime.process = std::get<ProcessId>(found->second);
   if (own && is_later(*lifetime.process, call.request.connected_ms)) {
     core::Problem problem;
     problem.detail = "is needed: the process that connected has ended, and " + std::to_string(pid) + " is another one";
@@ -112,6 +121,7 @@ std::optional<core::Problem> commands_refused(const core::Caller& caller, const 
 }  // namespace
 
 std::optional<Problem> resolve_lifetimes(const Call& call, std::vector<core::ChangeRequest>& changes, bool batch) {
+  Processes processes;
   for (std::size_t i = 0; i < changes.size(); ++i) {
     auto* request = std::get_if<core::RegisterRequest>(&changes[i]);
     if (request == nullptr) {
@@ -119,7 +129,7 @@ std::optional<Problem> resolve_lifetimes(const Call& call, std::vector<core::Cha
     }
     auto problem = commands_refused(call.request.caller, request->lifetime);
     if (!problem && request->lifetime.process) {
-      problem = resolve(call, request->lifetime);
+      problem = resolve(call, request->lifetime, processes);
     }
     if (problem) {
       problem->index = i;

@@ -4,6 +4,7 @@
 
 #include "agent/api/handlers.h"
 #include "agent/api/names.h"
+#include "agent/api/pages.h"
 
 namespace limpet::api {
 namespace {
@@ -27,11 +28,10 @@ void answer_put(const Change& change, Seq seq, bool done) {
   Response& response = exchange->response();
   if (const auto view = change.service->core().find(change.id)) {
     response.status = done ? 200 : 202;
-    render_registration(response.body, *view);
-  } else {
-    response.status = 202;
-    render_removed(response.body, change.id, seq);
+    return answer_registration(*exchange, *view);
   }
+  response.status = 202;
+  render_removed(response.body, change.id, seq);
   exchange->finish();
 }
 
@@ -92,16 +92,15 @@ void answer_get(const Service& service, Exchange& exchange, const RegistrationId
   if (!view) {
     return refuse(exchange, no_registration(id));
   }
-  render_registration(exchange.response().body, *view);
-  exchange.finish();
+  if (view->registration->data.size() > kPieceBytes) {
+    if (const auto problem = large_answer_refusal(exchange)) {
+      return refuse(exchange, *problem);
+    }
+  }
+  answer_registration(exchange, *view);
 }
 
-struct Filter {
-  std::optional<std::string> service;
-  std::optional<core::State> state;
-  std::optional<RegistrationId> after;
-  std::size_t limit = 0;
-};
+using Filter = ListingPage::Filter;
 
 Parsed<Filter> read_filter(const Call& call) {
   auto parsed = Query::parse(call.target.query(), {"service", "state", "limit", "after"});
@@ -208,31 +207,11 @@ void list_registrations(const Call& call) {
   if (const auto* problem = std::get_if<Problem>(&parsed)) {
     return refuse(*call.exchange, *problem);
   }
-  auto& filter = std::get<Filter>(parsed);
-  // In small steps, because a view holds a copy of its data, which may have a megabyte.
-  constexpr std::size_t kStep = 8;
-  constexpr std::size_t kPageBytes = 32 * 1024 * 1024;
-  constexpr std::size_t kUsualBytes = 64 * 1024;  // so that what most hosts have does not grow piece by piece
-  std::string& body = call.exchange->response().body;
-  body.reserve(kUsualBytes);
-  RegistrationListWriter writer(body);
-  bool more = true;
-  std::size_t left = filter.limit;
-  while (more && left != 0 && body.size() < kPageBytes) {
-    const auto views =
-        call.service.core().list(filter.service, filter.state, filter.after, std::min(left, kStep), more);
-    std::size_t shown = 0;
-    while (shown < views.size() && body.size() < kPageBytes) {
-      writer.add(views[shown++]);
-    }
-    left -= shown;
-    more = more || shown < views.size();
-    if (shown != 0) {
-      filter.after = views[shown - 1].registration->id;
-    }
+  if (const auto problem = large_answer_refusal(*call.exchange)) {
+    return refuse(*call.exchange, *problem);
   }
-  writer.finish(more);
-  call.exchange->finish();
+  call.exchange->finish_in_pieces(
+      std::make_shared<ListingPage>(call.service.core(), std::get<Filter>(std::move(parsed))));
 }
 
 }  // namespace limpet::api

@@ -41,14 +41,20 @@ struct Response {
   void set_problem(const Problem& told);
 };
 
-// An answer without a known end, sent piece by piece as its reader takes it.
+// An answer that is made piece by piece as its reader takes it.
 class Stream {
  public:
+  enum class Next { more, end, broken };
+
   virtual ~Stream() = default;
-  // Appends what there is to be sent now. Where that is nothing, Exchange::resume_stream() says when to ask again.
-  // Returns false when nothing will ever come after it.
-  virtual bool take(std::string& out) = 0;
+  // Appends the next piece, of kPieceBytes or little more. Where that is nothing, Exchange::resume_stream() says when
+  // to ask again. `end`: nothing will ever come after it. `broken`: the rest cannot be made, and problem() says why.
+  virtual Next take(std::string& out) = 0;
+  // How much it keeps in memory between two pieces.
+  virtual std::size_t held_bytes() const { return 0; }
+  virtual Problem problem() const { return {}; }
 };
+inline constexpr std::size_t kPieceBytes = 64 * 1024;
 
 // The answering side of one request. Held by shared_ptr; whoever answers later keeps a weak_ptr, because the caller may
 // hang up in between.
@@ -59,9 +65,15 @@ class Exchange {
   virtual Response& response() = 0;
   // Sends response(). Once for each request.
   virtual void finish() = 0;
+  // In place of finish(), for what may be large: sends response() with the body that `stream` makes; with its length in
+  // front where it is short, in chunks otherwise. A broken stream is answered by its problem, or cuts the connection
+  // where part of the answer was sent. Holds `stream` until its end.
+  virtual void finish_in_pieces(std::shared_ptr<Stream> stream) = 0;
   // In place of finish(): sends the head of response() and then what `stream` gives, until it ends, the caller hangs up
   // or the server stops; the connection ends with it. Holds `stream` until then.
   virtual void begin_stream(std::shared_ptr<Stream> stream) = 0;
+  // Whether this caller may be given a large answer: those of its user that are not read yet leave room for one.
+  virtual bool has_room() const = 0;
   // There is something to take from the stream. Does not call it at once. Idempotent.
   virtual void resume_stream() = 0;
 };

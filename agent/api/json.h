@@ -49,24 +49,21 @@ std::optional<Problem> parse_empty(std::string_view body);
 
 void render_registration(std::string& out, const core::RegistrationView& view);
 
+// The same without the data, for data too large to be written in one go: what stands before its value and behind it,
+// and how its value is to be written.
+struct RegistrationFrame {
+  std::string before;
+  std::string behind;
+  bool base64 = false;
+};
+// Precondition: it is not being removed.
+RegistrationFrame frame_registration(const core::RegistrationView& view);
+
 // In place of a registration that is gone: {"id","service","instance","seq","state":"removed"}.
 void render_removed(std::string& out, const RegistrationId& id, Seq seq);
 
-// {"registrations":[…],"next":id or null}
-class RegistrationListWriter {
- public:
-  explicit RegistrationListWriter(std::string& out);
-  void add(const core::RegistrationView& view);
-  // `more`: there are others after the last one added.
-  void finish(bool more);
-
- private:
-  std::string& out_;
-  std::string last_id_;
-};
-
-// {"operations":[…],"next":seq or null}
-void render_queue(std::string& out, const std::vector<core::QueuedOperation>& operations, bool more);
+// One operation of the queue: {"seq","op","id","service","instance","path","state","reason","accepted_at"}.
+void render_operation(std::string& out, const core::QueuedOperation& operation);
 
 // {"maintenance":{"enabled","reason","since"}}: of the whole host.
 void render_host_maintenance(std::string& out, const std::optional<Hold>& hold);
@@ -76,16 +73,8 @@ void render_history_entry(std::string& out, const HistoryEntry& entry);
 
 void render_status(std::string& out, const core::StatusView& status, const ProcessInfo& process);
 
-// Of a batch or of leave: {"results":[{"id","service","instance","seq","changed","state"},…]}
-class ResultListWriter {
- public:
-  explicit ResultListWriter(std::string& out);
-  // `state` is that of the registration now; absent where there is none, which is shown as "removed".
-  void add(const core::AcceptedChange& change, std::optional<core::State> state);
-  void finish();
-
- private:
-  JsonWriter json_;
-};
+// One result of a batch or of leave: {"id","service","instance","seq","changed","state"}. `state` is that of the
+// registration now; absent where there is none, which is shown as "removed".
+void render_result(std::string& out, const core::AcceptedChange& change, std::optional<core::State> state);
 
 }  // namespace limpet::api

@@ -82,7 +82,7 @@ std::optional<Problem> read_operation(const JsonValue& object, std::string_view 
   read_name(service, pointer, "service", errors, request.id.service);
   read_name(instance, pointer, "instance", errors, request.id.instance);
   RegistrationReader reader(pointer, errors, limits.max_data_bytes, request);
-  for (auto member = others; member; member.next()) {
+  for (auto member = others; member && !errors.full(); member.next()) {
     if (std::find(kOperationFields.begin(), kOperationFields.end(), member.key()) != kOperationFields.end()) {
       continue;
     }
@@ -113,7 +113,7 @@ Parsed<core::RegisterRequest> parse_registration(const RegistrationId& id, std::
   request.id = id;
   FieldErrors errors;
   RegistrationReader reader("", errors, limits.max_data_bytes, request);
-  for (auto member = std::get<JsonDocument>(document).root().first(); member; member.next()) {
+  for (auto member = std::get<JsonDocument>(document).root().first(); member && !errors.full(); member.next()) {
     if (!reader.field(member.key(), member.value())) {
       errors.unknown_field("", member.key(), kRegistrationFields);
     }
@@ -132,7 +132,7 @@ Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body, cons
   constexpr std::array<std::string_view, 1> kBatchFields = {"operations"};
   FieldErrors errors;
   std::optional<JsonValue> operations;
-  for (auto member = std::get<JsonDocument>(document).root().first(); member; member.next()) {
+  for (auto member = std::get<JsonDocument>(document).root().first(); member && !errors.full(); member.next()) {
     if (member.key() == kBatchFields[0]) {
       operations = member.value();
     } else {
@@ -179,7 +179,7 @@ Parsed<std::string> parse_maintenance(std::string_view body) {
   constexpr std::array<std::string_view, 1> kFields = {"reason"};
   FieldErrors errors;
   std::string reason;
-  for (auto member = std::get<JsonDocument>(document).root().first(); member; member.next()) {
+  for (auto member = std::get<JsonDocument>(document).root().first(); member && !errors.full(); member.next()) {
     if (member.key() != kFields[0]) {
       errors.unknown_field("", member.key(), kFields);
     } else if (member.value().kind() == JsonKind::null) {
@@ -205,7 +205,7 @@ std::optional<Problem> parse_empty(std::string_view body) {
   }
   FieldErrors errors;
   constexpr std::array<std::string_view, 0> kNone = {};
-  for (auto member = std::get<JsonDocument>(document).root().first(); member; member.next()) {
+  for (auto member = std::get<JsonDocument>(document).root().first(); member && !errors.full(); member.next()) {
     errors.unknown_field("", member.key(), kNone);
   }
   return errors.empty() ? std::nullopt : std::optional(std::move(errors).problem());

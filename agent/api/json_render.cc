@@ -63,7 +63,13 @@ void write_reason(JsonWriter& json, const core::SharedReason& reason) {
   json.end_object();
 }
 
-void write_content(JsonWriter& json, const core::RegistrationView& view) {
+// Where the value of the data is left out, and how it is to be written there.
+struct DataPlace {
+  std::size_t at = 0;
+  bool base64 = false;
+};
+
+void write_content(JsonWriter& json, const core::RegistrationView& view, DataPlace* left_out) {
   if (view.state == core::State::removing) {
     json.key("format").null();
     json.key("data").null();
@@ -71,6 +77,16 @@ void write_content(JsonWriter& json, const core::RegistrationView& view) {
   }
   const Registration& registration = *view.registration;
   json.key("format").plain(format_name(registration.format));
+  if (left_out != nullptr) {
+    left_out->base64 = !is_utf8(registration.data);
+    json.key("data");
+    if (left_out->base64) {
+      json.null();
+      json.key("data_base64");
+    }
+    left_out->at = json.size();
+    return json.literal("");
+  }
   if (is_plain(registration.data)) {
     json.key("data").plain(registration.data);
   } else if (is_utf8(registration.data)) {
@@ -156,12 +172,12 @@ void write_lifetime(JsonWriter& json, const core::RegistrationView& view) {
   }
 }
 
-void write_registration(JsonWriter& json, const core::RegistrationView& view) {
+void write_registration(JsonWriter& json, const core::RegistrationView& view, DataPlace* left_out = nullptr) {
   const Registration& registration = *view.registration;
   json.begin_object();
   write_id(json, registration.id);
   json.key("path").string(registration.path);
-  write_content(json, view);
+  write_content(json, view, left_out);
   json.key("state").plain(state_name(view.state));
   write_reason(json, view.reason);
   json.key("seq").number(registration.seq.value);
@@ -189,6 +205,17 @@ void render_registration(std::string& out, const core::RegistrationView& view) {
   write_registration(json, view);
 }
 
+RegistrationFrame frame_registration(const core::RegistrationView& view) {
+  RegistrationFrame frame;
+  DataPlace place;
+  JsonWriter json(frame.before);
+  write_registration(json, view, &place);
+  frame.behind = frame.before.substr(place.at);
+  frame.before.resize(place.at);
+  frame.base64 = place.base64;
+  return frame;
+}
+
 void render_removed(std::string& out, const RegistrationId& id, Seq seq) {
   JsonWriter json(out);
   json.begin_object();
@@ -198,51 +225,16 @@ void render_removed(std::string& out, const RegistrationId& id, Seq seq) {
   json.end_object();
 }
 
-RegistrationListWriter::RegistrationListWriter(std::string& out) : out_(out) {
-  out_ += R"({"registrations":[)";
-}
-
-void RegistrationListWriter::add(const core::RegistrationView& view) {
-  if (!last_id_.empty()) {
-    out_ += ',';
-  }
-  render_registration(out_, view);
-  last_id_ = view.registration->id.str();
-}
-
-void RegistrationListWriter::finish(bool more) {
-  out_ += R"(],"next":)";
-  JsonWriter json(out_);
-  if (more) {
-    json.string(last_id_);
-  } else {
-    json.null();
-  }
-  out_ += '}';
-}
-
-void render_queue(std::string& out, const std::vector<core::QueuedOperation>& operations, bool more) {
+void render_operation(std::string& out, const core::QueuedOperation& operation) {
   JsonWriter json(out);
   json.begin_object();
-  json.key("operations").begin_array();
-  for (const core::QueuedOperation& operation : operations) {
-    json.begin_object();
-    json.key("seq").number(operation.seq.value);
-    json.key("op").string(operation.deregister ? "deregister" : operation.withdraw ? "withdraw" : "register");
-    write_id(json, operation.id);
-    json.key("path").string(operation.path);
-    json.key("state").plain(state_name(operation.state));
-    write_reason(json, operation.reason);
-    json.key("accepted_at").time(operation.accepted_at);
-    json.end_object();
-  }
-  json.end_array();
-  json.key("next");
-  if (more && !operations.empty()) {
-    json.number(operations.back().seq.value);
-  } else {
-    json.null();
-  }
+  json.key("seq").number(operation.seq.value);
+  json.key("op").string(operation.deregister ? "deregister" : operation.withdraw ? "withdraw" : "register");
+  write_id(json, operation.id);
+  json.key("path").string(operation.path);
+  json.key("state").plain(state_name(operation.state));
+  write_reason(json, operation.reason);
+  json.key("accepted_at").time(operation.accepted_at);
   json.end_object();
 }
 
@@ -404,14 +396,10 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   json.end_object();
 }
 
-ResultListWriter::ResultListWriter(std::string& out) : json_(out) {
-  json_.begin_object();
-  json_.key("results").begin_array();
-}
-
-void ResultListWriter::add(const core::AcceptedChange& change, std::optional<core::State> state) {
-  json_.begin_object();
-  write_id(json_, change.id);
+void render_result(std::string& out, const core::AcceptedChange& change, std::optional<core::State> state) {
+  JsonWriter json(out);
+  json.begin_object();
+  write_id(json, change.id);
   constexpr std::size_t kEnough = 128;  // for all digits and every state
   ShortMembers<kEnough> members;
   members.append(R"("seq":)");
@@ -421,13 +409,8 @@ void ResultListWriter::add(const core::AcceptedChange& change, std::optional<cor
   members.append(R"(,"state":")");
   members.append(state ? state_name(*state) : "removed");
   members.append("\"");
-  json_.members(members.text());
-  json_.end_object();
-}
-
-void ResultListWriter::finish() {
-  json_.end_array();
-  json_.end_object();
+  json.members(members.text());
+  json.end_object();
 }
 
 }  // namespace limpet::api

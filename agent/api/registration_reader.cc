@@ -171,7 +171,7 @@ void RegistrationReader::read_metadata(const JsonValue& value) {
   if (value.kind() != JsonKind::object) {
     return errors_.wrong_type(at("metadata"), "an object of strings", value.kind());
   }
-  for (auto member = value.first(); member; member.next()) {
+  for (auto member = value.first(); member && !errors_.full(); member.next()) {
     if (member.value().kind() != JsonKind::string) {
       errors_.wrong_type(child_pointer(at("metadata"), member.key()), "a string", member.value().kind());
     }

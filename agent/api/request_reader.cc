@@ -113,6 +113,19 @@ class RequestReader::Head : public http::basic_parser<true> {
 
 RequestReader::RequestReader(Request& request, const RequestLimits& limits) : request_(request), limits_(limits) {}
 
+void RequestReader::discard_body() {
+  discarding_ = true;
+  request_.body = std::string();
+}
+
+void RequestReader::take_body(std::string_view bytes) {
+  body_bytes_ += bytes.size();
+  body_left_ -= bytes.size();
+  if (!discarding_) {
+    request_.body += bytes;
+  }
+}
+
 bool RequestReader::take_expects_continue() {
   return std::exchange(expects_continue_, false);
 }
@@ -135,6 +148,8 @@ RequestReader::Result RequestReader::read(std::string_view bytes, std::size_t& u
       return Result::need_more;
     }
     request_.body.clear();
+    body_bytes_ = 0;
+    discarding_ = false;
     searched_ = 0;
     expects_continue_ = false;
     stage_ = Stage::head;
@@ -149,7 +164,7 @@ RequestReader::Result RequestReader::read(std::string_view bytes, std::size_t& u
   if (result == Result::complete) {
     stage_ = Stage::idle;
   }
-  if (result != Result::need_more || !request_.body.empty()) {
+  if (result != Result::need_more || body_bytes_ != 0) {
     expects_continue_ = false;  // the sender did not wait
   }
   return result;
@@ -222,13 +237,12 @@ RequestReader::Result RequestReader::begin_body(const Head& head) {
 
 RequestReader::Result RequestReader::read_sized_body(std::string_view bytes, std::size_t& used) {
   const std::size_t taken = static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, bytes.size() - used));
-  if (request_.body.size() + taken > kSmallBodyBytes) {
+  if (body_bytes_ + taken > kSmallBodyBytes && !discarding_) {
     // Not before so much has come: a length that is only claimed takes no memory.
     request_.body.reserve(request_.body.size() + static_cast<std::size_t>(body_left_));
   }
-  request_.body += bytes.substr(used, taken);
+  take_body(bytes.substr(used, taken));
   used += taken;
-  body_left_ -= taken;
   return body_left_ == 0 ? Result::complete : Result::need_more;
 }
 
@@ -272,9 +286,8 @@ RequestReader::Result RequestReader::read_chunks(std::string_view bytes, std::si
     switch (stage_) {
       case Stage::chunk_data: {
         const std::size_t taken = static_cast<std::size_t>(std::min<std::uint64_t>(body_left_, bytes.size() - used));
-        request_.body += bytes.substr(used, taken);
+        take_body(bytes.substr(used, taken));
         used += taken;
-        body_left_ -= taken;
         if (body_left_ != 0) {
           return Result::need_more;
         }
@@ -293,7 +306,7 @@ RequestReader::Result RequestReader::read_chunks(std::string_view bytes, std::si
         }
         if (is_end) {
           stage_ = Stage::chunk_size;
-        } else if (body_left_ > limits_.max_body_bytes - request_.body.size()) {
+        } else if (body_left_ > limits_.max_body_bytes - body_bytes_) {
           return refuse(ProblemKind::too_large,
                         "The body may have at most " + std::to_string(limits_.max_body_bytes) + " bytes.");
         } else {

@@ -38,6 +38,8 @@ class RequestReader {
   // begins the next request.
   Result read(std::string_view bytes, std::size_t& used);
 
+  // Takes the rest of this request's body without keeping it: the request will be `complete` without one.
+  void discard_body();
   // True when some but not all of a request was taken.
   bool in_request() const { return stage_ != Stage::idle; }
   // True, once for each request, when its sender waits for "100 Continue" before it sends the body.
@@ -50,6 +52,7 @@ class RequestReader {
 
   Result read_head(std::string_view bytes, std::size_t& used);
   Result begin_body(const Head& head);
+  void take_body(std::string_view bytes);
   Result read_sized_body(std::string_view bytes, std::size_t& used);
   Result read_chunks(std::string_view bytes, std::size_t& used);
   // One line of at most `max_bytes` out of bytes[used…]: without its CRLF, `used` moved past it.
@@ -64,6 +67,8 @@ class RequestReader {
   std::size_t searched_ = 0;      // bytes of the head in which the end of a line was looked for
   std::size_t header_bytes_ = 0;  // of this request, with its trailer
   std::uint64_t body_left_ = 0;   // of the sized body or of the chunk
+  std::size_t body_bytes_ = 0;    // of this request, so far
+  bool discarding_ = false;       // body bytes are counted and not kept
   bool expects_continue_ = false;
   Problem problem_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "agent/api/handlers.h"
+#include "agent/api/names.h"
 
 namespace limpet::api {
 namespace {
@@ -102,6 +103,21 @@ std::vector<KnownRoute> known_routes() {
     }
   }
   return known;
+}
+
+void Routes::renew(const Request& request) {
+  constexpr std::size_t kService = 2;
+  constexpr std::size_t kInstance = 3;
+  if (request.method != Method::post || target_.parse(request.target)) {
+    return;
+  }
+  const auto segments = target_.segments();
+  const auto is_heartbeat = [](const Route& route) { return route.handler == post_heartbeat; };
+  const Route& heartbeat = *std::find_if(std::begin(kRoutes), std::end(kRoutes), is_heartbeat);
+  if (heartbeat.matches(segments) && !name_error(segments[kService]) && !name_error(segments[kInstance])) {
+    RegistrationId id{std::string(segments[kService]), std::string(segments[kInstance])};
+    service_.heartbeat(request.caller, std::move(id), [](const Service::ChangeResult&) {});
+  }
 }
 
 void Routes::handle(const Request& request, const std::shared_ptr<Exchange>& exchange) {

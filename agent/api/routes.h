@@ -58,6 +58,9 @@ class Routes {
   // `limits` too; what changes in it goes for the requests that come after.
   Routes(Service& service, const BodyLimits& limits) : service_(service), limits_(limits) {}
 
+  // Where `request`, which was refused for want of room, is a heartbeat: has it renew its registration all the same.
+  void renew(const Request& request);
+
   // Answers `request` through `exchange`: within the call, or later where the service has to be waited for; then only
   // if the exchange still exists. `request` need not outlive the call.
   void handle(const Request& request, const std::shared_ptr<Exchange>& exchange);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -27,9 +28,10 @@ using std::chrono::milliseconds;
 constexpr std::size_t kMaxRefusals = 64;
 // Of the connections that are allowed, for root and the agent's own user.
 constexpr std::size_t kReservedConnections = 32;
-// What the bodies of requests may take while they arrive, over all connections: in all, of that for root and the
-// agent's own user, and of any other user.
+// Over all connections: what the bodies of requests may take until they are answered, and what answers may take until
+// they are read. In all, of that for root and the agent's own user, and of any other user.
 constexpr Shares::Limits kBodyBytes{64 * 1024 * 1024, 16 * 1024 * 1024, 24 * 1024 * 1024};
+constexpr Shares::Limits kOutputBytes{64 * 1024 * 1024, 16 * 1024 * 1024, 24 * 1024 * 1024};
 // Taken in one go, so that a rush of callers does not keep those waiting who are already there.
 constexpr int kAcceptsInOneGo = 64;
 // When there are no file descriptors left: until then somebody may have closed one.
@@ -58,8 +60,9 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
         pause_timer_(io),
         socket_timer_(io),
         grace_timer_(io),
-        read_turns_(io) {
+        turns_(io) {
     bodies.set_limits(kBodyBytes);
+    output.set_limits(kOutputBytes);
   }
 
   Status start();
@@ -77,7 +80,7 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
   void caller_gone(Connection& connection) override;
   void closed(Connection& connection) override;
   void watch_deadlines() override;
-  ReadTurns& read_turns() override { return read_turns_; }
+  Turns& turns() override { return turns_; }
   WallMs wall_ms() override { return service_.now().wall_ms; }
   bool wants_groups() const override { return options_.wants_groups; }
 
@@ -97,6 +100,7 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
 
   std::optional<Problem> refusal(const core::Caller& caller, int fd);
   void turn_away(Connection::Socket socket, const core::Caller& caller, const Problem& problem);
+  void hear_renewal(Connection::Socket& socket, Request& request);
   milliseconds sweep_interval() const;
 
   // Core thread only
@@ -112,7 +116,7 @@ class Server::Impl final : public Connection::Host, public std::enable_shared_fr
   asio::steady_timer socket_timer_;
   std::string socket_problem_;  // why its file could not be made anew
   asio::steady_timer grace_timer_;
-  ReadTurns read_turns_;
+  Turns turns_;
   Connections connections_;
   Connections refusals_;  // of connections beyond the limit
   std::uint64_t last_connection_ = 0;
@@ -271,8 +275,10 @@ std::optional<Problem> Server::Impl::refusal(const core::Caller& caller, int fd)
     case Shares::Answer::too_much_for_all:
       break;
   }
-  problem.detail = "There are " + std::to_string(shares_.total()) +
-                   " connections already, as many as are allowed; close some or try again later.";
+  problem.detail =
+      "There are " + std::to_string(shares_.total()) +
+      " connections already; one user has at most half of what all others leave, so that there is room for "
+      "whoever comes next. Close some or try again later.";
   return problem;
 }
 
@@ -281,9 +287,12 @@ std::optional<Problem> Server::Impl::refusal(const core::Caller& caller, int fd)
 void Server::Impl::turn_away(Connection::Socket socket, const core::Caller& caller, const Problem& problem) {
   ++counters.connections_refused;
   if (refusals_.size() >= kMaxRefusals || socket.native_handle() >= options_.descriptors_below) {
-    Request nothing;
-    nothing.caller = caller;
-    count_problem(nothing, problem.kind);
+    Request request;
+    request.caller = caller;
+    count_problem(request, problem.kind);
+    if (problem.kind == ProblemKind::too_many_connections) {
+      hear_renewal(socket, request);
+    }
     Response response;
     response.set_problem(problem);
     std::string text;
@@ -296,6 +305,18 @@ void Server::Impl::turn_away(Connection::Socket socket, const core::Caller& call
   auto connection = std::make_shared<Connection>(std::move(socket), caller, routes_, options_.limits, *this);
   refusals_.emplace(connection.get(), connection);
   connection->refuse(problem);
+}
+
+// What a refused caller has sent already may be a heartbeat, which is a sign of life all the same.
+void Server::Impl::hear_renewal(Connection::Socket& socket, Request& request) {
+  std::array<char, 2'048> bytes;
+  error_code nothing_came;
+  const std::size_t size = socket.read_some(asio::buffer(bytes), nothing_came);
+  RequestReader reader(request, options_.limits.request);
+  std::size_t used = 0;
+  if (size != 0 && reader.read({bytes.data(), size}, used) == RequestReader::Result::complete) {
+    routes_.renew(request);
+  }
 }
 
 void Server::Impl::caller_gone(Connection& connection) {
@@ -405,7 +426,7 @@ void Server::Impl::close() {
   pause_timer_.cancel();
   socket_timer_.cancel();
   grace_timer_.cancel();
-  read_turns_.cancel();
+  turns_.cancel();
   for (const auto& connection : all_connections()) {
     connection->close();
   }
@@ -437,6 +458,10 @@ std::size_t Server::connections() const {
 
 bool Server::everybody_waits() const {
   return impl_->everybody_waits();
+}
+
+std::size_t Server::output_bytes() const {
+  return impl_->output.total();
 }
 
 const Counters& Server::counters() const {

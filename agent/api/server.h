@@ -60,6 +60,8 @@ class Server {
   // There are connections, and each waits for an answer: no more requests come before one is given.
   bool everybody_waits() const;
   const Counters& counters() const;
+  // Of answers that their callers have not taken, and of what these are made from.
+  std::size_t output_bytes() const;
 
  private:
   class Impl;

@@ -23,26 +23,45 @@ core::Caller user(std::uint32_t uid) {
 
 TEST(SharesTest, NobodyTakesAll) {
   using Answer = Shares::Answer;
-  Shares shares({10, 2, 5});
+  Shares shares({20, 4, 5});
   EXPECT_EQ(shares.take(user(1), 5), Answer::taken);
   EXPECT_EQ(shares.take(user(1), 1), Answer::too_much_for_user);
-  EXPECT_EQ(shares.take(user(2), 4), Answer::too_much_for_all);
-  EXPECT_EQ(shares.take(user(2), 3), Answer::taken);
-  EXPECT_EQ(shares.take(user(3), 1), Answer::too_much_for_all);
-  EXPECT_EQ(shares.take(user(0), 2), Answer::taken);
-  EXPECT_EQ(shares.take(user(0), 1), Answer::too_much_for_all);
-  shares.give_back(user(1), 5);
-  EXPECT_EQ(shares.take(user(3), 5), Answer::taken);
-  shares.give_back(user(0), 2);
-  shares.give_back(user(2), 3);
-  shares.give_back(user(3), 5);
-  EXPECT_EQ(shares.total(), 0U);
   EXPECT_EQ(shares.take(user(0), 10), Answer::taken);
+  EXPECT_EQ(shares.take(user(0), 6), Answer::too_much_for_all);
+  EXPECT_EQ(shares.take(user(2), 6), Answer::too_much_for_all);
+  EXPECT_EQ(shares.take(user(2), 5), Answer::taken);
+  EXPECT_EQ(shares.take(user(3), 1), Answer::too_much_for_all);  // root has the rest
+  shares.give_back(user(0), 10);
+  EXPECT_EQ(shares.take(user(3), 3), Answer::taken);
+  EXPECT_EQ(shares.of(user(3)), 3U);
+  for (const auto& [uid, amount] : {std::pair(1, 5), {2, 5}, {3, 3}}) {
+    shares.give_back(user(static_cast<std::uint32_t>(uid)), static_cast<std::size_t>(amount));
+  }
+  EXPECT_EQ(shares.total(), 0U);
+  EXPECT_EQ(shares.take(user(0), 20), Answer::taken);
+}
+
+TEST(SharesTest, EachTakesAtMostHalfOfWhatOthersLeave) {
+  Shares shares({100, 0, 1'000});
+  for (const auto& [uid, most] : {std::pair(1U, 50U), {2U, 25U}, {3U, 13U}, {4U, 6U}, {5U, 3U}, {6U, 2U}, {7U, 1U}}) {
+    EXPECT_EQ(shares.take(user(uid), most + 1), Shares::Answer::too_much_for_all) << uid;
+    EXPECT_EQ(shares.take(user(uid), most), Shares::Answer::taken) << uid;
+  }
+}
+
+TEST(SharesTest, WhatCannotBeRefusedIsCountedAllTheSame) {
+  Shares shares({100, 0, 40});
+  shares.add(user(1), 90);
+  EXPECT_EQ(shares.of(user(1)), 90U);
+  EXPECT_EQ(shares.take(user(1), 1), Shares::Answer::too_much_for_user);
+  EXPECT_EQ(shares.take(user(2), 5), Shares::Answer::taken);
+  shares.give_back(user(1), 90);
+  EXPECT_EQ(shares.take(user(2), 35), Shares::Answer::taken);
 }
 
 TEST(SharesTest, WhatIsTakenStaysUnderTighterLimits) {
   Shares shares({10, 0, 10});
-  EXPECT_EQ(shares.take(user(1), 8), Shares::Answer::taken);
+  shares.add(user(1), 8);
   shares.set_limits({5, 0, 3});
   EXPECT_EQ(shares.take(user(0), 1), Shares::Answer::too_much_for_all);
   EXPECT_EQ(shares.take(user(1), 0), Shares::Answer::too_much_for_all);
@@ -105,9 +124,12 @@ TEST_F(AuthorityTest, SomeConnectionsAreKeptForRoot) {
   start(std::move(options));
   std::list<Client> clients;
   add_clients(clients, kSomebody, 7);
-  add_clients(clients, kAnother, 7);
   expect_problem(get(kSomebody), 503, "too_many_connections");
-  EXPECT_EQ(get(0).status, 200);
+  add_clients(clients, kAnother, 4);
+  expect_problem(get(kAnother), 503, "too_many_connections");
+  EXPECT_EQ(get(kAnother + 1).status, 200);
+  add_clients(clients, 0, 5);
+  expect_problem(get(kAnother + 1), 503, "too_many_connections");
 }
 
 TEST_F(AuthorityTest, LimitsChangeWhileItRuns) {

@@ -68,6 +68,7 @@ void FakeService::set_maintenance(core::Caller caller, std::optional<Registratio
 }
 
 std::variant<ProcessId, core::Problem> FakeService::find_process(std::int32_t pid, const core::Caller& /*caller*/) {
+  ++lookups_;
   if (ended_.contains(pid)) {
     core::Problem problem;
     problem.detail = "names a process that has ended";

@@ -33,6 +33,8 @@ class FakeService final : public Service {
   std::size_t waits() const { return waits_.size(); }
   // Processes that find_process does not know from here on.
   void end_process(std::int32_t pid) { ended_.insert(pid); }
+  // How often a process was looked up.
+  std::size_t lookups() const { return lookups_; }
   // From here on every pid is that of a process that began only now.
   void reuse_pids() { process_start_ticks_ = std::numeric_limits<std::uint64_t>::max(); }
   // This happened: it is in the history, and those who listen are told.
@@ -80,6 +82,7 @@ class FakeService final : public Service {
  private:
   std::vector<std::string> forbidden_;
   std::uint64_t process_start_ticks_ = 17;
+  std::size_t lookups_ = 0;
   struct Wait {
     Wait(std::vector<std::pair<RegistrationId, Seq>> for_what, boost::asio::steady_timer until, WaitDone then)
         : what(std::move(for_what)), timer(std::move(until)), done(std::move(then)) {}

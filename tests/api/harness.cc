@@ -76,6 +76,13 @@ bool Client::fill() {
   return true;
 }
 
+std::optional<std::string> Client::receive_some() {
+  if (received_.empty() && !fill()) {
+    return std::nullopt;
+  }
+  return std::exchange(received_, {});
+}
+
 bool Client::at_end() {
   while (received_.empty()) {
     if (!fill()) {
@@ -102,7 +109,14 @@ std::optional<Answer> Client::receive(bool head) {
     line = stop + 2;
   }
   received_.erase(0, end + 4);
-  if (head || answer.status < 200 || answer.header("transfer-encoding") == "chunked") {
+  const bool chunked = answer.header("transfer-encoding") == "chunked";
+  if (head || answer.status < 200 || (chunked && answer.header("content-type") == "application/x-ndjson")) {
+    return answer;
+  }
+  if (chunked) {
+    while (fill_lines()) {
+    }
+    answer.body = std::exchange(lines_, {});
     return answer;
   }
   const std::size_t length = std::stoul(answer.header("content-length"));

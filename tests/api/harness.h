@@ -47,11 +47,13 @@ class Client {
   bool connected() const { return fd_ >= 0; }
   // False where the other side hung up.
   bool send(std::string_view bytes);
-  // The next answer, or of one in chunks its head; nullopt where the connection ends before it is whole. `head`: it has
-  // no body.
+  // The next answer, or of a stream of events its head; nullopt where the connection ends before it is whole. `head`:
+  // it has no body.
   std::optional<Answer> receive(bool head = false);
   // After the head of an answer in chunks: the next line of what they hold, without its end; nullopt after the last.
   std::optional<std::string> next_line();
+  // Bytes as they come; nullopt at the end of the connection.
+  std::optional<std::string> receive_some();
   // True when the other side says no more and hangs up.
   bool at_end();
   void shutdown_send();

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "agent/api/field_errors.h"
 #include "agent/api/registration_reader.h"
 
 namespace limpet::api {
@@ -33,6 +34,41 @@ Problem refused(std::string_view body) {
 
 std::string nested(std::size_t depth) {
   return std::string(depth, '[') + std::string(depth, ']');
+}
+
+// Words that a field could be, which count how often they are looked through.
+struct CountedWords {
+  std::size_t& looked;
+  std::vector<std::string_view> words = {"address", "port"};
+  auto begin() const {
+    ++looked;
+    return words.begin();
+  }
+  auto end() const { return words.end(); }
+};
+
+TEST(FieldErrors, UnknownFieldsCostNothingOnceEnoughAreFound) {
+  std::size_t looked = 0;
+  const CountedWords words{looked};
+  FieldErrors errors;
+  for (int i = 0; i < 10'000; ++i) {
+    errors.unknown_field("", "field" + std::to_string(i), words);
+  }
+  EXPECT_TRUE(errors.full());
+  EXPECT_EQ(looked, 16U);
+  EXPECT_EQ(std::move(errors).problem().errors.size(), 16U);
+}
+
+TEST(FieldErrors, BodyOfUnknownFieldsTellsSixteenOfThem) {
+  Json body;
+  for (int i = 0; i < 20'000; ++i) {
+    body["addres" + std::to_string(i)] = 1;
+  }
+  EXPECT_EQ(refused(body.dump()).errors.size(), 16U);
+  const Json operation = {{"op", "register"}, {"service", "a"}, {"instance", "b"}, {"metadata", body}};
+  const auto parsed = parse_batch(Json({{"operations", {operation}}}).dump());
+  ASSERT_TRUE(std::holds_alternative<Problem>(parsed));
+  EXPECT_EQ(std::get<Problem>(parsed).errors.size(), 16U);
 }
 
 TEST(Registration, DataIsTakenAsItIs) {
@@ -304,15 +340,12 @@ TEST(Render, WhatIsNotKnownIsNull) {
   EXPECT_TRUE(shown["format"].is_null());
 }
 
-TEST(Render, QueueAndStatus) {
+TEST(Render, OperationAndStatus) {
   std::string out;
-  render_queue(out, {{Seq{3}, true, false, kId, "/services/web/i-1", core::State::removing, {}, 0}}, true);
-  EXPECT_EQ(out, R"({"operations":[{"seq":3,"op":"deregister","id":"web/i-1","service":"web","instance":"i-1",)"
+  render_operation(out, {Seq{3}, true, false, kId, "/services/web/i-1", core::State::removing, {}, 0});
+  EXPECT_EQ(out, R"({"seq":3,"op":"deregister","id":"web/i-1","service":"web","instance":"i-1",)"
                  R"("path":"/services/web/i-1","state":"removing","reason":null,)"
-                 R"("accepted_at":"1970-01-01T00:00:00.000Z"}],"next":3})");
-  out.clear();
-  render_queue(out, {}, false);
-  EXPECT_EQ(out, R"({"operations":[],"next":null})");
+                 R"("accepted_at":"1970-01-01T00:00:00.000Z"})");
   out.clear();
   core::StatusView status;
   status.session = SessionId{-1};

@@ -29,6 +29,25 @@ TEST_F(LifetimeRoutesTest, HeartbeatAnswersTheRegistration) {
   EXPECT_EQ(shown["seq"], 1);
 }
 
+TEST_F(LifetimeRoutesTest, BulkRequestLooksEachProcessUpOnce) {
+  start();
+  std::string operations;
+  for (int i = 0; i < 1'000; ++i) {
+    operations += (i == 0 ? "" : ",") + Json({{"op", "register"},
+                                              {"service", "s"},
+                                              {"instance", std::to_string(i)},
+                                              {"bind", "process"},
+                                              {"pid", 100 + i % 3}})
+                                            .dump();
+  }
+  EXPECT_EQ(call("POST", "/v1/batch", R"({"operations":[)" + operations + "]}").status, 202);
+  EXPECT_EQ(on_server([this] { return service_->lookups(); }), 3U);
+  on_server([this] { service_->end_process(101); });
+  const auto refused = call("POST", "/v1/batch", R"({"operations":[)" + operations + "]}");
+  expect_problem(refused, 422, "invalid");
+  EXPECT_EQ(refused.json()["errors"][0]["pointer"], "/operations/1/pid");
+}
+
 TEST_F(LifetimeRoutesTest, HeartbeatIsRefusedInWords) {
   start();
   expect_problem(call("POST", "/v1/registrations/web/i-1/heartbeat"), 404, "not_found");

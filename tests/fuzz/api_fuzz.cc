@@ -44,11 +44,30 @@ class Answer final : public Exchange {
     stream_->take(lines);
     require(lines.empty() || lines.back() == '\n', "a stream of whole lines");
   }
-  void resume_stream() override {}
+  void finish_in_pieces(std::shared_ptr<Stream> stream) override {
+    pages_ = std::move(stream);
+    resume_stream();
+  }
+  void resume_stream() override {
+    while (pages_) {
+      const std::size_t before = response_.body.size();
+      const Stream::Next next = pages_->take(response_.body);
+      if (next == Stream::Next::more && response_.body.size() == before) {
+        return;  // until it is called again
+      }
+      if (next != Stream::Next::more) {
+        require(next == Stream::Next::end, "the store does not fail");
+        pages_.reset();
+        finish();
+      }
+    }
+  }
+  bool has_room() const override { return true; }
   bool finished() const { return finished_; }
 
  private:
   std::shared_ptr<Stream> stream_;
+  std::shared_ptr<Stream> pages_;
   Response response_;
   bool finished_ = false;
 };

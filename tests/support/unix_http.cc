@@ -66,15 +66,36 @@ HttpAnswer UnixHttp::raw(const std::string& bytes) {
   return read_answer();
 }
 
-HttpAnswer UnixHttp::read_answer() {
-  const auto fill = [&] {
-    char chunk[65536];
-    const ssize_t n = ::recv(fd_, chunk, sizeof chunk, 0);
-    if (n > 0) {
-      buffer_.append(chunk, static_cast<std::size_t>(n));
+bool UnixHttp::fill() {
+  char bytes[65536];
+  const ssize_t n = ::recv(fd_, bytes, sizeof bytes, 0);
+  if (n > 0) {
+    buffer_.append(bytes, static_cast<std::size_t>(n));
+  }
+  return n > 0;
+}
+
+bool UnixHttp::read_chunks(std::string& body) {
+  for (std::size_t size = 1; size != 0;) {
+    std::size_t end = 0;
+    while ((end = buffer_.find("\r\n")) == std::string::npos) {
+      if (!fill()) {
+        return false;
+      }
     }
-    return n > 0;
-  };
+    size = std::stoul(buffer_.substr(0, end), nullptr, 16);
+    while (buffer_.size() < end + 2 + size + 2) {
+      if (!fill()) {
+        return false;
+      }
+    }
+    body.append(buffer_, end + 2, size);
+    buffer_.erase(0, end + 2 + size + 2);
+  }
+  return true;
+}
+
+HttpAnswer UnixHttp::read_answer() {
   std::size_t end = 0;
   while ((end = buffer_.find("\r\n\r\n")) == std::string::npos) {
     if (!fill()) {
@@ -96,6 +117,13 @@ HttpAnswer UnixHttp::read_answer() {
     return head.substr(from, head.find("\r\n", from) - from);
   };
   answer.content_type = header("content-type");
+  if (header("transfer-encoding") == "chunked") {
+    if (!read_chunks(answer.body)) {
+      close();
+      return {};
+    }
+    return answer;
+  }
   const std::size_t length = static_cast<std::size_t>(std::atoll(("0" + header("content-length")).c_str()));
   while (buffer_.size() < length) {
     if (!fill()) {

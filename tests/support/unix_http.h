@@ -34,6 +34,9 @@ class UnixHttp {
  private:
   bool connect();
   bool write_all(const std::string& bytes);
+  bool fill();
+  // The chunks of a body, put together. False: the connection broke.
+  bool read_chunks(std::string& body);
   HttpAnswer read_answer();
 
   std::string path_;
