@@ -93,9 +93,11 @@ bool Connection::take_turn(const Turn& turn) {
   if (!closed_ && (readable_ || !has_work()) && !output_pending() && !last_answer_) {
     receive();
   }
-  const bool more = pump(&turn);
-  turn_queued_ = turn_queued_ || more;
-  return more;
+  if (!pump(&turn) || turn_queued_) {
+    return false;
+  }
+  turn_queued_ = true;
+  return true;
 }
 
 // Sends what there is and, within a turn, does what there is to do. True: there is more to do, in another turn. What
@@ -234,8 +236,8 @@ void Connection::settle() {
     report_gone();
   }
   if (output_pending()) {
-    if (answering_ !=
-        Answering::endless) {  // which has a place of its own in the history, and takes no room by waiting
+    // An endless stream has a place of its own in what is to be read, and may wait as long as it takes.
+    if (answering_ != Answering::endless) {
       demand_rate();
     }
     return arm_write();
@@ -317,7 +319,8 @@ bool Connection::sweep(Clock::time_point now) {
   if (closed_ || deadline_kind_ == Deadline::none) {
     return false;
   }
-  if (now < deadline_ || (turn_queued_ && deadline_kind_ == Deadline::request)) {
+  const bool waits_for_us = turn_queued_ && deadline_kind_ != Deadline::linger;
+  if (now < deadline_ || waits_for_us) {
     return true;
   }
   if (deadline_kind_ != Deadline::request) {

@@ -8,6 +8,7 @@ namespace {
 
 // Long beside what an answer takes, short beside what anybody notices of a hang-up.
 constexpr std::chrono::milliseconds kAnswerTakesLonger(20);
+constexpr std::size_t kKeptQueues = 16;
 
 }  // namespace
 
@@ -44,10 +45,10 @@ void Turns::run_round() {
     const std::shared_ptr<TurnTaker> taker = std::move(queue.front());
     queue.pop_front();
     users_.pop_front();
-    if (queue.empty()) {
-      queues_.erase(user);
-    } else {
+    if (!queue.empty()) {
       users_.push_back(user);
+    } else if (queues_.size() > kKeptQueues) {
+      queues_.erase(user);
     }
     if (taker->take_turn(Turn(clock_, now + kSlice)) && !cancelled_) {
       enqueue(taker);

@@ -18,7 +18,6 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <list>
 #include <memory>
 #include <unordered_map>
 #include <vector>
@@ -79,8 +78,8 @@ class Turns {
   boost::asio::io_context& io_;
   const TurnClock clock_;
   boost::asio::steady_timer timer_;
-  std::unordered_map<std::uint32_t, Queue> queues_;  // by user; none is empty
-  std::list<std::uint32_t> users_;                   // those of queues_, whose turn is next first
+  std::unordered_map<std::uint32_t, Queue> queues_;  // by user; some empty ones are kept for the next time
+  std::deque<std::uint32_t> users_;                  // whose queue is not empty, in the order of their turns
   std::vector<std::shared_ptr<TurnTaker>> unanswered_;
   bool round_asked_for_ = false;
   bool cancelled_ = false;
