@@ -51,6 +51,7 @@ Agent::Agent(boost::asio::io_context& io, const Config& config, ConfigSource sou
       mailbox_(io),
       core_(core_options(config), std::move(stored)),
       zookeeper_(io, zookeeper_options(config), [this](core::Event event) { feed(std::move(event)); }),
+      check_policy_(limpet::check_policy(config)),
       liveness_(io, [this](core::Event event) { feed(std::move(event)); }),
       tick_(io),
       reopen_timer_(io),
@@ -62,6 +63,7 @@ Agent::Agent(boost::asio::io_context& io, const Config& config, ConfigSource sou
       idle_trim_(io) {
   registrations_dir_.when_done(
       [this](const api::FilesReport& report, bool again) { note_registration_files(report, again); });
+  liveness_.set_policy(check_policy_);
 }
 
 Agent::~Agent() = default;
@@ -365,6 +367,8 @@ api::ProcessInfo Agent::process_info() const {
     info.zookeeper_servers.push_back({std::move(server.name), std::move(server.addresses), std::move(server.error)});
   }
   info.files = files_status_;
+  const liveness::CheckSchedule::Stats checks = liveness_.checks();
+  info.checks = {checks.passing, checks.failing, checks.late};
   return info;
 }
 

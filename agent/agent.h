@@ -68,6 +68,7 @@ class Agent : public api::Service {
   const core::Core& core() const override { return core_; }
   core::Now now() const override;
   api::ProcessInfo process_info() const override;
+  const liveness::CheckPolicy& check_policy() const override { return check_policy_; }
   bool accepting() const override { return accepting_; }
 
  private:
@@ -112,6 +113,7 @@ class Agent : public api::Service {
   Mailbox mailbox_;  // of the commit thread, which is joined before this goes
   core::Core core_;
   zk::ZkClient zookeeper_;
+  liveness::CheckPolicy check_policy_;
   liveness::Liveness liveness_;
   std::unique_ptr<api::Server> server_;
   std::unique_ptr<GroupCommit> commit_;

@@ -1,6 +1,8 @@
 #include "agent/agent_options.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -19,12 +21,25 @@ std::uint64_t host_seed() {
   return (static_cast<std::uint64_t>(std::random_device{}()) << 32) | std::random_device{}();
 }
 
+// What tells a directory from a copy of it: its number, and when it was made.
+std::string birth_of(const std::string& directory) {
+  struct statx facts {};
+  if (::statx(AT_FDCWD, directory.c_str(), 0, STATX_INO | STATX_BTIME, &facts) != 0) {
+    return "";
+  }
+  return fmt::format("{}:{}.{}", facts.stx_ino, facts.stx_btime.tv_sec, facts.stx_btime.tv_nsec);
+}
+
 // A stamp of this machine, and of the chroot that its paths lie in: a session that was made for others is not taken up
-// again. It gives nothing away, as machine-id(5) asks.
+// again. It gives nothing away, as machine-id(5) asks. Containers have mostly no machine-id, and images that were not
+// booted yet have none either: there the state directory stands for the machine.
 std::string host_stamp(const Config& config) {
   std::ifstream stream("/etc/machine-id");
   std::string id;
   std::getline(stream, id);
+  if (id.empty() || id == "uninitialized") {
+    id = birth_of(config.data_dir);
+  }
   return fmt::format("{:016x}", Fnv1a("limpet:" + id + zk::chroot_of(config.zookeeper)).value());
 }
 
@@ -39,6 +54,7 @@ core::Limits core_limits(const Config& config) {
                                          : static_cast<std::uint32_t>(limits.user_share(config.max_registrations));
   limits.max_path_bytes = config.max_path_bytes;
   limits.max_data_bytes = config.max_data_bytes;
+  limits.max_checks_per_uid = config.max_checks_per_uid;
   limits.max_operations = config.max_operations;
   limits.policy = config.policy;
   return limits;
@@ -63,6 +79,10 @@ core::Options core_options(const Config& config) {
   options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
   options.seed = host_seed();
   return options;
+}
+
+liveness::CheckPolicy check_policy(const Config& config) {
+  return {config.tcp_checks, config.http_checks, config.command_checks, config.check_targets, config.socket};
 }
 
 zk::ZkClient::Options zookeeper_options(const Config& config) {

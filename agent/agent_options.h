@@ -10,6 +10,7 @@
 namespace limpet {
 
 core::Limits core_limits(const Config& config);
+liveness::CheckPolicy check_policy(const Config& config);
 core::Options core_options(const Config& config);
 // Logs what of the policy is hardly meant. (agent_reload.cc)
 void log_policy_gaps(const Config& config);

@@ -75,6 +75,8 @@ api::ReloadReport Agent::apply(const Config& config) {
   feed(reconfigured(config_));
   log_policy_gaps(config_);
   server_->set_limits(server_options(config_));
+  check_policy_ = limpet::check_policy(config_);
+  liveness_.set_policy(check_policy_);
   log(LogLevel::info, "reloaded",
       "applied=" + quoted_value(joined(report.applied)) +
           " needs_restart=" + quoted_value(joined(report.needs_restart)));

@@ -96,6 +96,22 @@ ConfigKey file_key(const char* name, std::string Config::*member, bool may_be_em
           [=](const Config& config) { return config.*member; }};
 }
 
+ConfigKey boolean_key(const char* name, bool Config::*member, const char* help) {
+  return {name,
+          "BOOLEAN",
+          help,
+          ConfigKey::Kind::boolean,
+          [=](Config& config, const std::string& text) -> Wrong {
+            const bool on = text == "true" || text == "on";
+            if (!on && text != "false" && text != "off") {
+              return "true or false is needed, not \"" + text + "\"";
+            }
+            config.*member = on;
+            return std::nullopt;
+          },
+          [=](const Config& config) { return config.*member ? "true" : "false"; }};
+}
+
 // ---- Keys with rules of their own
 
 Wrong set_zookeeper(Config& config, const std::string& text) {
@@ -144,6 +160,15 @@ Wrong set_policy(Config& config, const std::string& text) {
   }
   config.policy = std::move(*policy);
   config.policy_text = text;
+  return std::nullopt;
+}
+
+Wrong set_check_targets(Config& config, const std::string& text) {
+  auto targets = liveness::CheckTargets::parse(split_list(text));
+  if (!targets) {
+    return targets.status().message();
+  }
+  config.check_targets = std::move(*targets);
   return std::nullopt;
 }
 
@@ -196,6 +221,20 @@ std::vector<ConfigKey> host_keys() {
   };
 }
 
+std::vector<ConfigKey> check_keys() {
+  using Kind = ConfigKey::Kind;
+  return {
+      boolean_key("tcp_checks", &Config::tcp_checks, "whether registrations may have tcp checks"),
+      boolean_key("http_checks", &Config::http_checks, "whether registrations may have http checks"),
+      boolean_key("command_checks", &Config::command_checks,
+                  "whether registrations by the API may have command checks; those by file always may"),
+      {"check_targets", "LIST", "what checks may connect to: host, any, networks and addresses", Kind::list,
+       set_check_targets, [](const Config& config) { return config.check_targets.text(); }},
+      count_key("max_checks_per_uid", &Config::max_checks_per_uid, 0, 1'000'000,
+                "health checks of one user; root is exempt"),
+  };
+}
+
 std::vector<ConfigKey> limit_keys() {
   constexpr std::uint64_t kKiB = 1024;
   return {
@@ -231,7 +270,7 @@ Status wrong(const std::string& where, const std::string& key, const std::string
 const std::vector<ConfigKey>& config_keys() {
   static const std::vector<ConfigKey> keys = [] {
     std::vector<ConfigKey> all = zookeeper_keys();
-    for (auto& part : {host_keys(), limit_keys()}) {
+    for (auto& part : {host_keys(), check_keys(), limit_keys()}) {
       all.insert(all.end(), part.begin(), part.end());
     }
     return all;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "agent/core/policy.h"
+#include "agent/liveness/check_policy.h"
 #include "agent/log.h"
 #include "agent/zk/acl.h"
 #include "storage/error.h"
@@ -42,6 +43,12 @@ struct Config {
   core::Policy policy;
   std::string policy_text = "[]";  // as JSON, for people
 
+  // Health checks: which types may be asked for by the API, and what they may connect to.
+  bool tcp_checks = true;
+  bool http_checks = true;
+  bool command_checks = false;  // files in registrations.d may have them all the same
+  liveness::CheckTargets check_targets;
+
   // Limits.
   std::uint64_t max_body_bytes = 1ULL << 20;
   std::uint64_t max_znode_data_bytes = 1'000'000;  // the key max_data
@@ -52,6 +59,7 @@ struct Config {
   std::uint32_t max_registrations = 10'000;
   std::uint32_t max_registrations_per_uid = 0;  // 0: max_share_per_uid of max_registrations
   std::uint32_t max_path_bytes = 512 * 1024;
+  std::uint32_t max_checks_per_uid = 2'000;  // root and the agent's own uid are exempt
   std::uint64_t max_operations = 1'000'000;
   std::uint32_t max_share_per_uid = 50;  // percent of what one user may take of each of these but the connections
 };
@@ -60,8 +68,8 @@ inline constexpr const char* kDefaultConfigFile = "/etc/limpet/limpet.json";
 
 struct ConfigKey {
   // What the file may hold: a string; a list of strings, or a string with commas; a whole number; a whole number or a
-  // string with a unit; a list of rules. A flag and the environment give any of them as text.
-  enum class Kind { text, list, number, size, rules };
+  // string with a unit; a list of rules; true or false. A flag and the environment give any of them as text.
+  enum class Kind { text, list, number, size, rules, boolean };
 
   std::string name;
   std::string argument;  // what --help shows behind the flag

@@ -62,6 +62,8 @@ std::optional<std::string> value_text(const ConfigKey& key, const json& value) {
                                           : std::nullopt;
     case Kind::rules:
       return value.is_array() ? std::optional(value.dump()) : std::nullopt;
+    case Kind::boolean:
+      return value.is_boolean() ? std::optional(value.dump()) : std::nullopt;
     case Kind::list:
       break;
   }
@@ -92,6 +94,8 @@ const char* expected(ConfigKey::Kind kind) {
       return "a whole number is needed";
     case ConfigKey::Kind::size:
       return "a size is needed: a whole number, or a string with a unit such as \"64KiB\"";
+    case ConfigKey::Kind::boolean:
+      return "true or false is needed";
     case ConfigKey::Kind::rules:
       return R"(a list of rules is needed, such as [{"user":"deploy","services":["web-*"]}])";
   }

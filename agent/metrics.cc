@@ -175,6 +175,16 @@ void append_registrations(MetricsText& text, const MetricsSource& source) {
   text.gauge("limpet_checks", "Health checks, by how they stand.");
   text.sample({"state", "passing"}, source.checks.passing);
   text.sample({"state", "failing"}, source.checks.failing);
+  text.gauge("limpet_checks_late", "Health checks that are overdue by more than their interval, for want of a slot.");
+  text.sample(source.checks.late);
+  text.gauge("limpet_check_runs_running", "Runs of health checks under way, by kind.");
+  text.sample({"kind", "network"}, source.checks.running[0]);
+  text.sample({"kind", "command"}, source.checks.running[1]);
+  text.counter("limpet_check_runs_total", "Runs of health checks, by kind.");
+  text.sample({"kind", "network"}, source.checks.runs[0]);
+  text.sample({"kind", "command"}, source.checks.runs[1]);
+  text.counter("limpet_check_runs_unknown_total", "Runs that found nothing, as the agent could not look.");
+  text.sample(source.checks.unknown_runs);
   text.gauge("limpet_watched_processes", "Processes that registrations are bound to.");
   text.sample(source.watched_processes);
   text.counter("limpet_heartbeats_total", "Heartbeats that came.");

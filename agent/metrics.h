@@ -44,7 +44,7 @@ struct MetricsSource {
   std::uint64_t storage_bytes = 0;
   std::optional<std::uint64_t> free_bytes;
   std::size_t file_problems = 0;  // of the registrations by file
-  liveness::CheckSchedule::Tally checks;
+  liveness::CheckSchedule::Stats checks;
   std::size_t watched_processes = 0;
   ProcessFigures process;
 };

@@ -28,11 +28,13 @@ enum : std::uint8_t {
   pid,
   seq,
   accepted_at,
-  kLast = lifetime_tag::kLast  // whose fields come next
+  // here come the lifetime's
+  contained = lifetime_tag::kLast + 1,
+  kLast = contained
 };
 }
 namespace removal_tag {
-enum : std::uint8_t { seq = 1, service, instance, path, uid, pid, accepted_at, kLast = accepted_at };
+enum : std::uint8_t { seq = 1, service, instance, path, uid, pid, accepted_at, contained, kLast = contained };
 }
 namespace outcome_tag {
 enum : std::uint8_t { seq = 1, session, czxid, mzxid, version, registered_at, kLast = registered_at };
@@ -42,6 +44,13 @@ enum : std::uint8_t { id = 1, password, timeout_ms, host, kLast = host };
 }
 namespace former_tag {
 enum : std::uint8_t { ids = 1, kLast = ids };
+}
+
+// Written only where it is so.
+void read_contained(Reader& reader, std::uint8_t tag, Owner& owner) {
+  std::uint8_t contained = 0;
+  reader.optional(tag, tag).u8(tag, contained);
+  owner.contained = contained != 0;
 }
 
 }  // namespace
@@ -71,21 +80,27 @@ std::string encode(const Registration& registration, std::string room) {
       .u64(tag::seq, registration.seq.value)
       .u64(tag::accepted_at, static_cast<std::uint64_t>(registration.accepted_at));
   write_lifetime(writer, registration.lifetime);
+  if (registration.owner.contained) {
+    writer.u8(tag::contained, 1);
+  }
   return writer.finish();
 }
 
 std::string encode(const Removal& removal, std::string room) {
   namespace tag = removal_tag;
   const std::size_t strings = removal.id.service.size() + removal.id.instance.size() + removal.path.size();
-  return Writer(Kind::removal, kFixedSize + strings, std::move(room))
-      .u64(tag::seq, removal.seq.value)
+  Writer writer(Kind::removal, kFixedSize + strings, std::move(room));
+  writer.u64(tag::seq, removal.seq.value)
       .bytes(tag::service, removal.id.service)
       .bytes(tag::instance, removal.id.instance)
       .bytes(tag::path, removal.path)
       .u32(tag::uid, removal.owner.uid)
       .u32(tag::pid, static_cast<std::uint32_t>(removal.owner.pid))
-      .u64(tag::accepted_at, static_cast<std::uint64_t>(removal.accepted_at))
-      .finish();
+      .u64(tag::accepted_at, static_cast<std::uint64_t>(removal.accepted_at));
+  if (removal.owner.contained) {
+    writer.u8(tag::contained, 1);
+  }
+  return writer.finish();
 }
 
 std::string encode(const Outcome& outcome, std::string room) {
@@ -134,6 +149,7 @@ Result<Registration> decode_registration(std::string_view bytes) {
   reader.u64(tag::seq, registration.seq.value);
   reader.i64(tag::accepted_at, registration.accepted_at);
   read_lifetime(reader, registration.lifetime);
+  read_contained(reader, tag::contained, registration.owner);
   return finish(reader, std::move(registration));
 }
 
@@ -148,6 +164,7 @@ Result<Removal> decode_removal(std::string_view bytes) {
   reader.u32(tag::uid, removal.owner.uid);
   reader.i32(tag::pid, removal.owner.pid);
   reader.i64(tag::accepted_at, removal.accepted_at);
+  read_contained(reader, tag::contained, removal.owner);
   return finish(reader, std::move(removal));
 }
 

@@ -52,6 +52,7 @@ struct RegistrationId {
 struct Owner {
   std::uint32_t uid = 0;
   std::int32_t pid = 0;
+  bool contained = false;  // root's or the agent's uid in other namespaces than the agent's: not the one of this host
   friend bool operator==(const Owner&, const Owner&) = default;
 };
 

@@ -67,6 +67,7 @@ class CheckReader {
   const std::string pointer_;
   FieldErrors& errors_;
   Check check_;
+  bool has_timeout_ = false;
 };
 
 std::optional<Check> CheckReader::read(const JsonValue& object) {
@@ -97,6 +98,12 @@ std::optional<Check> CheckReader::read(const JsonValue& object) {
   if (!has_target) {
     expect_target();
   }
+  if (!has_timeout_) {
+    check_.timeout_ms = std::min(check_.timeout_ms, check_.interval_ms);
+  } else if (check_.timeout_ms > check_.interval_ms) {
+    errors_.add(at("timeout"),
+                "must not be longer than the interval, which is " + duration_text(milliseconds(check_.interval_ms)));
+  }
   return std::move(check_);
 }
 
@@ -122,6 +129,7 @@ bool CheckReader::read_common(std::string_view key, const JsonValue& value) {
   if (key == "interval") {
     read_duration(key, value, kMinInterval, kMaxInterval, check_.interval_ms);
   } else if (key == "timeout") {
+    has_timeout_ = true;
     read_duration(key, value, kMinTimeout, kMaxTimeout, check_.timeout_ms);
   } else if (key == "rise") {
     read_count(key, value, check_.rise);

@@ -90,6 +90,7 @@ class Connection final : public Exchange, public TurnTaker, public std::enable_s
   Response& response() override { return response_; }
   void finish() override;
   void finish_in_pieces(std::shared_ptr<Stream> stream) override;
+  PeerPlace place_of_caller() override { return locate_peer(socket_.native_handle()); }
   void begin_stream(std::shared_ptr<Stream> stream) override;
   void resume_stream() override;
   bool has_room() const override;

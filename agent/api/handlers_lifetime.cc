@@ -5,6 +5,7 @@
 
 #include "agent/api/handlers.h"
 #include "agent/api/pages.h"
+#include "agent/liveness/check_policy.h"
 #include "agent/liveness/check_target.h"
 
 namespace limpet::api {
@@ -70,22 +71,70 @@ bool is_later(const ProcessId& process, std::int64_t connected_ms) {
   return process.start_ticks > static_cast<std::uint64_t>(ticks);
 }
 
-// The processes of one request by their pid: each is looked up once, however many operations bind to it.
-using Processes = std::unordered_map<std::int32_t, std::variant<ProcessId, core::Problem>>;
+// What one request asks of the kernel: each process is looked up once, however many operations bind to it, and so is
+// the caller's place.
+struct Lookups {
+  std::unordered_map<std::int32_t, std::variant<ProcessId, core::Problem>> processes;  // by pid
+  std::optional<PeerPlace> caller;
 
-std::optional<core::Problem> resolve(const Call& call, Lifetime& lifetime, Processes& processes) {
-  const core::Caller& caller = call.request.caller;
-  const bool own = lifetime.process->pid == 0;
-  const std::int32_t pid = own ? caller.owner.pid : lifetime.process->pid;
-  if (pid <= 0) {
-    core::Problem problem;
-    problem.detail = "is needed: the process that calls is in another pid namespace, and has no number here";
-    problem.pointer = "/pid";
-    return problem;
+  const PeerPlace& place_of_caller(const Call& call) {
+    if (!caller) {
+      caller = call.exchange->place_of_caller();
+    }
+    return *caller;
   }
-  auto found = processes.find(pid);
-  if (found == processes.end()) {
-    found = processes.emplace(pid, call.service.find_process(pid, caller)).first;
+};
+
+core::Problem wrong_pid(std::string detail) {
+  core::Problem problem;
+  problem.detail = std::move(detail);
+  problem.pointer = "/pid";
+  return problem;
+}
+
+// `pid` as the agent numbers it. A number is one of the caller's pid namespace: from another one than the agent's it
+// would name somebody else's process here, so the caller can name itself only.
+std::variant<std::int32_t, core::Problem> translate(const Call& call, std::int32_t pid, Lookups& lookups) {
+  const PeerPlace& place = lookups.place_of_caller(call);
+  const std::string number = std::to_string(pid);
+  if (!place.known) {
+    return wrong_pid(
+        "cannot be looked up: the process that connected has ended, or runs where the agent does not see it, "
+        "so that " +
+        number + " may be another process there; use a connection, a ttl or checks instead");
+  }
+  if (place.shares_pid_namespace) {
+    return pid;
+  }
+  if (pid == place.own_pid) {
+    return place.pid;
+  }
+  return wrong_pid(
+      "names a process of another pid namespace (a container's), and the caller can be bound from there to "
+      "itself only: leave pid out, or have process " +
+      number + " register itself");
+}
+
+std::optional<core::Problem> resolve(const Call& call, Lifetime& lifetime, Lookups& lookups) {
+  const core::Caller& caller = call.request.caller;
+  bool own = lifetime.process->pid == 0;
+  std::int32_t pid = caller.owner.pid;
+  if (!own) {
+    auto translated = translate(call, lifetime.process->pid, lookups);
+    if (auto* problem = std::get_if<core::Problem>(&translated)) {
+      return std::move(*problem);
+    }
+    pid = std::get<std::int32_t>(translated);
+    own = pid == caller.owner.pid;
+  }
+  if (pid <= 0) {
+    return wrong_pid(
+        "cannot be told: the process that calls runs in another pid namespace, where the agent does not see "
+        "it; use a connection, a ttl or checks instead");
+  }
+  auto found = lookups.processes.find(pid);
+  if (found == lookups.processes.end()) {
+    found = lookups.processes.emplace(pid, call.service.find_process(pid, caller)).first;
   }
   if (const auto* problem = std::get_if<core::Problem>(&found->second)) {
     core::Problem refusal = *problem;
@@ -94,24 +143,43 @@ std::optional<core::Problem> resolve(const Call& call, Lifetime& lifetime, Proce
   }
   lifetime.process = std::get<ProcessId>(found->second);
   if (own && is_later(*lifetime.process, call.request.connected_ms)) {
-    core::Problem problem;
-    problem.detail = "is needed: the process that connected has ended, and " + std::to_string(pid) + " is another one";
-    problem.pointer = "/pid";
-    return problem;
+    return wrong_pid("is needed: the process that connected has ended, and " + std::to_string(pid) + " is another one");
   }
   return std::nullopt;
 }
 
-// Whether the agent can run the commands that are asked for.
-std::optional<core::Problem> commands_refused(const core::Caller& caller, const Lifetime& lifetime) {
+const char* target_field(CheckType type) {
+  switch (type) {
+    case CheckType::tcp:
+      return "address";
+    case CheckType::http:
+      return "url";
+    case CheckType::command:
+      return "command";
+  }
+  return "";
+}
+
+// Whether the agent may and can carry out the checks that are asked for.
+std::optional<core::Problem> checks_refused(const Call& call, const Lifetime& lifetime, Lookups& lookups) {
   for (std::size_t i = 0; i < lifetime.checks.size(); ++i) {
-    if (lifetime.checks[i].type != CheckType::command) {
-      continue;
+    const Check& check = lifetime.checks[i];
+    Status status = liveness::permits(call.service.check_policy(), check, false);
+    if (status.ok() && check.type == CheckType::command) {
+      status = liveness::check_command_uid(call.request.caller.owner.uid, ::geteuid());
     }
-    if (const Status status = liveness::check_command_uid(caller.owner.uid, ::geteuid()); !status.ok()) {
+    if (status.ok() && check.type == CheckType::command && !lookups.place_of_caller(call).shares_namespaces) {
+      status =
+          Status(Errc::permission,
+                 "a command would run in the agent's namespaces, and the caller runs in another user, pid or mount "
+                 "namespace (a container, or a service that sees a file system of its own): use a tcp or http check, "
+                 "or a file in registrations.d");
+    }
+    if (!status.ok()) {
       core::Problem problem;
+      problem.code = status.code() == Errc::permission ? core::ProblemCode::not_allowed : core::ProblemCode::invalid;
       problem.detail = status.message();
-      problem.pointer = "/checks/" + std::to_string(i) + "/command";
+      problem.pointer = "/checks/" + std::to_string(i) + "/" + target_field(check.type);
       return problem;
     }
   }
@@ -121,15 +189,15 @@ std::optional<core::Problem> commands_refused(const core::Caller& caller, const 
 }  // namespace
 
 std::optional<Problem> resolve_lifetimes(const Call& call, std::vector<core::ChangeRequest>& changes, bool batch) {
-  Processes processes;
+  Lookups lookups;
   for (std::size_t i = 0; i < changes.size(); ++i) {
     auto* request = std::get_if<core::RegisterRequest>(&changes[i]);
     if (request == nullptr) {
       continue;
     }
-    auto problem = commands_refused(call.request.caller, request->lifetime);
+    auto problem = checks_refused(call, request->lifetime, lookups);
     if (!problem && request->lifetime.process) {
-      problem = resolve(call, request->lifetime, processes);
+      problem = resolve(call, request->lifetime, lookups);
     }
     if (problem) {
       problem->index = i;

@@ -2,6 +2,7 @@
 #include "agent/api/handlers.h"
 #include "agent/api/json.h"
 #include "agent/api/json_writer.h"
+#include "agent/core/contained.h"
 
 namespace limpet::api {
 namespace {
@@ -69,7 +70,8 @@ void post_reload(const Call& call) {
   if (!call.request.caller.privileged) {
     return refuse(*call.exchange, make_problem(ProblemKind::not_allowed,
                                                "Only root and the agent's own user may have the configuration read "
-                                               "again."));
+                                               "again." +
+                                                   std::string(core::words_if_contained(call.request.caller))));
   }
   call.service.reload(std::get<Removals>(removals),
                       [weak = std::weak_ptr<Exchange>(call.exchange)](Service::ReloadResult result) {

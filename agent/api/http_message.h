@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "agent/api/peer.h"
 #include "agent/api/problem.h"
 #include "agent/core/types.h"
 
@@ -69,6 +70,8 @@ class Exchange {
   // front where it is short, in chunks otherwise. A broken stream is answered by its problem, or cuts the connection
   // where part of the answer was sent. Holds `stream` until its end.
   virtual void finish_in_pieces(std::shared_ptr<Stream> stream) = 0;
+  // Where the caller runs. Looks into /proc.
+  virtual PeerPlace place_of_caller() = 0;
   // In place of finish(): sends the head of response() and then what `stream` gives, until it ends, the caller hangs up
   // or the server stops; the connection ends with it. Holds `stream` until then.
   virtual void begin_stream(std::shared_ptr<Stream> stream) = 0;

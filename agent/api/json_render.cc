@@ -191,6 +191,9 @@ void write_registration(JsonWriter& json, const core::RegistrationView& view, Da
   json.key("owner").begin_object();
   json.key("uid").number(registration.owner.uid);
   json.key("pid").number(registration.owner.pid);
+  if (registration.owner.contained) {
+    json.key("contained").boolean(true);
+  }
   json.end_object();
   write_lifetime(json, view);
   write_hold(json, "maintenance", view.maintenance);
@@ -384,6 +387,11 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   json.key("session_path_bytes").number(status.session_path_bytes);
   json.key("watch_path_bytes").number(status.watch_path_bytes);
   json.key("held_back").number(status.held_back);
+  json.end_object();
+  json.key("checks").begin_object();
+  json.key("passing").number(process.checks.passing);
+  json.key("failing").number(process.checks.failing);
+  json.key("late").number(process.checks.late);
   json.end_object();
   write_hold(json, "maintenance", status.maintenance);
   json.key("storage").begin_object();

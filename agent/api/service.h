@@ -15,6 +15,7 @@
 
 #include "agent/api/reload_report.h"
 #include "agent/core/core.h"
+#include "agent/liveness/check_policy.h"
 #include "storage/store.h"
 
 namespace limpet::api {
@@ -26,6 +27,13 @@ struct ServerInfo {
   std::string error;                   // why its name could not be looked up the last time, or empty
 };
 
+// Health checks, as they are.
+struct CheckCounts {
+  std::uint64_t passing = 0;
+  std::uint64_t failing = 0;
+  std::uint64_t late = 0;  // overdue by more than their interval, for want of a slot
+};
+
 // Facts about this run of the agent that the core does not know.
 struct ProcessInfo {
   std::string version;
@@ -34,6 +42,7 @@ struct ProcessInfo {
   std::uint64_t storage_bytes = 0;
   std::vector<ServerInfo> zookeeper_servers = {};
   std::shared_ptr<const FilesStatus> files = nullptr;  // null: there are none
+  CheckCounts checks = {};
 };
 
 class Service {
@@ -96,6 +105,9 @@ class Service {
   virtual const core::Core& core() const = 0;
   virtual core::Now now() const = 0;
   virtual ProcessInfo process_info() const = 0;
+
+  // What health checks may reach and run.
+  virtual const liveness::CheckPolicy& check_policy() const = 0;
 
   // False once the agent is shutting down: changes are then refused with `shutting_down`.
   virtual bool accepting() const = 0;

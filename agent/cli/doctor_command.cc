@@ -166,6 +166,24 @@ void examine_limits(const Patient& patient, Findings& findings) {
        ""});
 }
 
+void examine_checks(const Patient& patient, Findings& findings) {
+  const Json& checks = at(patient.status, "checks");
+  const std::int64_t all = number(checks, "passing") + number(checks, "failing");
+  if (!patient.agent_is_up() || all == 0) {
+    return;
+  }
+  if (const std::int64_t late = number(checks, "late"); late > 0) {
+    findings.push_back(
+        {Level::wrong, "Checks",
+         fmt::format("{} of {} checks are overdue: they wait for others of their user", late, all),
+         "Checks that hang hold the slots: limpet list --state unhealthy names them. A shorter timeout, or "
+         "a longer interval, makes room."});
+  } else {
+    findings.push_back(
+        {Level::ok, "Checks", fmt::format("{} {}, none overdue", all, all == 1 ? "check" : "checks"), ""});
+  }
+}
+
 bool examine_and_report(Context& context, const DoctorOptions& options) {
   Findings findings;
   const Patient patient = admit(context, options, findings);
@@ -178,6 +196,7 @@ bool examine_and_report(Context& context, const DoctorOptions& options) {
   examine_session(patient, findings);
   examine_registrations(context, patient, findings);
   examine_files(patient, findings);
+  examine_checks(patient, findings);
   examine_orphans(context, patient, findings);
   const auto wrong = std::count_if(findings.begin(), findings.end(),
                                    [](const Finding& finding) { return finding.level == Level::wrong; });

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/core/contained.h"
 #include "agent/core/core_impl.h"
 
 namespace limpet::core {
@@ -111,7 +112,8 @@ void Core::Impl::on(Leave event, Now now, Actions& actions) {
   if (!event.caller.privileged) {
     actions.push_back(Reply{event.token, Problem{ProblemCode::not_owner,
                                                  "Only root and the agent's own user may deregister all that this "
-                                                 "host holds.",
+                                                 "host holds." +
+                                                     std::string(words_if_contained(event.caller)),
                                                  "", 0}});
     return;
   }

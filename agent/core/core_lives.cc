@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "agent/core/contained.h"
 #include "agent/core/core_impl.h"
 #include "agent/core/harmless_text.h"
 
@@ -256,7 +257,9 @@ void Core::Impl::on(SetMaintenance event, Now now, Actions& actions) {
     }
   } else if (!event.caller.privileged) {
     return refuse({ProblemCode::not_allowed,
-                   "Only root and the agent's own user may put the whole host into maintenance.", "", 0});
+                   "Only root and the agent's own user may put the whole host into maintenance." +
+                       std::string(words_if_contained(event.caller)),
+                   "", 0});
   }
   const Hold* stands = holds_.planned(event.id);
   const bool changes = event.reason ? stands == nullptr || stands->message != *event.reason : stands != nullptr;

@@ -13,6 +13,7 @@ struct Limits {
   std::uint32_t max_registrations_per_uid = 5'000;
   std::uint32_t max_path_bytes = 512 * 1024;  // as ZooKeeper counts them, see path_budget.h
   std::uint64_t max_data_bytes = 256 << 20;   // of all registrations together
+  std::uint32_t max_checks_per_uid = 2'000;   // root and the agent's own user are not counted
   std::uint64_t max_operations = 1'000'000;
   std::uint32_t max_share_per_uid = 50;  // percent of each of these that one user may take
   Policy policy;
@@ -31,14 +32,16 @@ struct Amount {
   std::int64_t registrations = 0;
   std::int64_t path_bytes = 0;
   std::int64_t data_bytes = 0;
+  std::int64_t checks = 0;
 
   Amount& operator+=(const Amount& other) {
     registrations += other.registrations;
     path_bytes += other.path_bytes;
     data_bytes += other.data_bytes;
+    checks += other.checks;
     return *this;
   }
-  Amount operator-() const { return {-registrations, -path_bytes, -data_bytes}; }
+  Amount operator-() const { return {-registrations, -path_bytes, -data_bytes, -checks}; }
   friend bool operator==(const Amount&, const Amount&) = default;
 };
 

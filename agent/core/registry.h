@@ -166,6 +166,7 @@ class Registry {
   void count(std::map<std::uint32_t, Amount>& amounts, const Registration& registration, bool more) const;
   std::optional<Problem> check_bounds(const Attempt& attempt, bool registers, const Caller& caller,
                                       const Queued& queued) const;
+  std::optional<Problem> check_checks(const Attempt& attempt, const Amount& own, const Caller& caller) const;
   std::optional<Problem> check_operations(const Attempt& attempt, bool registers, const Caller& caller,
                                           const Queued& queued) const;
 

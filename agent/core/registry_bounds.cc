@@ -71,6 +71,7 @@ Amount Registry::amount_of(const Registration& registration) const {
     }
   }
   amount.data_bytes = static_cast<std::int64_t>(bytes);
+  amount.checks = static_cast<std::int64_t>(registration.lifetime.checks.size());
   return amount;
 }
 
@@ -95,6 +96,20 @@ Amount Registry::amount_of_users() const {
 void Registry::count(std::map<std::uint32_t, Amount>& amounts, const Registration& registration, bool more) const {
   const Amount amount = amount_of(registration);
   amounts[registration.owner.uid] += more ? amount : -amount;
+}
+
+// Checks cost the agent work for as long as they stand. `own`: all that the caller's registrations then hold.
+std::optional<Problem> Registry::check_checks(const Attempt& attempt, const Amount& own, const Caller& caller) const {
+  const std::uint32_t uid = caller.owner.uid;
+  const auto change = attempt.amounts.find(uid);
+  const bool adds = change != attempt.amounts.end() && change->second.checks > 0;
+  const bool bounded = !caller.privileged && (is_user(uid) || caller.owner.contained);
+  if (!adds || !bounded || !past(own.checks, options_.limits.max_checks_per_uid)) {
+    return std::nullopt;
+  }
+  return quota("uid " + std::to_string(uid) + " would have " + std::to_string(own.checks) +
+               " health checks, and one user's limit (max_checks_per_uid) is " +
+               std::to_string(options_.limits.max_checks_per_uid) + "; use fewer, or deregister some first.");
 }
 
 std::optional<Problem> Registry::check_bounds(const Attempt& attempt, bool registers, const Caller& caller,
@@ -133,6 +148,9 @@ std::optional<Problem> Registry::check_bounds(const Attempt& attempt, bool regis
     if (auto problem = check(measure, caller)) {
       return problem;
     }
+  }
+  if (auto problem = check_checks(attempt, own, caller)) {
+    return problem;
   }
   return check_operations(attempt, true, caller, queued);
 }

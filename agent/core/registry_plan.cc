@@ -69,7 +69,7 @@ bool Registry::all_repeat(const std::vector<ChangeRequest>& requests, const Call
 }
 
 bool Registry::may_change(const Caller& caller, const Owner& owner) {
-  return caller.privileged || caller.owner.uid == owner.uid;
+  return caller.privileged || (caller.owner.uid == owner.uid && caller.owner.contained == owner.contained);
 }
 
 Problem Registry::not_owner(const RegistrationId& id, const Owner& owner, const Caller& caller) {
@@ -236,7 +236,9 @@ std::optional<Problem> Registry::plan_register(Attempt& attempt, RegisterRequest
   const Seq seq{attempt.last.value + 1};
   attempt.last = seq;
   // Whoever made it keeps it, also when root changes it.
-  const Owner owner = old != nullptr && old->owner.uid != caller.owner.uid ? old->owner : caller.owner;
+  const bool others =
+      old != nullptr && (old->owner.uid != caller.owner.uid || old->owner.contained != caller.owner.contained);
+  const Owner owner = others ? old->owner : caller.owner;
   if (const auto pending = removal_at_.find(path); pending != removal_at_.end()) {
     attempt.plan.batch.changes.push_back(EraseRemoval{pending->second});
     set_removal(attempt, path, std::nullopt);

@@ -46,7 +46,8 @@ struct DeregisterRequest {
 };
 using ChangeRequest = std::variant<RegisterRequest, DeregisterRequest>;
 
-// Whose request it is. `privileged`: root or the agent's own uid, which may change anybody's registration.
+// Whose request it is. `privileged`: root or the agent's own uid, which may change anybody's registration; one that is
+// contained (Owner) is not.
 struct Caller {
   Owner owner;
   bool privileged = false;

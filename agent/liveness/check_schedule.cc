@@ -1,14 +1,13 @@
 #include "agent/liveness/check_schedule.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <cassert>
 #include <chrono>
 
-#include "agent/liveness/command_run.h"
-#include "agent/liveness/network_run.h"
 #include "agent/liveness/process_id.h"
 
 namespace limpet::liveness {
@@ -35,7 +34,11 @@ CheckSchedule::CheckSchedule(boost::asio::io_context& io, Bounds bounds, Tell te
       tell_(std::move(tell)),
       random_(std::random_device()()),
       timer_(io),
-      off_thread_(std::make_unique<OffThread>(io)) {}
+      network_(io),
+      commands_(std::make_shared<CommandRuns>(io)) {
+  kinds_[0].slots = bounds.network;
+  kinds_[1].slots = bounds.commands;
+}
 
 CheckSchedule::~CheckSchedule() {
   stop();
@@ -52,14 +55,41 @@ void CheckSchedule::stop() {
   watched_.clear();
 }
 
-CheckSchedule::Tally CheckSchedule::tally() const {
-  Tally tally;
+CheckSchedule::Stats CheckSchedule::stats() const {
+  Stats stats;
+  const std::int64_t now_ms = steady_ms();
   for (const auto& [id, watched] : watched_) {
     const std::size_t failing = watched->health.failing();
-    tally.failing += failing;
-    tally.passing += watched->health.checks() - failing;
+    stats.failing += failing;
+    stats.passing += watched->health.checks() - failing;
+    for (const auto& job : watched->jobs) {
+      stats.late += job->state != JobState::running && now_ms - job->due_ms > job->check.interval_ms ? 1 : 0;
+    }
   }
-  return tally;
+  for (std::size_t i = 0; i < kinds_.size(); ++i) {
+    stats.running[i] = kinds_[i].running;
+    stats.runs[i] = kinds_[i].runs;
+  }
+  stats.unknown_runs = unknown_runs_;
+  return stats;
+}
+
+bool CheckSchedule::Kind::has_room(const Share& share) const {
+  return (share.running < slots.guaranteed && running < slots.at_most) ||
+         (share.running < slots.of_user && running < slots.total);
+}
+
+CheckSchedule::Job* CheckSchedule::Kind::next(std::int64_t now_ms) {
+  auto entry = shares.upper_bound(last_uid);
+  for (std::size_t i = 0; i < shares.size(); ++i, ++entry) {
+    entry = entry == shares.end() ? shares.begin() : entry;
+    const Share& share = entry->second;
+    if (!share.due.empty() && share.due.begin()->first <= now_ms && has_room(share)) {
+      last_uid = entry->first;
+      return share.due.begin()->second;
+    }
+  }
+  return nullptr;
 }
 
 void CheckSchedule::watch(const RegistrationId& id, std::uint32_t uid, const std::vector<Check>& checks, bool failing) {
@@ -76,8 +106,7 @@ void CheckSchedule::watch(const RegistrationId& id, std::uint32_t uid, const std
   const auto places = watched.health.replace(checks, failing);
   std::vector<std::unique_ptr<Job>> jobs;
   for (std::size_t i = 0; i < checks.size(); ++i) {
-    jobs.push_back(places[i] ? std::move(watched.jobs[*places[i]]) : make_job(checks[i]));
-    jobs.back()->of = &watched;
+    jobs.push_back(places[i] ? std::move(watched.jobs[*places[i]]) : make_job(watched, checks[i]));
     jobs.back()->index = i;
   }
   for (const auto& job : watched.jobs) {
@@ -117,26 +146,50 @@ void CheckSchedule::unwatch(const RegistrationId& id) {
   watched_.erase(found);
 }
 
-std::unique_ptr<CheckSchedule::Job> CheckSchedule::make_job(const Check& check) {
+std::unique_ptr<CheckSchedule::Job> CheckSchedule::make_job(Watched& watched, const Check& check) {
   auto job = std::make_unique<Job>();
+  job->of = &watched;
   job->check = check;
   put_off(*job, steady_ms() + random_below(std::min(check.interval_ms, bounds_.first_run_ms)));
   return job;
 }
 
+// Takes the job out of what its state has it in.
+void CheckSchedule::leave_state(Job& job) {
+  Share& share = share_of(job);
+  switch (job.state) {
+    case JobState::due:
+      share.due.erase({job.due_ms, &job});
+      break;
+    case JobState::queued:
+      break;
+    case JobState::running:
+      --share.running;
+      --kind_of(job).running;
+      deadlines_.erase({job.started_ms + job.check.timeout_ms, &job});
+      break;
+  }
+}
+
 void CheckSchedule::forget(Job& job) {
-  if (job.running) {
-    --running_[kind_of(job)];
-    deadlines_.erase({job.started_ms + job.check.timeout_ms, &job});
+  leave_state(job);
+  if (job.state != JobState::due) {
     job.run->drop();
-  } else {
-    due_[kind_of(job)].erase({job.due_ms, &job});
+  }
+  drop_empty_share(kind_of(job), job.of->uid);
+}
+
+void CheckSchedule::drop_empty_share(Kind& kind, std::uint32_t uid) {
+  if (const auto found = kind.shares.find(uid);
+      found != kind.shares.end() && found->second.due.empty() && found->second.running == 0) {
+    kind.shares.erase(found);
   }
 }
 
 void CheckSchedule::put_off(Job& job, std::int64_t due_ms) {
+  job.state = JobState::due;
   job.due_ms = due_ms;
-  due_[kind_of(job)].emplace(due_ms, &job);
+  share_of(job).due.emplace(due_ms, &job);
 }
 
 // Drops what takes too long, starts what is due and has room. What is told of it may watch, unwatch and stop.
@@ -149,9 +202,11 @@ void CheckSchedule::pump() {
     finished(job, std::move(finding));
   }
   const std::int64_t now_ms = steady_ms();
-  for (std::size_t kind = 0; kind < due_.size(); ++kind) {
-    while (!alive.expired() && has_room(kind) && !due_[kind].empty() && due_[kind].begin()->first <= now_ms) {
-      start(*due_[kind].begin()->second);
+  for (std::size_t i = 0; i < 2 && !alive.expired(); ++i) {
+    Job* job = kinds_[i].next(now_ms);
+    while (job != nullptr) {
+      start(*job);
+      job = alive.expired() ? nullptr : kinds_[i].next(now_ms);
     }
   }
   if (!alive.expired()) {
@@ -161,9 +216,11 @@ void CheckSchedule::pump() {
 
 void CheckSchedule::set_timer() {
   std::int64_t next_ms = deadlines_.empty() ? INT64_MAX : deadlines_.begin()->first;
-  for (std::size_t kind = 0; kind < due_.size(); ++kind) {
-    if (has_room(kind) && !due_[kind].empty()) {
-      next_ms = std::min(next_ms, due_[kind].begin()->first);
+  for (const Kind& kind : kinds_) {
+    for (const auto& [uid, share] : kind.shares) {
+      if (!share.due.empty() && kind.has_room(share)) {
+        next_ms = std::min(next_ms, share.due.begin()->first);
+      }
     }
   }
   if (next_ms == INT64_MAX) {
@@ -179,15 +236,21 @@ void CheckSchedule::set_timer() {
 }
 
 void CheckSchedule::start(Job& job) {
-  due_[kind_of(job)].erase({job.due_ms, &job});
-  job.started_ms = steady_ms();
-  job.asleep_ms = asleep_ms();
-  job.running = true;
-  ++running_[kind_of(job)];
-  deadlines_.emplace(job.started_ms + job.check.timeout_ms, &job);
+  leave_state(job);
+  job.state = JobState::queued;
+  const std::uint32_t uid = job.of->uid;
+  if (const Status allowed = permits(network_.policy, job.check, uid == ::geteuid()); !allowed.ok()) {
+    begin(job);
+    return finished(job, {false, allowed.message()});
+  }
   if (job.run != nullptr && job.run->lingers()) {
+    begin(job);
     return finished(job, {false, "its process of the last time was killed, and has not ended yet"});
   }
+  const auto begun = [this, of = &job] {
+    begin(*of);
+    set_timer();
+  };
   const auto done = [this, of = &job](Finding finding) {
     const std::weak_ptr<char> alive = alive_;
     finished(*of, std::move(finding));
@@ -195,23 +258,37 @@ void CheckSchedule::start(Job& job) {
       pump();
     }
   };
-  job.run = job.check.type == CheckType::command ? start_command_run(io_, job.check.command, job.of->uid, done)
-                                                 : start_network_run(io_, *off_thread_, job.check, job.of->uid, done);
+  job.run = job.check.type == CheckType::command ? start_command_run(commands_, job.check.command, uid, done)
+                                                 : start_network_run(network_, job.check, uid, begun, done);
+  if (!job.run->queued()) {
+    begin(job);
+  }
+}
+
+// It begins to look. What queued for a thread gets its slot even where none is free: threads are few.
+void CheckSchedule::begin(Job& job) {
+  assert(job.state == JobState::queued);
+  job.state = JobState::running;
+  job.started_ms = steady_ms();
+  job.asleep_ms = asleep_ms();
+  ++share_of(job).running;
+  ++kind_of(job).running;
+  ++kind_of(job).runs;
+  deadlines_.emplace(job.started_ms + job.check.timeout_ms, &job);
 }
 
 // Takes what a run came to. What is told of it may be the end of `job`.
 void CheckSchedule::finished(Job& job, Finding finding) {
-  assert(job.running);
   const std::int64_t now_ms = steady_ms();
-  const std::int64_t took_ms = now_ms - job.started_ms;
-  const bool excused = !finding.well && job.excused < kMaxExcused &&
-                       stood_still(took_ms, job.check.timeout_ms, asleep_ms() - job.asleep_ms);
-  job.running = false;
+  const bool began = job.state == JobState::running;
+  const std::int64_t started_ms = began ? job.started_ms : now_ms;
+  const bool excused = began && !finding.well && job.excused < kMaxExcused &&
+                       stood_still(now_ms - started_ms, job.check.timeout_ms, asleep_ms() - job.asleep_ms);
+  leave_state(job);
   job.excused = excused ? job.excused + 1 : 0;
-  --running_[kind_of(job)];
-  deadlines_.erase({job.started_ms + job.check.timeout_ms, &job});
+  unknown_runs_ += finding.known ? 0 : 1;
   const std::int64_t tenth_ms = job.check.interval_ms / 10;
-  const std::int64_t next_ms = job.started_ms + job.check.interval_ms - tenth_ms + random_below(2 * tenth_ms + 1);
+  const std::int64_t next_ms = started_ms + job.check.interval_ms - tenth_ms + random_below(2 * tenth_ms + 1);
   put_off(job, excused ? now_ms : std::max(now_ms, next_ms));
   if (finding.known && !excused) {
     Watched& watched = *job.of;

@@ -46,8 +46,7 @@ class Recipe {
     ::sigemptyset(&none);
     ::sigfillset(&all);
     ::posix_spawnattr_init(&attributes_);
-    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-    ::posix_spawnattr_setpgroup(&attributes_, 0);
+    ::posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
     ::posix_spawnattr_setsigmask(&attributes_, &none);
     ::posix_spawnattr_setsigdefault(&attributes_, &all);
     ::posix_spawn_file_actions_init(&actions_);
@@ -80,8 +79,13 @@ class Recipe {
 
 class CommandRun : public CheckRun, public std::enable_shared_from_this<CommandRun> {
  public:
-  CommandRun(boost::asio::io_context& io, Done done)
-      : io_(io), done_(std::move(done)), output_(io), process_(io), pause_(io), reap_timer_(io) {}
+  CommandRun(const std::shared_ptr<CommandRuns>& shared, Done done)
+      : shared_(shared),
+        done_(std::move(done)),
+        output_(shared->io),
+        process_(shared->io),
+        pause_(shared->io),
+        reap_timer_(shared->io) {}
   ~CommandRun() override;
 
   void start(const std::vector<std::string>& command, std::uint32_t uid);
@@ -102,7 +106,7 @@ class CommandRun : public CheckRun, public std::enable_shared_from_this<CommandR
   std::string with_output(std::string words) const;
   void finish(Finding finding);
 
-  boost::asio::io_context& io_;
+  const std::shared_ptr<CommandRuns> shared_;
   Done done_;      // empty once it was called, or is not to be
   pid_t pid_ = 0;  // until it is reaped
   std::string said_;
@@ -115,7 +119,7 @@ class CommandRun : public CheckRun, public std::enable_shared_from_this<CommandR
 
 CommandRun::~CommandRun() {
   if (pid_ > 0) {  // the event loop is gone
-    ::kill(-pid_, SIGKILL);
+    ::kill(pid_, SIGTERM);
     ::waitpid(pid_, nullptr, 0);
   }
 }
@@ -132,7 +136,7 @@ void CommandRun::start(const std::vector<std::string>& command, std::uint32_t ui
   if (error == EAGAIN || is_want(error)) {
     finding = Finding::nothing();
   }
-  boost::asio::post(io_, [self = shared_from_this(), finding] { self->finish(finding); });
+  boost::asio::post(shared_->io, [self = shared_from_this(), finding] { self->finish(finding); });
 }
 
 int CommandRun::spawn(const std::vector<std::string>& command, std::uint32_t uid) {
@@ -148,11 +152,12 @@ int CommandRun::spawn(const std::vector<std::string>& command, std::uint32_t uid
     return error.value();
   }
   ours.release();
-  const int failed = Recipe(theirs.get()).spawn(pid_, check_child_arguments(command, uid));
+  const int failed = Recipe(theirs.get()).spawn(pid_, check_child_arguments(command, uid, shared_->cgroup));
   if (failed != 0) {
     pid_ = 0;
     return failed;
   }
+  shared_->running.insert(pid_);
   // Without a pidfd the process is asked from time to time instead.
   if (Descriptor pidfd(static_cast<int>(::syscall(SYS_pidfd_open, pid_, 0))); pidfd) {
     process_.assign(pidfd.get(), error);
@@ -201,18 +206,13 @@ void CommandRun::await_end() {
 }
 
 void CommandRun::reap() {
-  siginfo_t info{};
-  const int waited = ::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT);
-  if (waited == 0 && info.si_pid == 0) {
+  int status = 0;
+  const pid_t waited = ::waitpid(pid_, &status, WNOHANG);
+  if (waited == 0) {
     return await_end();
   }
-  // What it left behind goes too, and before it is reaped: as long as it is not, no other group has its number.
-  int status = 0;
-  bool known = false;
-  if (waited == 0) {
-    ::kill(-pid_, SIGKILL);
-    known = ::waitpid(pid_, &status, WNOHANG) == pid_;
-  }
+  const bool known = waited == pid_;
+  shared_->running.erase(pid_);
   pid_ = 0;
   error_code ignored;
   process_.close(ignored);
@@ -256,22 +256,24 @@ void CommandRun::finish(Finding finding) {
   }
 }
 
-// The process is reaped when it ends.
+// The process is reaped when it ends, and nothing of the command is left.
 void CommandRun::drop() {
   done_ = nullptr;
   error_code ignored;
   output_.close(ignored);
   pause_.cancel();
   if (pid_ > 0) {
-    ::kill(-pid_, SIGKILL);
+    ::kill(pid_, SIGTERM);
+    ::kill(pid_, SIGCONT);  // should the command have stopped it
   }
 }
 
 }  // namespace
 
-std::shared_ptr<CheckRun> start_command_run(boost::asio::io_context& io, const std::vector<std::string>& command,
-                                            std::uint32_t uid, CheckRun::Done done) {
-  auto run = std::make_shared<CommandRun>(io, std::move(done));
+std::shared_ptr<CheckRun> start_command_run(const std::shared_ptr<CommandRuns>& shared,
+                                            const std::vector<std::string>& command, std::uint32_t uid,
+                                            CheckRun::Done done) {
+  auto run = std::make_shared<CommandRun>(shared, std::move(done));
   run->start(command, uid);
   return run;
 }

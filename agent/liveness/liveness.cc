@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "agent/liveness/delegated_cgroup.h"
+
 namespace limpet::liveness {
 
 Liveness::Liveness(boost::asio::io_context& io, Tell tell)
@@ -9,7 +11,12 @@ Liveness::Liveness(boost::asio::io_context& io, Tell tell)
       processes_(io, ProcessWatcher::usual_bounds(),
                  [this](const RegistrationId& id, std::string how) { process_ended(id, std::move(how)); }),
       checks_(io, {},
-              [this](const RegistrationId& id, Health::Report report) { health_changed(id, std::move(report)); }) {}
+              [this](const RegistrationId& id, Health::Report report) { health_changed(id, std::move(report)); }) {
+  checks_.set_command_cgroup(divide_delegated_cgroup());
+  if (Orphans::may_come()) {
+    orphans_.emplace(io, [this](std::int32_t pid) { return checks_.command_pids().contains(pid); });
+  }
+}
 
 void Liveness::watch(const core::Watch& watch) {
   watched_[watch.id] = watch.seq;
@@ -35,6 +42,9 @@ void Liveness::stop() {
   watched_.clear();
   processes_.stop();
   checks_.stop();
+  if (orphans_) {
+    orphans_->stop();
+  }
 }
 
 void Liveness::process_ended(const RegistrationId& id, std::string how) {

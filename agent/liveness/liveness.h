@@ -6,11 +6,14 @@
 
 #include <boost/asio/io_context.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 
 #include "agent/core/event.h"
 #include "agent/liveness/check_schedule.h"
+#include "agent/liveness/orphans.h"
 #include "agent/liveness/process_watcher.h"
 
 namespace limpet::liveness {
@@ -27,8 +30,10 @@ class Liveness {
   void watch(const core::Watch& watch);
   void unwatch(const core::Unwatch& unwatch);
 
-  // The checks as they stand.
-  CheckSchedule::Tally checks() const { return checks_.tally(); }
+  // What checks may reach and run from now on.
+  void set_policy(CheckPolicy policy) { checks_.set_policy(std::move(policy)); }
+
+  CheckSchedule::Stats checks() const { return checks_.stats(); }
   ProcessWatcher::Use processes() const { return processes_.use(); }
 
   // Nothing is told after this, and the commands of checks are killed. Does not block.
@@ -42,6 +47,7 @@ class Liveness {
   std::unordered_map<RegistrationId, Seq> watched_;  // the newest Watch of each
   ProcessWatcher processes_;
   CheckSchedule checks_;
+  std::optional<Orphans> orphans_;  // where they may come
 };
 
 }  // namespace limpet::liveness

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "agent/liveness/orphans.h"
 #include "agent/liveness/process_id.h"
 
 namespace limpet::liveness {
@@ -28,6 +29,9 @@ void prepare_program() {
     ::setrlimit(RLIMIT_NOFILE, &limit);  // where that fails, the old limit holds, and is kept to
   }
   ::signal(SIGCHLD, SIG_DFL);
+  if (Orphans::may_come()) {
+    Orphans::prepare();
+  }
   int fd = 0;
   while (fd >= 0 && fd <= STDERR_FILENO) {
     fd = ::open("/dev/null", O_RDWR);  // the lowest that is free

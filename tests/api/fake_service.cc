@@ -25,6 +25,7 @@ core::Options one_by_one(core::Options options) {
 
 FakeService::FakeService(boost::asio::io_context& io, core::Options options)
     : io_(io), core_(one_by_one(std::move(options)), {}) {
+  checks_.command_checks = true;
   step(core::Started{});
 }
 

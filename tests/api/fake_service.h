@@ -74,6 +74,9 @@ class FakeService final : public Service {
   const core::Core& core() const override { return core_; }
   core::Now now() const override { return {1'000, 1'700'000'000'123}; }
   ProcessInfo process_info() const override { return {"0.1.0", 42, 1'700'000'000'000, 40'960}; }
+  const liveness::CheckPolicy& check_policy() const override { return checks_; }
+  // What health checks may reach and run; commands, too, until a test says otherwise.
+  liveness::CheckPolicy& checks() { return checks_; }
   bool accepting() const override { return accepting_; }
 
   // "uid code target" of each call that was forbidden.
@@ -108,6 +111,7 @@ class FakeService final : public Service {
 
   boost::asio::io_context& io_;
   core::Core core_;
+  liveness::CheckPolicy checks_;
   bool accepting_ = true;
   bool disk_held_ = false;
   Status disk_;

@@ -198,6 +198,36 @@ TEST_F(Processes, D12_AConnectionHandedOnSpeaksForTheUserWhoMadeIt) {
   EXPECT_NE(theirs.put("/v1/registrations/web/i-3", kBound).status, 202);
 }
 
+// As a program does that replaces itself without an interruption: its successor registers before it ends.
+TEST_F(Processes, APidHandedOverKeepsTheRegistration) {
+  start();
+  const auto spawn = [] {
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+      sleep_until_killed();
+    }
+    return pid;
+  };
+  const auto bound_to = [](pid_t pid) { return R"({"data":"x","bind":"process","pid":)" + std::to_string(pid) + "}"; };
+  UnixHttp http(agent_.socket());
+  const pid_t old = spawn();
+  const pid_t successor = spawn();
+  const auto first = http.put(kTarget, bound_to(old));
+  ASSERT_EQ(first.status, 202) << first.body;
+  ASSERT_EQ(http.put(kTarget, bound_to(successor)).status, 202);
+  end(old);
+  EXPECT_TRUE(stays());
+  EXPECT_EQ(get().json()["process"]["pid"], successor);
+  // Also where the agent was away when the old one ended.
+  agent_.kill();
+  http.close();
+  ASSERT_TRUE(agent_.start());
+  EXPECT_TRUE(stays());
+  end(successor);
+  EXPECT_TRUE(gone());
+}
+
 TEST_F(Processes, D11_ACallerInAPidNamespaceOfItsOwnIsSeenFromOutside) {
   start();
   int told[2];

@@ -49,7 +49,7 @@ class Agent:
         self.socket = str(self.directory / "limpet.sock")
         (self.directory / "limpet.json").write_text("{} // nothing")
         self.words = [LIMPETD, "--config", str(self.directory / "limpet.json"), "--data-dir", str(self.state), "--socket",
-                      self.socket, "--registrations-dir", "", "--zookeeper", servers, *flags]
+                      self.socket, "--registrations-dir", "", "--command-checks", "true", "--zookeeper", servers, *flags]
         self.process = None
 
     def start(self):

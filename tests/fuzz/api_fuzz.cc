@@ -29,6 +29,7 @@ void check(const Response& response) {
 
 class Answer final : public Exchange {
  public:
+  PeerPlace place_of_caller() override { return {true, true, true, 4321, 4321}; }
   Response& response() override { return response_; }
   void finish() override {
     require(!finished_, "one answer for one request");

@@ -104,6 +104,9 @@ put_check() {
   deploy curl -s -o /dev/null -w '%{http_code}' --unix-socket /run/limpet/limpet.sock -X PUT -d "$check" \
     http://localhost/v1/registrations/web/i-3
 }
+says 403 put_check
+in_tree sed -i 's/"command_checks": false/"command_checks": true/' /etc/limpet/limpet.json
+in_tree systemctl reload limpet
 says 422 put_check
 in_tree cp /usr/share/doc/limpet/examples/checks-as-users.conf "$drop_ins/"
 in_tree systemctl daemon-reload

@@ -62,7 +62,7 @@ class CheckScheduleTest : public ::testing::Test {
 
   boost::asio::io_context io_{1};
   std::map<RegistrationId, std::vector<std::string>> told_;
-  CheckSchedule schedule_{io_, CheckSchedule::Bounds{2, 2, 50},
+  CheckSchedule schedule_{io_, CheckSchedule::Bounds{{2, 2, 1, 2}, {2, 2, 1, 2}, 50},
                           [this](const RegistrationId& id, const Health::Report& report) {
                             told_[id].push_back(report.passing ? "passing" : report.message);
                           }};
@@ -111,6 +111,30 @@ TEST_F(CheckScheduleTest, NoMoreThanSoManyRunAtOnce) {
     schedule_.unwatch({"web", std::to_string(i)});
   }
   EXPECT_EQ(schedule_.running(), 2u) << "one kind does not take the place of the other";
+}
+
+TEST_F(CheckScheduleTest, AUserWithoutARunGetsASlotBeyondThoseThatOthersHold) {
+  test::TcpServer silent(io_, any_port(), "", true);
+  test::TcpServer server(io_, any_port(), "HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n");
+  constexpr std::uint32_t kAlice = 4711;
+  constexpr std::uint32_t kBob = 4712;
+  CheckSchedule schedule(io_, {{4, 3, 1, 8}, {4, 3, 1, 8}, 50},
+                         [this](const RegistrationId& id, const Health::Report&) { told_[id].emplace_back("told"); });
+  Check hanging = quick(test::http_check("http://" + at(silent) + "/"));
+  hanging.timeout_ms = 600'000;
+  for (int i = 0; i < 20; ++i) {
+    schedule.watch({"a", std::to_string(i)}, kAlice, {hanging}, false);
+  }
+  ASSERT_TRUE(run_until([&] { return schedule.running() == 3; })) << "one user leaves one of four";
+  run_for(300);
+  EXPECT_EQ(schedule.running(), 3u);
+  for (int i = 0; i < 5; ++i) {
+    schedule.watch({"b", std::to_string(i)}, kBob, {quick(test::http_check("http://" + at(server) + "/"))}, false);
+  }
+  EXPECT_TRUE(run_until([&] { return told_.size() == 5; }));
+  EXPECT_TRUE(run_until([&] { return schedule.stats().late >= 17; })) << "overdue for longer than their interval";
+  EXPECT_EQ(schedule.stats().running[0], schedule.running());
+  EXPECT_GE(schedule.stats().runs[0], 8u);
 }
 
 TEST_F(CheckScheduleTest, WhoHasToWaitGetsItsTurn) {
@@ -167,7 +191,7 @@ TEST_F(CheckScheduleTest, WhoIsToldMayWatchUnwatchAndStop) {
   int told = 0;
   std::unique_ptr<CheckSchedule> schedule;
   const std::vector<Check> failing = {quick(test::tcp_check("unix:" + file("none")))};
-  schedule = std::make_unique<CheckSchedule>(io_, CheckSchedule::Bounds{2, 2, 1},
+  schedule = std::make_unique<CheckSchedule>(io_, CheckSchedule::Bounds{{2, 2, 1, 2}, {2, 2, 1, 2}, 1},
                                              [&](const RegistrationId& id, const Health::Report&) {
                                                if (++told == 3) {
                                                  schedule = nullptr;

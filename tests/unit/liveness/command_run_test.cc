@@ -21,7 +21,7 @@ class CommandRun : public ::testing::Test {
  protected:
   std::shared_ptr<CheckRun> start(const std::vector<std::string>& command, std::uint32_t uid = ::getuid()) {
     finding_.reset();
-    return start_command_run(io_, command, uid, [this](Finding found) { finding_ = std::move(found); });
+    return start_command_run(shared_, command, uid, [this](Finding found) { finding_ = std::move(found); });
   }
   bool run_until(const std::function<bool()>& holds) {
     for (int i = 0; i < 3000 && !holds(); ++i) {
@@ -49,6 +49,7 @@ class CommandRun : public ::testing::Test {
   ~CommandRun() override { std::filesystem::remove(file()); }
 
   boost::asio::io_context io_{1};
+  std::shared_ptr<CommandRuns> shared_ = std::make_shared<CommandRuns>(io_);
   boost::asio::steady_timer reactor_{io_};  // is made with the first that needs it, and takes descriptors
   std::optional<Finding> finding_;
 };
@@ -126,6 +127,32 @@ TEST_F(CommandRun, WhatItLeavesBehindGoesWithIt) {
   EXPECT_EQ(shell("sleep 1000 & echo $! >" + file()), "well") << "its output is still held open";
   const int grandchild = std::stoi(test::read_file(file()));
   EXPECT_TRUE(test::eventually([&] { return test::state_of(grandchild) == '-' || test::state_of(grandchild) == 'Z'; }));
+}
+
+TEST_F(CommandRun, WhatLeftItsSessionGoesWithItToo) {
+  EXPECT_EQ(shell("setsid sh -c 'sleep 1000 & echo $! >" + file() + "; sleep 1000' & while [ ! -s " + file() +
+                  " ]; do sleep 0.05; done"),
+            "well");
+  const int grandchild = std::stoi(test::read_file(file()));
+  EXPECT_TRUE(test::eventually([&] { return test::state_of(grandchild) == '-'; }));
+}
+
+TEST_F(CommandRun, ADroppedOneTakesAlongWhatLeftItsSession) {
+  const auto run = start(
+      {"/bin/sh", "-c", "setsid sh -c 'trap \"\" TERM HUP; setsid sleep 1000 & echo $! >" + file() + "; wait' & wait"});
+  ASSERT_TRUE(run_until([&] { return test::read_file(file()).ends_with("\n"); }));
+  const int grandchild = std::stoi(test::read_file(file()));
+  run->drop();
+  EXPECT_TRUE(run_until([&] { return !run->lingers(); }));
+  EXPECT_EQ(test::state_of(grandchild), '-') << "nothing is left when the run is over";
+}
+
+TEST_F(CommandRun, RunsInASessionOfItsOwn) {
+  const std::string words =
+      shell("read -r pid name state parent group session rest </proc/self/stat; echo $session; exit 1");
+  EXPECT_NE(words, "exit status 1: " + std::to_string(::getsid(0)));
+  EXPECT_EQ(words.substr(0, 15), "exit status 1: ");
+  EXPECT_NE(shell("exec 3</dev/tty"), "well") << "it has no terminal";
 }
 
 TEST_F(CommandRun, OneThatWritesWithoutEndKeepsNobodyBusy) {
