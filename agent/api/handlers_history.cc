@@ -11,7 +11,7 @@
 namespace limpet::api {
 namespace {
 
-constexpr std::size_t kEntriesOfARead = 500;
+constexpr std::size_t kEntriesOfAPiece = 500;
 constexpr std::size_t kMaxStreams = 64;
 constexpr std::size_t kReservedStreams = 8;  // of these, for root and the agent's own user
 constexpr std::size_t kMaxStreamsOfOne = kMaxStreams / 2;
@@ -101,7 +101,7 @@ class HistoryAnswer final : public Stream, public std::enable_shared_from_this<H
 
  private:
   void read() {
-    query_.limit = std::min(left_, kEntriesOfARead);
+    query_.limit = std::min(left_, kEntriesOfAPiece);
     service_.history(query_, [weak = weak_from_this()](const Result<HistoryPage>& page) {
       if (const auto self = weak.lock()) {
         self->read_done(page);
