@@ -91,9 +91,12 @@ Status Agent::start(int listen_fd) {
       feed(core::Persisted{through, std::move(status)});
     });
   });
+  history_reads_ = std::make_unique<HistoryReads>(io_, *store_, mailbox_);
+  background_ = std::make_unique<Worker>("background");
   idle_trim_.worked(IdleTrim::kBurst);  // to load what is stored is one
   feed(core::Started{});
   free_bytes_ = free_bytes(config_.data_dir);
+  bytes_on_disk_ = store_->bytes_on_disk();
   if (store_->low_on_space()) {
     feed(core::SpaceChanged{true});
     watch_space();
@@ -343,9 +346,7 @@ void Agent::history(HistoryQuery query, HistoryDone done) {
   if (commit_ == nullptr) {
     return;  // stopped: nobody is answered any more
   }
-  commit().history(std::move(query), [this, done = std::move(done)](Result<HistoryPage> page) mutable {
-    mailbox_.leave([done = std::move(done), page = std::move(page)]() mutable { done(std::move(page)); });
-  });
+  history_reads_->read(std::move(query), std::move(done));
 }
 
 std::uint64_t Agent::listen(HistoryListener listener) {
@@ -361,8 +362,9 @@ core::Now Agent::now() const {
   return core::Now{steady_ms(), wall_ms(), liveness::asleep_ms()};
 }
 
-api::ProcessInfo Agent::process_info() const {
-  api::ProcessInfo info{LIMPET_VERSION, ::getpid(), started_at_, store_->bytes_on_disk()};
+api::ProcessInfo Agent::process_info() {
+  look_at_disk();
+  api::ProcessInfo info{LIMPET_VERSION, ::getpid(), started_at_, bytes_on_disk_};
   for (zk::NamedServer& server : zookeeper_.servers()) {
     info.zookeeper_servers.push_back({std::move(server.name), std::move(server.addresses), std::move(server.error)});
   }

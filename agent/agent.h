@@ -17,6 +17,7 @@
 #include "agent/config.h"
 #include "agent/core/core.h"
 #include "agent/forbidden_log.h"
+#include "agent/history_reads.h"
 #include "agent/idle_trim.h"
 #include "agent/liveness/liveness.h"
 #include "agent/mailbox.h"
@@ -25,6 +26,7 @@
 #include "agent/zk/zk_client.h"
 #include "storage/group_commit.h"
 #include "storage/rocks_store.h"
+#include "storage/worker.h"
 
 namespace limpet {
 
@@ -67,7 +69,7 @@ class Agent : public api::Service {
   void append_metrics(std::string& out) override;
   const core::Core& core() const override { return core_; }
   core::Now now() const override;
-  api::ProcessInfo process_info() const override;
+  api::ProcessInfo process_info() override;
   const liveness::CheckPolicy& check_policy() const override { return check_policy_; }
   bool accepting() const override { return accepting_; }
 
@@ -97,7 +99,7 @@ class Agent : public api::Service {
   void apply_zookeeper(const Config& config, const std::vector<std::string>& keys);
   void apply_registration_files(api::Removals removals, RegistrationsDir::Done done);
   void note_registration_files(const api::FilesReport& report, bool again);
-  void look_for_free_bytes();
+  void look_at_disk();
   void in_background(std::function<void()> work, std::function<void()> then);
 
   // Constant after construction.
@@ -110,13 +112,15 @@ class Agent : public api::Service {
   Config config_;
   // GroupCommit is declared after the store that it uses, so that it is joined first.
   std::unique_ptr<RocksStore> store_;
-  Mailbox mailbox_;  // of the commit thread, which is joined before this goes
+  Mailbox mailbox_;  // of the threads below, which are joined before this goes
   core::Core core_;
   zk::ZkClient zookeeper_;
   liveness::CheckPolicy check_policy_;
   liveness::Liveness liveness_;
   std::unique_ptr<api::Server> server_;
   std::unique_ptr<GroupCommit> commit_;
+  std::unique_ptr<HistoryReads> history_reads_;
+  std::unique_ptr<Worker> background_;
   std::vector<GroupCommit::Submission> gathered_;  // decided on, and not yet with the commit thread
   std::chrono::steady_clock::time_point gathering_since_;
   boost::asio::steady_timer tick_;
@@ -132,8 +136,11 @@ class Agent : public api::Service {
   std::uint64_t next_listener_ = 1;
   DriverCounters counters_;
   ForbiddenLog forbidden_log_;
-  std::optional<std::uint64_t> free_bytes_;  // of the disk of the state, when last looked for
-  bool looking_for_free_bytes_ = false;
+  // Of the disk of the state, when last looked at.
+  std::optional<std::uint64_t> free_bytes_;
+  std::uint64_t bytes_on_disk_ = 0;
+  std::chrono::steady_clock::time_point looked_at_disk_;
+  bool looking_at_disk_ = false;
   IdleTrim idle_trim_;
   core::Actions actions_;            // of the step that is under way; empty otherwise
   std::deque<core::Event> backlog_;  // arrived while a step was under way

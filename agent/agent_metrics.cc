@@ -27,20 +27,31 @@ void Agent::append_metrics(std::string& out) {
       .process = process_figures(),
   };
   limpet::append_metrics(out, source);
-  look_for_free_bytes();
 }
 
-// Where the disk hangs, the commit thread hangs with it and nobody else: the next scrape shows what was found.
-void Agent::look_for_free_bytes() {
-  if (std::exchange(looking_for_free_bytes_, true)) {
+// Where the disk hangs, a thread hangs with it that nobody waits for: who asks next is shown what was found.
+void Agent::look_at_disk() {
+  constexpr std::chrono::seconds kBetweenLooks(1);
+  const auto now = std::chrono::steady_clock::now();
+  if (now - looked_at_disk_ < kBetweenLooks || std::exchange(looking_at_disk_, true)) {
     return;
   }
-  const auto found = std::make_shared<std::optional<std::uint64_t>>();
-  in_background([found, directory = config_.data_dir] { *found = free_bytes(directory); },
-                [this, found] {
-                  free_bytes_ = *found;
-                  looking_for_free_bytes_ = false;
-                });
+  looked_at_disk_ = now;
+  struct Found {
+    std::optional<std::uint64_t> free_bytes;
+    std::uint64_t bytes_on_disk = 0;
+  };
+  const auto found = std::make_shared<Found>();
+  in_background(
+      [this, found, directory = config_.data_dir] {
+        found->free_bytes = free_bytes(directory);
+        found->bytes_on_disk = store_->bytes_on_disk();
+      },
+      [this, found] {
+        free_bytes_ = found->free_bytes;
+        bytes_on_disk_ = found->bytes_on_disk;
+        looking_at_disk_ = false;
+      });
 }
 
 void Agent::forbidden(const core::Caller& caller, std::string_view code, const std::string& target) {

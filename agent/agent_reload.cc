@@ -123,7 +123,7 @@ void Agent::in_background(std::function<void()> work, std::function<void()> then
   if (commit_ == nullptr) {
     return;  // stopped
   }
-  commit().execute([this, work = std::move(work), then = std::move(then)]() mutable {
+  background_->run([this, work = std::move(work), then = std::move(then)]() mutable {
     work();
     mailbox_.leave(std::move(then));
   });

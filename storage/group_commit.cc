@@ -1,13 +1,12 @@
 #include "storage/group_commit.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <algorithm>
 #include <cassert>
 #include <iterator>
 #include <string>
 #include <utility>
+
+#include "storage/worker.h"
 
 namespace limpet {
 
@@ -23,23 +22,10 @@ void recycle(std::vector<Item>& items) {
   }
 }
 
-// Starts a thread with all signals blocked: they are for the main thread, and would only interrupt a write here.
-template <typename Function>
-std::thread start_without_signals(Function function) {
-  sigset_t all;
-  sigset_t before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread thread(std::move(function));
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  return thread;
-}
-
 }  // namespace
 
 GroupCommit::GroupCommit(Store& store, Completion completion) : store_(store), completion_(std::move(completion)) {
-  thread_ = start_without_signals([this] { run(); });
-  pthread_setname_np(thread_.native_handle(), "commit");
+  thread_ = start_thread("commit", [this] { run(); });
 }
 
 GroupCommit::~GroupCommit() {
@@ -76,10 +62,6 @@ void GroupCommit::check_space(SpaceChecked done) {
     store_.regain_space();
     done(store_.low_on_space());
   });
-}
-
-void GroupCommit::history(HistoryQuery query, HistoryRead done) {
-  execute([this, query = std::move(query), done = std::move(done)] { done(store_.history(query)); });
 }
 
 void GroupCommit::execute(std::function<void()> task) {

@@ -4,7 +4,8 @@
 // the commit thread, started and joined here, is the only one that touches the Store otherwise. There is no timer: the
 // time that one fsync takes is the time in which the next append gathers, and in which it is got ready, so that little
 // lies between two fsyncs. Completions and the answers of reopen() run on the commit thread, so the owner posts them to
-// its own; they must not throw, and must not destroy the GroupCommit.
+// its own; they must not throw, and must not destroy the GroupCommit. Nothing else runs on the commit thread: whatever
+// did would delay every append behind it.
 #pragma once
 
 #include <atomic>
@@ -28,7 +29,6 @@ class GroupCommit {
   using Completion = std::function<void(std::uint64_t through_ticket, Status status)>;
   using Reopened = std::function<void(Result<StoredState>)>;
   using SpaceChecked = std::function<void(bool low_on_space)>;
-  using HistoryRead = std::function<void(Result<HistoryPage>)>;
 
   // Starts the commit thread. `store` must outlive this object, and nobody else may append to it, load or reopen it.
   GroupCommit(Store& store, Completion completion);
@@ -62,13 +62,6 @@ class GroupCommit {
   // whether it is still low on space. Core thread only.
   void check_space(SpaceChecked done);
 
-  // Reads from the history (Store::history()) on the commit thread, in its turn: `done` gets what stood there after
-  // everything submitted before. Core thread only.
-  void history(HistoryQuery query, HistoryRead done);
-
-  // Runs `task`, which may block for the disk and must not throw, on the commit thread, in its turn. Core thread only.
-  void execute(std::function<void()> task);
-
  private:
   // A batch, which the store has already where it is prepared, or, where it is set, something else to be done: a single
   // queue keeps them in order.
@@ -82,6 +75,7 @@ class GroupCommit {
     bool is_batch() const { return !task; }
   };
 
+  void execute(std::function<void()> task);
   void run();
   void prepare_queue();
   void take_next(std::vector<Item>& items);

@@ -1,6 +1,7 @@
 // The history within the database of a RocksStore: a column family of its own, whose keys are the event numbers.
 //
-// Owned by RocksStore, which opens and closes the database; commit thread only. Entries are added with the batch of
+// Owned by RocksStore, which opens and closes the database; commit thread only, but for read(), which RocksStore lets
+// happen only between opened() and closing(). Entries are added with the batch of
 // what they are about. The oldest tables are dropped once all of them together, or their age, are past the limits.
 #pragma once
 

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <random>
 #include <string_view>
@@ -127,9 +128,12 @@ class RocksStore::Impl {
   Reserve reserve_;
   Histogram sync_times_;
 
-  // Commit thread only.
+  // Changed by the commit thread under db_mutex_, which who reads the history holds meanwhile.
+  std::mutex db_mutex_;
   std::unique_ptr<rocksdb::DB> db_;  // null while closed
   RocksHistory history_;             // within db_
+
+  // Commit thread only.
   Draft sealed_{history_};
   bool sealed_sync_ = false;
   std::optional<StoredState> read_at_open_;  // for the first load(); gone once something is appended
@@ -253,6 +257,7 @@ rocksdb::Status RocksStore::Impl::open_for_writing(bool create) {
   rocksdb::DB* raw = nullptr;
   rocksdb::Status status = rocksdb::DB::Open(options, dir_.db_path(), families, &handles, &raw);
   if (status.ok()) {
+    const std::lock_guard lock(db_mutex_);
     db_.reset(raw);
     all_synced_ = true;                                // what the logs held is in tables now
     (void)db_->DestroyColumnFamilyHandle(handles[0]);  // the database has its own
@@ -282,6 +287,7 @@ Status RocksStore::Impl::take_log_key() {
 
 void RocksStore::Impl::close() {
   read_at_open_.reset();
+  const std::lock_guard lock(db_mutex_);
   if (db_) {
     history_.closing();
     // What it could still report is no news: everything acknowledged is on stable storage.
@@ -387,6 +393,7 @@ Status RocksStore::Impl::reopen() {
 }
 
 Result<HistoryPage> RocksStore::Impl::history(const HistoryQuery& query) {
+  const std::lock_guard lock(db_mutex_);
   if (!db_) {
     return closed();
   }

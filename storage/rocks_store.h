@@ -1,10 +1,9 @@
 // The durable store on RocksDB; its .cc files (rocks_*.cc) alone know RocksDB. storage/FORMAT.md gives the files.
 //
 // Owned by the agent. Opened on the main thread before there is any other, then used by the commit thread alone
-// (through GroupCommit), but for what is prepared ahead (see Store), and for bytes_on_disk(), low_on_space() and
-// sync_times(). It is safe to kill the process at
-// any time. The directory is locked for as long as the store lives, and never touched before that lock is held: a
-// second agent changes nothing.
+// (through GroupCommit), but for what is prepared ahead (see Store), for history(), and for bytes_on_disk(),
+// low_on_space() and sync_times(). It is safe to kill the process at any time. The directory is locked for as long as
+// the store lives, and never touched before that lock is held: a second agent changes nothing.
 //
 // Before the database is opened for writing it is opened read-only, and every record is read and checked (see
 // Ledger). So damage is found while nothing has been written, and what is refused stays as it was found.

@@ -67,9 +67,10 @@ class Store {
   // While low_on_space(): tries to keep room back again. Blocks for the disk; by the thread that appends.
   virtual void regain_space() {}
 
-  // Reads from the history. Blocks for the disk; the thread that appends. A look takes in one entry at least, so that
-  // whoever goes on by `next` comes to the end. Errc::io, Errc::damaged: this part of it cannot be read; the store is
-  // none the worse for it.
+  // Reads from the history: at least what was written before the call. Blocks for the disk; by one thread at a time,
+  // which need not be the one that appends, and which nobody waits for but reopen(). A look takes in one entry at
+  // least, so that whoever goes on by `next` comes to the end. Errc::io, Errc::damaged: this part of it cannot be read;
+  // the store is none the worse for it.
   virtual Result<HistoryPage> history(const HistoryQuery& query) = 0;
 
   // Bytes on disk, roughly, without the room kept back. Any thread.

@@ -104,7 +104,7 @@ class Service {
   // For reads. Valid until the next return to the event loop.
   virtual const core::Core& core() const = 0;
   virtual core::Now now() const = 0;
-  virtual ProcessInfo process_info() const = 0;
+  virtual ProcessInfo process_info() = 0;
 
   // What health checks may reach and run.
   virtual const liveness::CheckPolicy& check_policy() const = 0;

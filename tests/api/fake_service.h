@@ -73,7 +73,7 @@ class FakeService final : public Service {
   void append_metrics(std::string& out) override { out += "limpet_up 1\n"; }
   const core::Core& core() const override { return core_; }
   core::Now now() const override { return {1'000, 1'700'000'000'123}; }
-  ProcessInfo process_info() const override { return {"0.1.0", 42, 1'700'000'000'000, 40'960}; }
+  ProcessInfo process_info() override { return {"0.1.0", 42, 1'700'000'000'000, 40'960}; }
   const liveness::CheckPolicy& check_policy() const override { return checks_; }
   // What health checks may reach and run; commands, too, until a test says otherwise.
   liveness::CheckPolicy& checks() { return checks_; }

@@ -65,14 +65,7 @@ class GatedStore : public Store {
     return reopen_status_;
   }
 
-  // Says how much was appended before it was asked.
-  Result<HistoryPage> history(const HistoryQuery& query) override {
-    const std::lock_guard lock(mutex_);
-    HistoryPage page;
-    page.oldest_event = appended_.size();
-    page.next = query.before_event;
-    return page;
-  }
+  Result<HistoryPage> history(const HistoryQuery&) override { return HistoryPage(); }
   std::uint64_t bytes_on_disk() const override { return 0; }
 
   // There is room again once two looks have been taken, each after everything appended before it.
@@ -250,25 +243,6 @@ TEST(GroupCommit, WhatAnAppendHasNoRoomForIsTheNext) {
   }
   const std::vector<std::vector<std::uint64_t>> expected = {{1}, {2, 3}, {4, 5}, {6}, {7}, {8}};
   EXPECT_EQ(groups, expected);
-}
-
-TEST(GroupCommit, HistoryIsReadInItsTurn) {
-  GatedStore store;
-  Answers answers;
-  store.close_gate();
-  std::vector<std::uint64_t> appended_before;
-  {
-    GroupCommit commit(store, answers.completion());
-    const auto read = [&](Result<HistoryPage> page) { appended_before.push_back(page->oldest_event); };
-    submit(commit, 1, register_batch(1), true);
-    store.await_entered(1);
-    commit.history({}, read);
-    submit(commit, 2, register_batch(2), true);
-    submit(commit, 3, register_batch(3), true);
-    commit.history({}, read);
-    store.open_gate();
-  }
-  EXPECT_EQ(appended_before, (std::vector<std::uint64_t>{1, 2})) << "the second after what was merged into one";
 }
 
 TEST(GroupCommit, AfterAFailureEverythingFailsAlikeUntilReopened) {
