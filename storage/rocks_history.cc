@@ -154,13 +154,21 @@ void RocksHistory::tidy() {
 }
 
 // Drops each table whose successor was already begun longer ago than the limit: all that it holds is older than that.
+// The age of a table that was begun before this program existed, or at no known time, is unknown: a host without a
+// clock of its own begins in 1970. Its successor then says how old it is at least.
 void RocksHistory::drop_aged(std::int64_t now_s) {
+  constexpr std::int64_t kFirstPossibleS = 1'704'067'200;  // 2024
   rocksdb::ColumnFamilyMetaData family;
   db_->GetColumnFamilyMetaData(handle_, &family);
   std::vector<rocksdb::SstFileMetaData> tables = family.levels.at(0).files;  // newest first
+  const auto begun = [](const rocksdb::SstFileMetaData& table) {
+    return static_cast<std::int64_t>(table.oldest_ancester_time);
+  };
   while (tables.size() > 1) {
-    const auto begun = static_cast<std::int64_t>(tables[tables.size() - 2].oldest_ancester_time);
-    if (begun == 0 || begun >= now_s - limits_.max_age_s || !db_->DeleteFile(tables.back().name).ok()) {
+    const auto successor = std::find_if(tables.rbegin() + 1, tables.rend(),
+                                        [&](const auto& table) { return begun(table) >= kFirstPossibleS; });
+    if (successor == tables.rend() || begun(*successor) >= now_s - limits_.max_age_s ||
+        !db_->DeleteFile(tables.back().name).ok()) {
       return;
     }
     tables.pop_back();

@@ -10,6 +10,17 @@ namespace limpet::core {
 
 namespace {
 
+// Before this, the clock of a host was not set yet: one without a clock of its own begins in 1970.
+constexpr WallMs kFirstPossibleMs = 1'704'067'200'000;  // 2024
+
+// What is left of `expires`, by the wall clock as far as that can be: it may have been set meanwhile.
+std::int64_t expires_in_ms(const Registration& registration, Now now) {
+  const std::int64_t whole_ms = registration.lifetime.expires_ms;
+  const bool clock_was_set = registration.accepted_at < kFirstPossibleMs && now.wall_ms >= kFirstPossibleMs;
+  return clock_was_set ? whole_ms
+                       : std::clamp<std::int64_t>(registration.accepted_at + whole_ms - now.wall_ms, 0, whole_ms);
+}
+
 bool is_history(const Change& change) {
   return std::holds_alternative<AddHistory>(change);
 }
@@ -77,10 +88,9 @@ void Core::Impl::step(Event&& event, Now now, Actions& actions) {
 void Core::Impl::on(Started, Now now, Actions& actions) {
   registry_.for_each_live([&](const Registration& registration) {
     std::optional<std::int64_t> left_ms;
-    const std::int64_t expires_ms = registration.lifetime.expires_ms;
-    if (expires_ms > 0 && !std::binary_search(reached_.begin(), reached_.end(), registration.seq)) {
-      // By the wall clock, as far as that can be: it may have been set meanwhile.
-      left_ms = std::clamp<std::int64_t>(registration.accepted_at + expires_ms - now.wall_ms, 0, expires_ms);
+    if (registration.lifetime.expires_ms > 0 &&
+        !std::binary_search(reached_.begin(), reached_.end(), registration.seq)) {
+      left_ms = expires_in_ms(registration, now);
     }
     began(registration, left_ms, now, actions);
   });

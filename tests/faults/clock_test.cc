@@ -109,5 +109,29 @@ TEST_F(Clocks, B42_TheAgentsOwnClockJumps) {
   }
 }
 
+// A host without a clock of its own is in 1970 until NTP has set it.
+TEST_F(Clocks, AgentThatBegan1970KeepsItsRegistrationsAndHistoryWhenTheClockIsSet) {
+  auto agent = make_agent("6s", "127.0.0.1:1");
+  const std::string clock = agent->directory() + "/clock";
+  agent->environment = {preload(CLOCK_SHIM), "LIMPET_CLOCK=" + clock};
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  put_off(clock, -std::chrono::duration_cast<std::chrono::nanoseconds>(now).count() + 60 * kSecond);
+  ASSERT_TRUE(agent->start()) << agent->log();
+  const auto answer = UnixHttp(agent->socket()).put(target(0), R"({"data":"x","expires":"24h"})");
+  ASSERT_EQ(answer.status, 202) << answer.body;
+  EXPECT_EQ(answer.json()["accepted_at"].get<std::string>().substr(0, 4), "1970");
+  for (int i = 0; i < 6; ++i) {  // a table of the history each
+    agent->kill();
+    if (i == 3) {
+      put_off(clock, 0);
+    }
+    ASSERT_TRUE(agent->start()) << agent->log();
+  }
+  EXPECT_EQ(state(*agent, 0), "pending") << "nobody knows how long it has been there";
+  const auto history = UnixHttp(agent->socket()).get("/v1/history?service=web").json();
+  ASSERT_EQ(history["entries"].size(), 1U) << history.dump();
+  EXPECT_EQ(history["entries"][0]["what"], "accepted");
+}
+
 }  // namespace
 }  // namespace limpet::test
