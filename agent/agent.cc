@@ -179,6 +179,8 @@ void Agent::carry_out(core::Action& action) {
                  [&](core::Changed&) { something_changed_ = true; },
                  [&](core::Watch& watch) { liveness_.watch(watch); },
                  [&](core::Unwatch& unwatch) { liveness_.unwatch(unwatch); },
+                 [&](core::VoidFailure& failure) { liveness_.void_failure(failure); },
+                 [&](core::Recheck& recheck) { liveness_.recheck(recheck); },
                  [&](core::Recorded& recorded) { tell(recorded.entry); },
              },
              action);

@@ -130,8 +130,12 @@ void append_files(MetricsText& text, const MetricsSource& source) {
 void append_storage(MetricsText& text, const MetricsSource& source) {
   text.histogram("limpet_storage_sync_duration_seconds", "Writes to the store with fsync, many changes in one.",
                  source.sync_times);
-  text.gauge("limpet_storage_healthy", "1 while changes can be made durable, 0 while the disk fails or is full.");
-  text.sample(source.status.storage_healthy ? 1 : 0);
+  text.gauge("limpet_storage_healthy",
+             "1 while changes can be made durable, 0 while the disk hangs, fails or is full.");
+  text.sample(source.status.storage_healthy() ? 1 : 0);
+  text.gauge("limpet_storage_append_pending_seconds",
+             "How long the disk has owed an answer to the oldest write under way; 0: it owes none.");
+  text.sample(seconds(source.status.append_pending_ms));
   text.gauge("limpet_storage_bytes", "Bytes of the state on disk, with the history.");
   text.sample(source.storage_bytes);
   if (source.free_bytes) {

@@ -91,6 +91,9 @@ std::string session_words(const core::StatusView& status, WallMs away_since) {
       words += fmt::format(", {} {}", number, what);
     }
   }
+  if (!status.session_message.empty()) {
+    words += ": " + status.session_message;
+  }
   return words;
 }
 
@@ -134,7 +137,7 @@ bool tell_manager(const std::string& lines) {
 
 std::string service_status(const core::StatusView& status, WallMs away_since) {
   std::string words = session_words(status, away_since);
-  if (!status.storage_healthy) {
+  if (!status.storage_healthy()) {
     words += "; changes are refused: " + status.storage_error;
   }
   return harmless(words);  // a line is a message of its own

@@ -142,14 +142,16 @@ void get_readyz(const Call& call) {
     return refuse(*call.exchange, make_problem(ProblemKind::shutting_down, "The agent is stopping."));
   }
   const core::StatusView status = call.service.core().status(call.service.now());
-  if (!status.storage_healthy) {
+  if (!status.storage_healthy()) {
     return refuse(*call.exchange, make_problem(ProblemKind::storage_failed,
                                                "Changes cannot be made durable now: " + status.storage_error));
   }
   JsonWriter json(call.exchange->response().body);
   json.begin_object();
   json.key("status").string("ready");
-  json.key("degraded").boolean(status.session_state != core::SessionState::connected);
+  // Connected is not enough: a new session serves only once it is on disk, and the servers may refuse everything.
+  json.key("degraded")
+      .boolean(status.session_state != core::SessionState::connected || !status.session_message.empty());
   json.key("message").string(status.session_message);
   json.end_object();
   call.exchange->finish();

@@ -395,7 +395,14 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   json.end_object();
   write_hold(json, "maintenance", status.maintenance);
   json.key("storage").begin_object();
-  json.key("healthy").boolean(status.storage_healthy);
+  json.key("healthy").boolean(status.storage_healthy());
+  json.key("state").plain(storage_state_name(status.storage));
+  json.key("since");
+  if (status.storage_healthy()) {
+    json.null();
+  } else {
+    json.time(status.storage_since);
+  }
   json.key("error");
   write_text_or_null(json, status.storage_error);
   json.key("bytes").number(process.storage_bytes);

@@ -255,6 +255,21 @@ std::string_view session_state_name(core::SessionState state) {
   return "";
 }
 
+std::string_view storage_state_name(core::StorageState state) {
+  switch (state) {
+    case core::StorageState::working:
+      return "working";
+    case core::StorageState::hung:
+      return "hung";
+    case core::StorageState::failed:
+      return "failed";
+    case core::StorageState::full:
+      return "full";
+  }
+  assert(false);
+  return "";
+}
+
 std::string_view format_name(Format format) {
   switch (format) {
     case Format::raw:

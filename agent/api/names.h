@@ -46,6 +46,7 @@ std::string_view state_name(core::State state);
 std::optional<core::State> parse_state(std::string_view name);
 std::string_view reason_name(core::ReasonCode code);
 std::string_view session_state_name(core::SessionState state);
+std::string_view storage_state_name(core::StorageState state);
 std::string_view format_name(Format format);
 std::optional<Format> parse_format(std::string_view name);
 std::string_view bind_name(Bind bind);

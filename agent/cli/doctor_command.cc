@@ -88,8 +88,12 @@ void examine_storage_and_queue(const Patient& patient, Findings& findings) {
   }
   const Json& storage = at(patient.status, "storage");
   if (at(storage, "healthy") == false) {
+    const bool hangs = text(storage, "state") == "hung";
     findings.push_back({Level::wrong, "Storage", "the agent cannot write: " + text(storage, "error"),
-                        "Changes are refused until it can. Look at the disk: df, dmesg. It goes on by itself."});
+                        hangs
+                            ? "Changes are refused until it answers. Look at dmesg, and at what the disk is made of: a "
+                              "path that is down, a frozen file system. The agent goes on by itself."
+                            : "Changes are refused until it can. Look at the disk: df, dmesg. It goes on by itself."});
   } else {
     findings.push_back({Level::ok, "Storage",
                         fmt::format("healthy, {}", format_bytes(static_cast<std::uint64_t>(number(storage, "bytes")))),
@@ -184,6 +188,11 @@ void examine_checks(const Patient& patient, Findings& findings) {
   }
 }
 
+bool all_registered(const Patient& patient) {
+  const Json& counts = at(patient.status, "registrations");
+  return number(counts, "registered") == number(counts, "total");
+}
+
 bool examine_and_report(Context& context, const DoctorOptions& options) {
   Findings findings;
   const Patient patient = admit(context, options, findings);
@@ -223,11 +232,30 @@ bool examine_and_report(Context& context, const DoctorOptions& options) {
       block.add("", "-> " + finding.advice);
     }
   }
-  const std::string verdict =
-      wrong == 0 ? "All is well." : fmt::format("{} {} wrong.", wrong, wrong == 1 ? "thing is" : "things are");
+  const std::string verdict = wrong > 0 ? fmt::format("{} {} wrong.", wrong, wrong == 1 ? "thing is" : "things are")
+                              : all_registered(patient) ? "All is well."
+                                                        : "Nothing is wrong, but not everything is in ZooKeeper.";
   context.console.out(block.render(context.terminal) + "\n" +
                       context.terminal.paint(wrong == 0 ? Colour::green : Colour::red, verdict) + "\n");
   return wrong == 0;
+}
+
+// What waits a moment is no trouble; what waits longer while ZooKeeper serves is.
+Finding count_registered(const Patient& patient) {
+  constexpr std::int64_t kLongMs = 30'000;
+  const Json& counts = at(patient.status, "registrations");
+  const std::int64_t waiting = number(counts, "pending") + number(counts, "suspended") + number(counts, "removing");
+  const std::string text = fmt::format("{} of {} in ZooKeeper", number(counts, "registered"),
+                                       number(counts, "total") - number(counts, "removing"));
+  if (waiting == 0) {
+    return {Level::ok, "Registrations", text, ""};
+  }
+  const bool connected = limpet::cli::text(at(patient.status, "zookeeper"), "state") == "connected";
+  const bool stuck =
+      connected && (number(counts, "suspended") > 0 || number(at(patient.status, "queue"), "oldest_age_ms") >= kLongMs);
+  return {stuck ? Level::wrong : Level::note, "Registrations",
+          fmt::format("{}; {} {} not carried out", text, waiting, waiting == 1 ? "change is" : "changes are"),
+          connected ? "limpet queue says which, and why." : "They are carried out when ZooKeeper is back."};
 }
 
 }  // namespace
@@ -290,10 +318,7 @@ void examine_registrations(const Context& context, const Patient& patient, Findi
     }
   }
   if (patient.agent_is_up()) {
-    findings.push_back({Level::ok, "Registrations",
-                        fmt::format("{} of {} in ZooKeeper", number(counts, "registered"),
-                                    number(counts, "total") - number(counts, "removing")),
-                        ""});
+    findings.push_back(count_registered(patient));
   }
 }
 

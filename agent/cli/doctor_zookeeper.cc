@@ -263,8 +263,10 @@ void examine_session(const Patient& patient, Findings& findings) {
                      format_duration(number(zookeeper, "session_timeout_ms"))),
          ""});
     if (!message.empty()) {
-      findings.push_back(
-          {Level::wrong, "Session", message, "The servers' settings are to be mended; see the message."});
+      const bool disk = at(at(patient.status, "storage"), "healthy") == false;
+      findings.push_back({Level::wrong, "Session", message,
+                          disk ? "Look at the disk, see Storage."
+                               : "What the message names is to be mended: mostly the servers' settings."});
     }
     return;
   }

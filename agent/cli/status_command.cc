@@ -37,7 +37,7 @@ Exit run_status(Context& context) {
   }
   if (context.json) {
     print_json(context, answer->body);
-    return Exit::done;
+    return needs_somebody(*status, context.now_ms) ? Exit::failed : Exit::done;
   }
   StatusFacts facts;
   for (const char* state : {"conflict", "blocked", "unhealthy", "maintenance"}) {
@@ -48,15 +48,20 @@ Exit run_status(Context& context) {
     }
   }
   facts.status = std::move(*status);
-  context.console.out(describe_status(facts, context.terminal, context.now_ms));
-  return Exit::done;
+  const StatusText described = describe_status(facts, context.terminal, context.now_ms);
+  context.console.out(described.text);
+  return described.needs_somebody ? Exit::failed : Exit::done;
 }
 
 }  // namespace
 
 void add_status_command(CLI::App& app, Run& run) {
   CLI::App* verb = app.add_subcommand("status", "how the agent, its ZooKeeper session, its queue and its disk are");
-  verb->footer("Example:\n  limpet status\n  limpet status --json | jq .queue.depth\n");
+  verb->footer(
+      "Exit status: 1 where somebody has to do something, as the first line then says: the disk or the credentials\n"
+      "do not work, or ZooKeeper refuses a registration. 0 otherwise, also while ZooKeeper is away: the agent goes on\n"
+      "by itself then.\n\n"
+      "Examples:\n  limpet status\n  limpet status --json | jq .queue.depth\n");
   verb->callback([&run] { run = run_status; });
 }
 

@@ -42,15 +42,23 @@ struct Facts {
                     text(first[0], "file") != text(files, "directory"));
     // Only a plain "no" counts: an agent that does not say is not called broken.
     storage_failed = at(storage, "healthy") == false;
+    storage_hangs = storage_failed && text(storage, "state") == "hung";
+    const auto silent_ms = parse_time_ms(text(storage, "since"));
+    silent = silent_ms ? format_duration(now_ms - *silent_ms) : std::string{};
     const auto since_ms = parse_time_ms(text(zookeeper, "since"));
     lasting = since_ms ? format_duration(now_ms - *since_ms) : std::string{};
     timeout = format_duration(number(zookeeper, "session_timeout_ms"));
   }
 
   bool connected() const { return session_state == "connected"; }
+  // Requests are sent: a new session is used only once it is on disk. (The message may also name a setting of the
+  // servers, and then something is stuck.)
+  bool sends() const { return connected() && (stuck() || text(zookeeper, "message").empty()); }
   bool stuck() const { return conflict + blocked > 0; }
   // Queued changes that nothing but time holds up.
   std::int64_t moving() const { return std::max<std::int64_t>(depth - conflict - blocked, 0); }
+  // Live registrations that are wanted in ZooKeeper, and are not known to be there.
+  std::int64_t missing() const { return std::max<std::int64_t>(live - registered - unhealthy - maintenance, 0); }
 
   const Json& zookeeper;
   const Json& queue;
@@ -62,37 +70,59 @@ struct Facts {
   std::int64_t registered = 0, pending = 0, suspended = 0, conflict = 0, blocked = 0, unhealthy = 0, maintenance = 0,
                removing = 0, live = 0, depth = 0, file_problems = 0;
   bool storage_failed = false;
-  bool files_matter = false;  // the problems keep something that the files say from being registered, or may
-  std::string lasting;        // how long session_state has lasted, or empty
-  std::string timeout;        // the session's
+  bool files_matter = false;   // the problems keep something that the files say from being registered, or may
+  bool storage_hangs = false;  // it has failed for want of an answer
+  std::string silent;          // for how long
+  std::string lasting;         // how long session_state has lasted, or empty
+  std::string timeout;         // the session's
 };
 
 std::string counted(std::int64_t count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
+// Red: somebody has to do something.
 struct Headline {
   Colour colour;
   std::string text;
 };
 
+Headline moving_headline(const Facts& facts) {
+  constexpr std::int64_t kLongMs = 30'000;
+  const std::int64_t oldest_ms = number(facts.queue, "oldest_age_ms");
+  const std::string first = fmt::format("Connected; {} {} on the way to ZooKeeper.", counted(facts.depth, "change"),
+                                        facts.depth == 1 ? "is" : "are");
+  if (oldest_ms < kLongMs) {
+    return {Colour::green, first};
+  }
+  return {Colour::yellow, fmt::format("{} The oldest was accepted {} ago: `limpet queue` says why it waits.", first,
+                                      format_duration(oldest_ms))};
+}
+
 Headline connected_headline(const Facts& facts) {
   if (const std::string message = text(facts.zookeeper, "message"); !message.empty() && facts.stuck()) {
     return {Colour::red, "Needs a hand: " + message + "."};
+  }
+  if (!facts.sends()) {
+    return {Colour::yellow,
+            fmt::format("Connected, but nothing is registered yet: {}.", text(facts.zookeeper, "message"))};
   }
   if (facts.stuck()) {
     const std::int64_t count = facts.conflict + facts.blocked;
     return {Colour::red, fmt::format("Needs a look: {} cannot get into ZooKeeper. {}", counted(count, "registration"),
                                      count == 1 ? "It holds up no other." : "They hold up no others.")};
   }
-  if (facts.host_maintenance) {
+  if (facts.host_maintenance && facts.moving() == 0) {
     return {Colour::yellow,
             "This host is in maintenance: everything that it has registered is withdrawn from ZooKeeper until "
             "`limpet maintenance off`."};
   }
   if (facts.moving() > 0) {
-    return {Colour::green, fmt::format("Connected; {} {} on the way to ZooKeeper.", counted(facts.depth, "change"),
-                                       facts.depth == 1 ? "is" : "are")};
+    return moving_headline(facts);
+  }
+  if (facts.missing() > 0) {
+    return {Colour::red, fmt::format("Needs a look: {} of {} not in ZooKeeper. `limpet list` says which, and why.",
+                                     counted(facts.missing(), "registration"), facts.live)};
   }
   if (facts.unhealthy > 0) {
     return {Colour::yellow,
@@ -113,12 +143,23 @@ Headline connected_headline(const Facts& facts) {
   return {Colour::green, "All is well: everything that this host has registered is in ZooKeeper."};
 }
 
+Headline storage_headline(const Facts& facts) {
+  const std::string trouble = !facts.storage_hangs
+                                  ? "the agent cannot write to its disk, so new changes are refused"
+                                  : fmt::format("the agent's disk has not answered{}, so new changes are refused",
+                                                facts.silent.empty() ? "" : " for " + facts.silent);
+  std::string there;
+  if (!facts.connected()) {
+    there = " ZooKeeper is away as well.";
+  } else if (facts.missing() > 0) {
+    there = fmt::format(" {} of {} not in ZooKeeper.", counted(facts.missing(), "registration"), facts.live);
+  }
+  return {Colour::red, fmt::format("Needs a hand: {}. What it accepted before stands.{}", trouble, there)};
+}
+
 Headline headline(const Facts& facts) {
   if (facts.storage_failed) {
-    return {Colour::red,
-            fmt::format("Needs a hand: the agent cannot write to its disk, so new changes are refused. What "
-                        "it accepted before stands.{}",
-                        facts.connected() ? "" : " ZooKeeper is away as well.")};
+    return storage_headline(facts);
   }
   if (facts.session_state == "auth_failed") {
     return {
@@ -154,7 +195,7 @@ void add_zookeeper(Block& block, const Facts& facts) {
     block.add("ZooKeeper",
               fmt::format("connected{}{}{}", server.empty() ? "" : " to " + server, lasting,
                           message.empty() ? "" : ": " + message),
-              Colour::green);
+              facts.sends() ? Colour::green : Colour::yellow);
     return;
   }
   std::string state = facts.session_state;
@@ -261,6 +302,8 @@ std::string waiting_text(const Facts& facts) {
                              : facts.session_state == "suspended" ? "when the quorum is back"
                                                                   : "once ZooKeeper serves";
     result = fmt::format("{}; all are on disk, and go out in order {}", volume, when);
+  } else if (!facts.sends()) {
+    result = fmt::format("{}; all are on disk, and go out in order once the new session is, too", volume);
   } else if (facts.moving() == 0) {
     result = fmt::format("{}; set aside, see below", volume);
   } else {
@@ -369,6 +412,14 @@ void add_storage(Block& block, const Facts& facts) {
     return;
   }
   const std::string error = text(facts.storage, "error");
+  if (facts.storage_hangs) {
+    block.add("Storage",
+              fmt::format("HANGS: {}. Changes are refused until it answers; the agent then goes on by itself: look at "
+                          "dmesg, and at what the disk is made of",
+                          error),
+              Colour::red);
+    return;
+  }
   block.add("Storage",
             fmt::format("FAILED{}. Changes are refused until it works again, which the agent tries by "
                         "itself: look at the disk's space and health",
@@ -378,7 +429,11 @@ void add_storage(Block& block, const Facts& facts) {
 
 }  // namespace
 
-std::string describe_status(const StatusFacts& status_facts, const Terminal& terminal, std::int64_t now_ms) {
+bool needs_somebody(const Json& status, std::int64_t now_ms) {
+  return headline(Facts(status, now_ms)).colour == Colour::red;
+}
+
+StatusText describe_status(const StatusFacts& status_facts, const Terminal& terminal, std::int64_t now_ms) {
   const Json& status = status_facts.status;
   const Facts facts(status, now_ms);
   const Headline first = headline(facts);
@@ -405,7 +460,7 @@ std::string describe_status(const StatusFacts& status_facts, const Terminal& ter
   const auto started_ms = parse_time_ms(text(status, "started_at"));
   block.add("Agent", fmt::format("limpetd {}, pid {}{}", text(status, "version"), number(status, "pid"),
                                  started_ms ? ", up for " + format_duration(now_ms - *started_ms) : ""));
-  return out + block.render(terminal);
+  return {out + block.render(terminal), first.colour == Colour::red};
 }
 
 }  // namespace limpet::cli

@@ -18,7 +18,13 @@ struct StatusFacts {
   std::vector<Json> outside;
 };
 
-// Ends with a line end.
-std::string describe_status(const StatusFacts& facts, const Terminal& terminal, std::int64_t now_ms);
+struct StatusText {
+  std::string text;             // ends with a line end
+  bool needs_somebody = false;  // the agent cannot put it right by itself
+};
+StatusText describe_status(const StatusFacts& facts, const Terminal& terminal, std::int64_t now_ms);
+
+// The same for --json, where no text is made.
+bool needs_somebody(const Json& status, std::int64_t now_ms);
 
 }  // namespace limpet::cli

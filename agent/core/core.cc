@@ -75,6 +75,7 @@ Core::Impl::Impl(Options options, StoredState stored)
 // ---- Events
 
 void Core::Impl::step(Event&& event, Now now, Actions& actions) {
+  step_now_ = now;
   lifetimes_.observe(now, timer_ms_);
   std::visit([&](auto&& one) { on(std::forward<decltype(one)>(one), now, actions); }, std::move(event));
   end_lives(now, actions);
@@ -109,7 +110,7 @@ void Core::Impl::on(Started, Now now, Actions& actions) {
 
 void Core::Impl::on(Stopping, Now now, Actions& actions) {
   record(Happening::agent_stopped, "", now);
-  if (storage_healthy_) {
+  if (disk_works()) {
     persist(Batch{}, actions, true);
   }
 }
@@ -131,10 +132,9 @@ void Core::Impl::on(Leave event, Now now, Actions& actions) {
   accept(event.token, event.caller, all, now, actions);
 }
 
-// `written`: the last batch that was handed to the disk holds it. Otherwise it repeats what stands, or what is just
-// being written: it is durable no later than the last on its way.
-void Core::Impl::answer_when_durable(Token token, std::vector<AcceptedChange> answers, bool written, Actions& actions) {
-  if (written || !in_flight_.empty()) {
+// `waits`: for the last batch that was handed to the disk, which holds it or what it repeats.
+void Core::Impl::answer_when_durable(Token token, std::vector<AcceptedChange> answers, bool waits, Actions& actions) {
+  if (waits) {
     in_flight_.back().replies.emplace_back(token, std::move(answers));
   } else {
     actions.push_back(Reply{token, std::move(answers)});
@@ -143,11 +143,11 @@ void Core::Impl::answer_when_durable(Token token, std::vector<AcceptedChange> an
 
 void Core::Impl::accept(Token token, const Caller& caller, std::vector<ChangeRequest>& changes, Now now,
                         Actions& actions) {
-  const bool registers = std::any_of(changes.begin(), changes.end(), [](const ChangeRequest& change) {
-    return std::holds_alternative<RegisterRequest>(change);
-  });
-  // On a full disk saying again what stands must go on: it may be somebody's sign of life.
-  if (auto problem = storage_refusal(!registers || (low_on_space_ && registry_.all_repeat(changes, caller)))) {
+  const auto is_register = [](const ChangeRequest& change) { return std::holds_alternative<RegisterRequest>(change); };
+  const bool registers = std::any_of(changes.begin(), changes.end(), is_register);
+  // On a full disk, or a silent one, saying again what stands must go on: it may be somebody's sign of life.
+  auto problem = storage_refusal(!registers || (low_on_space_ && registry_.all_repeat(changes, caller)));
+  if (problem && (disk_works() || !repeats_what_is_durable(changes, caller))) {
     actions.push_back(Reply{token, *std::move(problem)});
     return;
   }
@@ -164,7 +164,11 @@ void Core::Impl::accept(Token token, const Caller& caller, std::vector<ChangeReq
     record_accepted(changes, plan, caller, now);
     persist(std::move(plan.batch), actions, true);
   }
-  answer_when_durable(token, std::move(plan.answers), writes, actions);
+  // What is repeated may be just being written. Only of a registration the answer's seq says whether it is on disk.
+  const bool durable = !changes.empty() && std::all_of(changes.begin(), changes.end(), is_register) &&
+                       std::all_of(plan.answers.begin(), plan.answers.end(),
+                                   [&](const AcceptedChange& answer) { return answer.seq <= committed_; });
+  answer_when_durable(token, std::move(plan.answers), writes || (!durable && !in_flight_.empty()), actions);
 }
 
 void Core::Impl::persist(Batch&& batch, Actions& actions, bool sync) {
@@ -187,6 +191,9 @@ void Core::Impl::persist(Batch&& batch, Actions& actions, bool sync) {
     lazy_at_ms_.reset();
     lazy_sync_ = false;
   }
+  if (in_flight_.empty()) {
+    awaited_since_ = step_now_;
+  }
   const std::uint64_t ticket = next_ticket_++;
   InFlight& flight = in_flight_.emplace_back();
   flight.ticket = ticket;
@@ -205,7 +212,7 @@ void Core::Impl::persist(Batch&& batch, Actions& actions, bool sync) {
 }
 
 void Core::Impl::persist_session(Actions& actions) {
-  if (storage_healthy_ && session_.needs_record()) {
+  if (disk_works() && session_.needs_record()) {
     Batch batch;
     batch.changes.push_back(session_.record());
     persist(std::move(batch), actions, true);
@@ -213,7 +220,7 @@ void Core::Impl::persist_session(Actions& actions) {
 }
 
 void Core::Impl::flush_lazy(Now now, Actions& actions) {
-  if (lazy_at_ms_ && now.steady_ms >= *lazy_at_ms_ && storage_healthy_) {
+  if (lazy_at_ms_ && now.steady_ms >= *lazy_at_ms_ && disk_works()) {
     persist(Batch{}, actions, lazy_sync_);
   }
 }
@@ -258,6 +265,8 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
   }
   if (!event.status.ok()) {
     storage_failed(event.status, now, actions);
+  } else {
+    disk_answers(now, actions);
   }
   // Callers hear of their change after it took effect.
   for (InFlight& done : finished) {
@@ -283,6 +292,7 @@ void Core::Impl::answer(InFlight& done, const Status& status, Actions& actions) 
 // ---- The session
 
 void Core::Impl::resume(Now now, Actions& actions) {
+  recheck(now, actions);
   Replay::Effects effects{actions, {}, {}, {}};
   replay_.resume(fresh_session_, now, effects);
   fresh_session_ = false;
@@ -310,9 +320,17 @@ void Core::Impl::session_turned(SessionMachine::Turn turn, Now now, Actions& act
     case SessionMachine::Turn::lost:
     case SessionMachine::Turn::gone: {
       fresh_session_ = fresh_session_ || turn == SessionMachine::Turn::gone;
+      away_since_ms_ = away_since_ms_.value_or(now.steady_ms);
+      const std::vector<Hold> unconfirmed = unconfirmed_withdrawals();
       Replay::Effects effects{actions, {}, {}, {}};
       replay_.lost(now, effects);
+      if (turn == SessionMachine::Turn::gone) {
+        replay_.forget_session(effects);
+      }
       absorb(effects, now);
+      if (turn == SessionMachine::Turn::lost) {
+        take_back(unconfirmed, now, actions);
+      }
       break;
     }
   }
@@ -358,6 +376,7 @@ void Core::Impl::on(const ZkWatchFired& event, Now, Actions&) {
 }
 
 void Core::Impl::on(Tick, Now now, Actions& actions) {
+  look_at_disk(now, actions);
   timer_ms_.reset();
   session_turned(session_.tick(now, actions), now, actions);
   flush_lazy(now, actions);
@@ -371,9 +390,10 @@ void Core::Impl::set_timer(Actions& actions) {
     }
   };
   sooner(replay_.deadline());
-  if (storage_healthy_) {
+  if (disk_works()) {
     sooner(lazy_at_ms_);
     sooner(lifetimes_.deadline());
+    sooner(disk_deadline());
   }
   if (at && at != timer_ms_) {
     timer_ms_ = at;

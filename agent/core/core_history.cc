@@ -59,7 +59,7 @@ HistoryEntry Core::Impl::entry(Happening what, Now now) {
 
 // False where it is one too many, and only counted.
 bool Core::Impl::may_record() {
-  const bool room = storage_healthy_ || lazy_.size() < kMaxWaiting;
+  const bool room = disk_works() || lazy_.size() < kMaxWaiting;
   entries_lost_ += room ? 0 : 1;
   return room;
 }

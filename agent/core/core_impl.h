@@ -29,11 +29,16 @@ class Core::Impl {
   SessionMachine session_;
   Replay replay_;
 
-  bool storage_healthy_ = true;
+  enum class Disk { working, hung, failed };
+  Disk disk_ = Disk::working;
   bool low_on_space_ = false;  // only deregistrations are accepted
-  Status storage_status_;
+  Status storage_status_;      // of disk_; ok while it works
+  WallMs storage_since_ = 0;   // when disk_ was entered
+  // While something is in flight: when the disk last answered, or was first asked where nothing was in flight.
+  Now awaited_since_;
   Seq committed_;  // highest seq on disk
 
+  void show_storage(StatusView& status, Now now) const;
   // `there`: what the replay knows of its path.
   State state_of(const Registration& registration, const Replay::Node* there) const;
   SharedReason reason_of(const RegistrationId& id, const Replay::Node* there, State state) const;
@@ -88,9 +93,14 @@ class Core::Impl {
   void persist(Batch&& batch, Actions& actions, bool sync);
   void persist_session(Actions& actions);
   void flush_lazy(Now now, Actions& actions);
+  bool disk_works() const { return disk_ == Disk::working; }
+  std::optional<std::int64_t> disk_deadline() const;
+  void look_at_disk(Now now, Actions& actions);
+  void disk_answers(Now now, Actions& actions);
+  bool repeats_what_is_durable(const std::vector<ChangeRequest>& changes, const Caller& caller) const;
   std::optional<Problem> storage_refusal(bool frees_room) const;
-  void answer_when_durable(Token token, std::vector<AcceptedChange> answers, bool written, Actions& actions);
-  void answer(InFlight& done, const Status& status, Actions& actions);
+  void answer_when_durable(Token token, std::vector<AcceptedChange> answers, bool waits, Actions& actions);
+  static void answer(InFlight& done, const Status& status, Actions& actions);
   void storage_failed(const Status& status, Now now, Actions& actions);
   void session_turned(SessionMachine::Turn turn, Now now, Actions& actions);
   void resume(Now now, Actions& actions);
@@ -115,9 +125,14 @@ class Core::Impl {
   bool awaits_answer(const RegistrationId& id) const;
   void tell_excess(Actions& actions) const;
   void end_lives(Now now, Actions& actions);
-  void set_failing(const Registration& registration, std::optional<std::string> message, Now now, Actions& actions);
+  void set_failing(const Registration& registration, std::optional<std::string> message, Now now, Actions& actions,
+                   const std::string& why = "");
   void void_outcome(const Registration& registration, std::vector<Change>& changes) const;
   void drop_void_holds();
+  void void_failure(const Registration& registration, const std::string& message, Actions& actions);
+  std::vector<Hold> unconfirmed_withdrawals() const;
+  void take_back(const std::vector<Hold>& unconfirmed, Now now, Actions& actions);
+  void recheck(Now now, Actions& actions);
   void holds_reread(const std::vector<Hold>& stored, Now now, Replay::Effects& effects);
 
   // ---- core_history.cc
@@ -148,6 +163,8 @@ class Core::Impl {
   bool fresh_session_ = false;  // the session's predecessors have surely ended
   bool nothing_of_ours_ = false;
   std::optional<std::int64_t> timer_ms_;
+  Now step_now_;                                   // of the step under way
+  std::optional<std::int64_t> away_since_ms_ = 0;  // steady: since when ZooKeeper is away
 };
 
 }  // namespace limpet::core

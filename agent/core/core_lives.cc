@@ -111,7 +111,7 @@ bool Core::Impl::awaits_answer(const RegistrationId& id) const {
 
 // Deregisters what has ended by itself. What cannot be written now is found again when the disk works.
 void Core::Impl::end_lives(Now now, Actions& actions) {
-  if (!storage_healthy_) {
+  if (!disk_works()) {
     return;
   }
   lifetimes_.expire(now);
@@ -170,15 +170,19 @@ void Core::Impl::on(const HealthChanged& event, Now now, Actions& actions) {
   if (registration == nullptr || registration->seq != event.seq) {
     return;
   }
+  if (!event.passing && !session_.usable() && holds_.failing_check(event.id) == nullptr) {
+    return void_failure(*registration, event.message, actions);
+  }
   set_failing(*registration, event.passing ? std::nullopt : std::optional(event.message), now, actions);
   Replay::Effects effects{actions, {}, {}, {}};
   hold_changed(event.id, effects);
   absorb(effects, now);
 }
 
-// Failing with `message`, or well. In effect at once, and on disk a moment later.
+// Failing with `message`, or no longer, where there is more to be said of that than that it is well: `why`. In effect
+// at once, and on disk a moment later.
 void Core::Impl::set_failing(const Registration& registration, std::optional<std::string> message, Now now,
-                             Actions& actions) {
+                             Actions& actions, const std::string& why) {
   const RegistrationId& id = registration.id;
   const Hold* failing = holds_.failing_check(id);
   if (failing == nullptr && !message) {
@@ -205,11 +209,57 @@ void Core::Impl::set_failing(const Registration& registration, std::optional<std
     HistoryEntry happened = entry(message ? Happening::unhealthy : Happening::healthy, now);
     happened.seq = registration.seq;
     happened.id = id;
-    happened.why = message.value_or("");
+    happened.why = message.value_or(why);
     actions.push_back(
         Note{message ? Note::Level::warn : Note::Level::info, message ? "unhealthy" : "healthy",
              "registration=" + log_value(id.str()) + (message ? " check=" + quoted_value(*message) : "")});
     record(std::move(happened), now);
+  }
+}
+
+// A check that asks after what itself needs ZooKeeper fails on all hosts at once while ZooKeeper is away. What it found
+// then is no reason to withdraw anything when ZooKeeper is back.
+void Core::Impl::void_failure(const Registration& registration, const std::string& message, Actions& actions) {
+  actions.push_back(VoidFailure{registration.id});
+  actions.push_back(Note{Note::Level::info, "check_fails_while_away",
+                         "registration=" + log_value(registration.id.str()) + " check=" + quoted_value(message) +
+                             " meaning=\"its znode stays unless the check goes on failing when ZooKeeper is back\""});
+}
+
+// What checks withdrew of znodes that still stand, as far as ZooKeeper has said.
+std::vector<Hold> Core::Impl::unconfirmed_withdrawals() const {
+  std::vector<Hold> unconfirmed;
+  for (const auto& [id, hold] : holds_.failing()) {
+    const Registration* registration = registry_.find(id);
+    if (registration != nullptr && holds_.maintenance(id) == nullptr &&
+        Replay::withdrawing(replay_.at(registration->path))) {
+      unconfirmed.push_back(hold);
+    }
+  }
+  return unconfirmed;
+}
+
+// The connection was lost before ZooKeeper confirmed these withdrawals: their checks may have seen the outage before
+// the agent did.
+void Core::Impl::take_back(const std::vector<Hold>& unconfirmed, Now now, Actions& actions) {
+  Replay::Effects effects{actions, {}, {}, {}};
+  for (const Hold& hold : unconfirmed) {
+    const Registration& registration = *registry_.find(*hold.id);
+    void_failure(registration, hold.message, actions);
+    set_failing(registration, std::nullopt, now, actions,
+                "not known to be: ZooKeeper went away before its znode was withdrawn; the check has to fail again");
+    hold_changed(hold.id, effects);
+  }
+  absorb(effects, now);
+}
+
+// ZooKeeper is back.
+void Core::Impl::recheck(Now now, Actions& actions) {
+  // Shorter than this, only what the connection carried is in doubt: to begin all counts anew at each loss would keep
+  // a dead service in ZooKeeper for as long as something cuts the connection now and then.
+  constexpr std::int64_t kOutageMs = 1'000;
+  if (const auto since_ms = std::exchange(away_since_ms_, std::nullopt); since_ms && !watched_.empty()) {
+    actions.push_back(Recheck{now.steady_ms - *since_ms >= kOutageMs});
   }
 }
 
@@ -295,7 +345,7 @@ void Core::Impl::on(SetMaintenance event, Now now, Actions& actions) {
     batch.changes.push_back(AddHistory{std::move(happened)});
     persist(std::move(batch), actions, true);
   }
-  answer_when_durable(event.token, std::move(answers), changes, actions);
+  answer_when_durable(event.token, std::move(answers), changes || !in_flight_.empty(), actions);
 }
 
 // The store was opened again: what of the holds on their way made it to the disk has happened after all, and what of

@@ -197,12 +197,7 @@ StatusView Core::status(Now now) const {
   for (const std::uint64_t n : status.by_state) {
     status.total += n;
   }
-  status.storage_healthy = impl_->storage_healthy_ && !impl_->low_on_space_;
-  if (!impl_->storage_healthy_) {
-    status.storage_error = impl_->storage_status_.message();
-  } else if (impl_->low_on_space_) {
-    status.storage_error = "the disk is full: only deregistrations are accepted until there is room again";
-  }
+  impl_->show_storage(status, now);
   if (all) {
     status.maintenance = *impl_->holds_.host_maintenance();
   }

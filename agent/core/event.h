@@ -213,13 +213,25 @@ struct Unwatch {
   RegistrationId id;
 };
 
+// What the checks of this registration were last reported to have found is void: it was seen while ZooKeeper was away.
+// They are not reported as failing again before the next Recheck, and then only when they have failed `fall` times.
+struct VoidFailure {
+  RegistrationId id;
+};
+
+// ZooKeeper is back. Voided failures count as passes from here on. `all`: so do failures, of any check, that are not
+// enough yet for a report; and a run that began before this does not count as failed.
+struct Recheck {
+  bool all = true;
+};
+
 // This stands in the history now.
 struct Recorded {
   SharedHistoryEntry entry;
 };
 
 using Action = std::variant<Persist, ReopenStore, Reply, ZkStart, ZkStop, ZkSend, SetTimer, Note, Changed, Watch,
-                            Unwatch, Recorded>;
+                            Unwatch, VoidFailure, Recheck, Recorded>;
 using Actions = std::vector<Action>;
 
 }  // namespace limpet::core

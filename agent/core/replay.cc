@@ -206,32 +206,15 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
   running_ = true;
   synced_ = false;
   sync_flying_ = false;
-  if (fresh) {
-    presumed_parents_.merge(known_parents_);
-    known_parents_.clear();
-  }
   parent_errors_.clear();
   retries_.clear();
-  std::vector<Node*> gone;
+  if (fresh) {
+    forget_session(effects);
+  }
   for (const auto& [key, each] : in_order()) {
     Node& node = *each;
     take_out(node);
-    if (fresh) {
-      // Everything of ours went with the session that held it.
-      learn(node, node.remote == Remote::absent ? Remote::absent : Remote::presumed_absent);
-      node.content = Seq{};
-      node.registered_at = 0;
-      if (node.phase == Phase::confirmed) {
-        set_phase(node, Phase::pending);
-      }
-      if (in_line(node)) {
-        if (node.is_open) {
-          gone.push_back(&node);
-        }
-        continue;
-      }
-      open_node(node);
-    } else if (node.phase == Phase::conflict || node.remote == Remote::foreign) {
+    if (!fresh && (node.phase == Phase::conflict || node.remote == Remote::foreign)) {
       learn(node, Remote::unknown);
     }
     if (node.convicted || (node.attempts > 0 && node.path() == refused_last_)) {
@@ -241,6 +224,27 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
     }
   }
   refused_last_.clear();
+}
+
+void Replay::forget_session(Effects& effects) {
+  presumed_parents_.merge(known_parents_);
+  known_parents_.clear();
+  std::vector<Node*> gone;
+  for (const auto& [key, each] : in_order()) {
+    Node& node = *each;
+    take_out(node);
+    learn(node, node.remote == Remote::absent ? Remote::absent : Remote::presumed_absent);
+    node.content = Seq{};
+    node.registered_at = 0;
+    if (node.phase == Phase::confirmed) {
+      set_phase(node, Phase::pending);
+    }
+    if (!in_line(node)) {
+      open_node(node);
+    } else if (node.is_open) {
+      gone.push_back(&node);
+    }
+  }
   for (Node* node : gone) {
     finish_removal(*node, effects);
   }
@@ -352,6 +356,10 @@ bool Replay::unsent(const Node* node, Seq seq) {
 
 bool Replay::doubtful(const Node* node) {
   return node != nullptr && node->remote == Remote::unknown;
+}
+
+bool Replay::withdrawing(const Node* node) {
+  return node != nullptr && withdraws(*node) && node->is_open && node->remote == Remote::ours;
 }
 
 const Reason* Replay::set_aside_reason(const Node* node) {

@@ -72,6 +72,8 @@ class Replay {
   void resume(bool fresh, Now now, Effects& effects);
   // No connection: requests in flight have an unknown outcome, also those that are never answered.
   void lost(Now now, Effects& effects);
+  // The session has surely ended, and every znode of ours with it. After lost(), or in resume().
+  void forget_session(Effects& effects);
 
   void replied(OpId op, const ZkReply& reply, Now now, Effects& effects);
   // The next connection differs from the last in what may have been refused.
@@ -97,6 +99,8 @@ class Replay {
   // True where what stands there has to be read first: an earlier run, or a connection that was lost, may have brought
   // about what nobody was told of.
   static bool doubtful(const Node* node);
+  // True where a live registration is withdrawn, and its znode stands as far as ZooKeeper has confirmed.
+  static bool withdrawing(const Node* node);
   static const Reason* set_aside_reason(const Node* node);
   static std::optional<Outcome> znode(const Node* node);
   ReplayFigures figures() const;

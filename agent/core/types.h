@@ -144,6 +144,16 @@ struct Usage {
   std::uint64_t user_limit = 0;  // for one user who is not privileged
 };
 
+// Whether changes can be made durable.
+enum class StorageState {
+  working,
+  hung,    // an append has had no answer for kHungAfterMs: neither done nor failed
+  failed,  // an append failed; the store is opened again until that works
+  full,    // only what frees room is accepted
+};
+// A change waits this long for a silent disk; its outcome is then unknown.
+inline constexpr std::int64_t kHungAfterMs = 5'000;
+
 struct StatusView {
   SessionState session_state = SessionState::connecting;
   std::optional<SessionId> session;
@@ -172,8 +182,11 @@ struct StatusView {
   std::uint64_t watch_path_bytes = 0;    // of the znodes that are watched
   std::uint64_t held_back = 0;           // registrations that wait for room in the session
 
-  bool storage_healthy = true;
-  std::string storage_error;
+  StorageState storage = StorageState::working;
+  std::string storage_error;           // in words; empty while it works
+  WallMs storage_since = 0;            // when `storage` was entered; hung: when the disk last answered
+  std::int64_t append_pending_ms = 0;  // how long the oldest append has waited for the disk; 0: none waits
+  bool storage_healthy() const { return storage == StorageState::working; }
 
   std::optional<Hold> maintenance;  // of the whole host
 };

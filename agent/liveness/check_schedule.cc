@@ -146,6 +146,19 @@ void CheckSchedule::unwatch(const RegistrationId& id) {
   watched_.erase(found);
 }
 
+void CheckSchedule::void_failures(const RegistrationId& id) {
+  if (const auto found = watched_.find(id); found != watched_.end()) {
+    found->second->health.void_failures();
+  }
+}
+
+void CheckSchedule::recheck(bool all) {
+  rechecked_ms_ = all ? steady_ms() : rechecked_ms_;
+  for (const auto& [id, watched] : watched_) {
+    watched->health.recheck(all);
+  }
+}
+
 std::unique_ptr<CheckSchedule::Job> CheckSchedule::make_job(Watched& watched, const Check& check) {
   auto job = std::make_unique<Job>();
   job->of = &watched;
@@ -290,7 +303,8 @@ void CheckSchedule::finished(Job& job, Finding finding) {
   const std::int64_t tenth_ms = job.check.interval_ms / 10;
   const std::int64_t next_ms = started_ms + job.check.interval_ms - tenth_ms + random_below(2 * tenth_ms + 1);
   put_off(job, excused ? now_ms : std::max(now_ms, next_ms));
-  if (finding.known && !excused) {
+  const bool outdated = !finding.well && started_ms <= rechecked_ms_;
+  if (finding.known && !excused && !outdated) {
     Watched& watched = *job.of;
     watched.health.take(job.index, std::move(finding));
     if (auto report = watched.health.report(now_ms)) {

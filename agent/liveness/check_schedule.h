@@ -62,6 +62,10 @@ class CheckSchedule {
   void watch(const RegistrationId& id, std::uint32_t uid, const std::vector<Check>& checks, bool failing);
   void unwatch(const RegistrationId& id);
 
+  // See Health. A run that is under way at a recheck of all does not count as failed.
+  void void_failures(const RegistrationId& id);
+  void recheck(bool all);
+
   // What checks may reach and run from now on; runs under way end as they began.
   void set_policy(CheckPolicy policy) { network_.policy = std::move(policy); }
 
@@ -151,6 +155,7 @@ class CheckSchedule {
   Queue deadlines_;            // of those that run
   boost::asio::steady_timer timer_;
   std::uint64_t turns_ = 0;
+  std::int64_t rechecked_ms_ = 0;                           // failures of runs that began before this do not count
   std::shared_ptr<char> alive_ = std::make_shared<char>();  // of the handlers: one that is late finds it gone
   std::uint64_t unknown_runs_ = 0;
   NetworkRuns network_;

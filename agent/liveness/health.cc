@@ -22,7 +22,7 @@ std::vector<std::optional<std::size_t>> Health::replace(const std::vector<Check>
       next.push_back(checks_[place]);
       places.emplace_back(place);
     } else {
-      next.push_back(State{check, failing, 0, {}});
+      next.push_back(State{check, failing ? Standing::failing : Standing::passing, 0, {}});
       places.emplace_back(std::nullopt);
     }
   }
@@ -37,21 +37,42 @@ void Health::take(std::size_t index, Finding finding) {
   if (!finding.well) {
     state.words = std::move(finding.words);
   }
-  if (finding.well != state.failing) {
+  const bool passing = state.standing == Standing::passing;
+  if (finding.well == passing) {
     state.in_a_row = 0;
-  } else if (++state.in_a_row >= (state.failing ? state.check.rise : state.check.fall)) {
-    state.failing = !state.failing;
+  } else if (++state.in_a_row >= (passing ? state.check.fall : state.check.rise)) {
+    state.standing = passing ? Standing::failing : Standing::passing;
     state.in_a_row = 0;
   }
 }
 
+void Health::void_failures() {
+  for (State& state : checks_) {
+    if (state.standing == Standing::failing) {
+      state.standing = Standing::doubtful;
+    }
+  }
+  told_failing_ = false;
+  told_message_.clear();
+}
+
+void Health::recheck(bool all) {
+  for (State& state : checks_) {
+    if (state.standing == Standing::doubtful || (all && state.standing == Standing::passing)) {
+      state.standing = Standing::passing;
+      state.in_a_row = 0;
+    }
+  }
+}
+
 std::size_t Health::failing() const {
-  return static_cast<std::size_t>(
-      std::count_if(checks_.begin(), checks_.end(), [](const State& state) { return state.failing; }));
+  return static_cast<std::size_t>(std::count_if(
+      checks_.begin(), checks_.end(), [](const State& state) { return state.standing != Standing::passing; }));
 }
 
 std::optional<Health::Report> Health::report(std::int64_t now_ms) {
-  const bool failing = std::any_of(checks_.begin(), checks_.end(), [](const State& state) { return state.failing; });
+  const bool failing = std::any_of(checks_.begin(), checks_.end(),
+                                   [](const State& state) { return state.standing == Standing::failing; });
   if (!failing) {
     return std::exchange(told_failing_, false) ? std::optional(Report{true, {}}) : std::nullopt;
   }
@@ -74,7 +95,7 @@ std::string Health::message() const {
   std::string text;
   std::size_t others = 0;
   for (const State& state : checks_) {
-    if (!state.failing || state.words.empty()) {
+    if (state.standing != Standing::failing || state.words.empty()) {
       continue;
     }
     if (text.empty()) {

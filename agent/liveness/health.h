@@ -3,6 +3,12 @@
 // A check fails after `fall` failures in a row and is well again after `rise` successes in a row; a registration fails
 // while one of its checks does. It begins as it was when last heard of: where that was failing, every check has first
 // to prove itself.
+//
+//   passing --`fall` failures--> failing --void_failures()--> doubtful --recheck()--> passing
+//      ^------------ `rise` successes ------+---------------------'
+//
+// Doubtful is a check whose failures were seen while ZooKeeper was away. It counts as failing for people, and does not
+// make the registration fail.
 #pragma once
 
 #include <cstddef>
@@ -43,6 +49,11 @@ class Health {
   // A run of check `index` ended.
   void take(std::size_t index, Finding finding);
 
+  // The failure that was reported is void: what fails now is doubtful, until recheck().
+  void void_failures();
+  // What is doubtful passes, until it has failed `fall` times from here on. `all`: so for every check that passes.
+  void recheck(bool all);
+
   std::size_t checks() const { return checks_.size(); }
   std::size_t failing() const;
 
@@ -50,10 +61,11 @@ class Health {
   std::optional<Report> report(std::int64_t now_ms);
 
  private:
+  enum class Standing { passing, doubtful, failing };
   struct State {
     Check check;
-    bool failing = false;
-    std::uint32_t in_a_row = 0;  // successes of a failing check, failures of one that is well
+    Standing standing = Standing::passing;
+    std::uint32_t in_a_row = 0;  // failures of a check that passes, successes of any other
     std::string words;           // of its last failure; empty where it has not run yet
   };
 

@@ -29,6 +29,8 @@ class Liveness {
   // Carries out the core's action of that name. ProcessEnded comes once for a Watch at most.
   void watch(const core::Watch& watch);
   void unwatch(const core::Unwatch& unwatch);
+  void void_failure(const core::VoidFailure& void_failure) { checks_.void_failures(void_failure.id); }
+  void recheck(const core::Recheck& recheck) { checks_.recheck(recheck.all); }
 
   // What checks may reach and run from now on.
   void set_policy(CheckPolicy policy) { checks_.set_policy(std::move(policy)); }

@@ -355,7 +355,15 @@ TEST(Render, OperationAndStatus) {
   EXPECT_EQ(shown["zookeeper"]["session"], "0xffffffffffffffff");
   EXPECT_TRUE(shown["zookeeper"]["server"].is_null());
   EXPECT_EQ(shown["registrations"]["blocked"], 2);
-  EXPECT_EQ(shown["storage"].dump(), R"({"healthy":true,"error":null,"bytes":40960})");
+  EXPECT_EQ(shown["storage"].dump(), R"({"healthy":true,"state":"working","since":null,"error":null,"bytes":40960})");
+  out.clear();
+  status.storage = core::StorageState::hung;
+  status.storage_since = 1'500;
+  status.storage_error = "the disk has not answered";
+  render_status(out, status, {"0.1.0", 1, 0, 40'960});
+  EXPECT_EQ(Json::parse(out)["storage"].dump(),
+            R"({"healthy":false,"state":"hung","since":"1970-01-01T00:00:01.500Z","error":"the disk has not answered",)"
+            R"("bytes":40960})");
 }
 
 }  // namespace

@@ -37,10 +37,10 @@ std::string in_one_line(const std::string& text) {
 
 class StatusText : public Cli {
  protected:
-  std::string status(const Status& status) {
+  std::string status(const Status& status, int exit = 0) {
     server.answer(200, status.json());
     const Outcome outcome = run({"status"});
-    EXPECT_EQ(outcome.exit, 0) << outcome.err;
+    EXPECT_EQ(outcome.exit, exit) << outcome.err;
     EXPECT_EQ(outcome.err, "");
     return in_one_line(outcome.out);
   }
@@ -155,7 +155,7 @@ TEST_F(StatusText, SessionExpired) {
 }
 
 TEST_F(StatusText, CredentialsRefused) {
-  const std::string out = status({R"("state":"auth_failed","session":null)", R"("total":2,"pending":2)", 2});
+  const std::string out = status({R"("state":"auth_failed","session":null)", R"("total":2,"pending":2)", 2}, 1);
   EXPECT_TRUE(has(out, "Needs a hand: ZooKeeper refuses the agent's credentials"));
   EXPECT_TRUE(has(out, "ZooKeeper credentials refused for 4m1"));
   EXPECT_TRUE(has(out, "once the credentials are right"));
@@ -206,7 +206,7 @@ TEST_F(StatusText, NamesThatCannotBeHadAreLeftOut) {
   server.answer(200, Status{kConnected, R"("total":1,"conflict":1)", 1}.json());
   server.cut();
   const Outcome outcome = run({"status"});
-  EXPECT_EQ(outcome.exit, 0);
+  EXPECT_EQ(outcome.exit, 1);
   EXPECT_TRUE(has(in_one_line(outcome.out), "which: limpet list --state conflict"));
 }
 
@@ -241,12 +241,35 @@ TEST_F(StatusText, WholeHostInMaintenance) {
 
 TEST_F(StatusText, StorageFailed) {
   const std::string failed = R"("healthy":false,"error":"No space left on device")";
-  std::string out = status({kConnected, R"("total":1,"registered":1)", 0, failed});
+  std::string out = status({kConnected, R"("total":1,"registered":1)", 0, failed}, 1);
   EXPECT_TRUE(has(out, "Needs a hand: the agent cannot write to its disk, so new changes are refused."));
   EXPECT_TRUE(has(out, "Storage FAILED: No space left on device. Changes are refused until it works again"));
   EXPECT_EQ(out.find("away as well"), std::string::npos);
-  out = status({R"("state":"suspended","session":"0x10")", R"("total":1,"suspended":1)", 0, failed});
+  out = status({R"("state":"suspended","session":"0x10")", R"("total":1,"suspended":1)", 0, failed}, 1);
   EXPECT_TRUE(has(out, "ZooKeeper is away as well."));
+}
+
+TEST_F(StatusText, SilentDiskHasAHeadlineOfItsOwnAndSaysHowMuchIsNotInZooKeeper) {
+  const std::string hung = R"("healthy":false,"state":"hung","since":")" + seconds_ago(252) +
+                           R"(","error":"the disk has not answered since then")";
+  const std::string message = kConnected.substr(0, kConnected.find("null")) + R"("the new session is not on disk yet")";
+  const std::string out = status({message, R"("total":20,"registered":0,"pending":20)", 20, hung}, 1);
+  EXPECT_TRUE(has(out, "Needs a hand: the agent's disk has not answered for 4m1"));
+  EXPECT_TRUE(has(out, "20 registrations of 20 not in ZooKeeper."));
+  EXPECT_TRUE(has(out, "Storage HANGS: the disk has not answered since then. Changes are refused until it answers"));
+}
+
+TEST_F(StatusText, ConnectedWithANewSessionThatIsNotOnDiskIsNotWell) {
+  const std::string message = kConnected.substr(0, kConnected.find("null")) + R"("the new session is not on disk yet")";
+  const std::string out = status({message, R"("total":2,"pending":2)", 2});
+  EXPECT_TRUE(has(out, "Connected, but nothing is registered yet: the new session is not on disk yet."));
+}
+
+TEST_F(StatusText, NothingIsCalledWellWhileARegistrationIsNotInZooKeeper) {
+  for (const char* counts : {R"("total":3,"registered":2,"suspended":1)", R"("total":3,"registered":2,"pending":1)"}) {
+    const std::string out = status({kConnected, counts}, 1);
+    EXPECT_TRUE(has(out, "Needs a look: 1 registration of 3 not in ZooKeeper. `limpet list` says which, and why."));
+  }
 }
 
 TEST_F(StatusText, QueueNearlyFull) {
@@ -273,7 +296,9 @@ TEST_F(StatusText, LinesFitTheTerminal) {
 TEST_F(StatusText, AsJson) {
   const std::string answer = Status{kConnected, R"("total":1,"conflict":1)", 1}.json();
   server.answer(200, answer);
-  EXPECT_EQ(run({"status", "--json"}).out, answer + "\n");
+  const Outcome outcome = run({"status", "--json"});
+  EXPECT_EQ(outcome.out, answer + "\n");
+  EXPECT_EQ(outcome.exit, 1) << "as without --json";
   EXPECT_EQ(server.seen().size(), 1u);
 }
 

@@ -338,7 +338,7 @@ std::string Simulation::difference() const {
   if (queued != aside || status.queue_depth != aside) {
     return "the queue holds " + std::to_string(queued) + ", set aside are " + std::to_string(aside);
   }
-  if (!status.storage_healthy || status.session != ensemble_->attached_session() || status.total != present) {
+  if (!status.storage_healthy() || status.session != ensemble_->attached_session() || status.total != present) {
     return "the status shows something else";
   }
   if (status.last_seq != store_.written().last_seq) {

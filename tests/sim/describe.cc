@@ -259,6 +259,10 @@ std::string describe(const core::Action& action) {
                  (a.process ? " pid " + num(a.process->start_ticks) : "") + (a.failing ? " failing" : "");
         } else if constexpr (std::is_same_v<T, core::Unwatch>) {
           return "Unwatch " + a.id.str();
+        } else if constexpr (std::is_same_v<T, core::VoidFailure>) {
+          return "VoidFailure " + a.id.str();
+        } else if constexpr (std::is_same_v<T, core::Recheck>) {
+          return std::string("Recheck") + (a.all ? " all" : "");
         } else {
           static_assert(std::is_same_v<T, core::Recorded>);
           return "Recorded " + num(a.entry->event);

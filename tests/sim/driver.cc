@@ -217,7 +217,9 @@ void Simulation::before_step(const core::Event& event) {
     submitter_ = &submits_[submit->token].caller;
     ends_.perhaps_bound(*submit);
   } else if (const auto* health = std::get_if<core::HealthChanged>(&event)) {
-    judge_.held(health->id);
+    if (!health->passing && core_->status(clock_.now()).session_state == core::SessionState::connected) {
+      judge_.held(health->id);  // what fails while ZooKeeper is away withdraws nothing
+    }
   } else if (const auto* maintenance = std::get_if<core::SetMaintenance>(&event)) {
     judge_.held(maintenance->id);
   } else if (std::holds_alternative<core::SpaceChanged>(event)) {
@@ -326,6 +328,10 @@ void Simulation::carry_out(core::Action action) {
           locals_.watch(a);
         } else if constexpr (std::is_same_v<T, core::Unwatch>) {
           locals_.unwatch(a.id);
+        } else if constexpr (std::is_same_v<T, core::VoidFailure>) {
+          locals_.void_failure(a.id);
+        } else if constexpr (std::is_same_v<T, core::Recheck>) {
+          locals_.recheck();
         } else if constexpr (std::is_same_v<T, core::Recorded>) {
           ends_.recorded(a);
         } else if constexpr (std::is_same_v<T, core::SetTimer>) {

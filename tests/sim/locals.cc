@@ -137,6 +137,21 @@ void Locals::watch(const core::Watch& watch) {
   }
 }
 
+void Locals::void_failure(const RegistrationId& id) {
+  if (const auto it = watched_.find(id); it != watched_.end()) {
+    it->second.told_failing = false;
+    it->second.doubtful = true;
+  }
+}
+
+void Locals::recheck() {
+  for (auto& [id, watched] : watched_) {
+    if (std::exchange(watched.doubtful, false)) {
+      soon(Look{id}, 300);
+    }
+  }
+}
+
 std::int64_t Locals::next_at() const {
   std::int64_t at = due_.empty() ? std::numeric_limits<std::int64_t>::max() : due_.begin()->first;
   for (const auto& [id, client] : clients_) {
@@ -171,6 +186,10 @@ std::optional<core::Event> Locals::take_due() {
     }
     Watched& watched = it->second;
     const bool fails = failing(watched.watch.id);
+    if (fails && watched.doubtful) {
+      continue;
+    }
+    watched.doubtful = false;
     if (std::exchange(watched.told_failing, fails) != fails) {
       return core::HealthChanged{watched.watch.id, watched.watch.seq, !fails, fails ? "refused" : ""};
     }

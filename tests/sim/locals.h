@@ -47,6 +47,8 @@ class Locals {
   void agent_died();
   void watch(const core::Watch& watch);
   void unwatch(const RegistrationId& id) { watched_.erase(id); }
+  void void_failure(const RegistrationId& id);
+  void recheck();
 
   // When there is something to be told to an agent that runs; the greatest number: never.
   std::int64_t next_at() const;
@@ -57,6 +59,7 @@ class Locals {
   struct Watched {
     core::Watch watch;
     bool told_failing = false;
+    bool doubtful = false;  // fails, and is not told before a recheck
   };
   struct Client {
     std::int64_t every_ms = 0;

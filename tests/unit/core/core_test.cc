@@ -376,10 +376,10 @@ TEST_F(CoreTest, OnAFullDiskOnlyDeregistrationsAreAccepted) {
   EXPECT_EQ(refused({put("c", "1")}), ProblemCode::storage_full);
   EXPECT_EQ(refused({gone("a"), put("c", "1")}), ProblemCode::storage_full);
   accepted({gone("a")});
-  EXPECT_FALSE(core_->status(now_).storage_healthy);
+  EXPECT_FALSE(core_->status(now_).storage_healthy());
   step(SpaceChanged{false});
   accepted({put("c", "1")});
-  EXPECT_TRUE(core_->status(now_).storage_healthy);
+  EXPECT_TRUE(core_->status(now_).storage_healthy());
 }
 
 TEST_F(CoreTest, AStateDirectoryOfAnotherMachineGivesUpItsSession) {

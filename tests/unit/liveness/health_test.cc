@@ -154,5 +154,53 @@ TEST(StoodStill, IsARunThatEndedFarTooLateOrAMachineThatSlept) {
   EXPECT_TRUE(stood_still(100, 1000, 3'600'000));
 }
 
+// ---- Failures seen while ZooKeeper was away
+
+TEST_F(HealthTest, VoidedFailureIsReportedOnlyAfterFallFailuresFromTheRecheckOn) {
+  ask({check("a", 1, 2)});
+  bad(0);
+  EXPECT_EQ(bad(0), "tcp a: no");
+  health_.void_failures();
+  EXPECT_EQ(bad(0), "nothing");
+  EXPECT_EQ(health_.failing(), 1u) << "for people it fails";
+  health_.recheck(true);
+  EXPECT_EQ(health_.failing(), 0u);
+  EXPECT_EQ(bad(0), "nothing");
+  EXPECT_EQ(bad(0), "tcp a: no");
+}
+
+TEST_F(HealthTest, RecheckOfAllBeginsEveryCountAnewAndAnotherDoesNot) {
+  ask({check("a", 1, 3)});
+  bad(0);
+  bad(0);
+  health_.recheck(false);
+  EXPECT_EQ(bad(0), "tcp a: no");
+  ask({check("b", 1, 3)});
+  told();
+  bad(0);
+  bad(0);
+  health_.recheck(true);
+  EXPECT_EQ(bad(0), "nothing");
+  EXPECT_EQ(bad(0), "nothing");
+  EXPECT_EQ(bad(0), "tcp b: no");
+}
+
+TEST_F(HealthTest, DoubtfulCheckThatSucceedsPassesWithoutAReport) {
+  ask({check("a")});
+  bad(0);
+  health_.void_failures();
+  EXPECT_EQ(well(0), "nothing");
+  EXPECT_EQ(health_.failing(), 0u);
+  EXPECT_EQ(bad(0), "tcp a: no") << "it is for the core to void that again";
+}
+
+TEST_F(HealthTest, RecheckLeavesAFailureFromBeforeTheOutage) {
+  ask({check("a"), check("b")});
+  bad(0);
+  health_.recheck(true);
+  EXPECT_EQ(told(), "nothing");
+  EXPECT_EQ(health_.failing(), 1u);
+}
+
 }  // namespace
 }  // namespace limpet::liveness
