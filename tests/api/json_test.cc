@@ -373,7 +373,7 @@ TEST(Render, WhatIsPlainIsFoundWhereverItEnds) {
     EXPECT_EQ(plain_prefix(plain), length);
     EXPECT_TRUE(is_plain(plain)) << length;
     for (std::size_t at = 0; at < length; ++at) {
-      for (const char special : {'\0', '\x1f', '"', '\\', '\x80', '\xff'}) {
+      for (const char special : {'\0', '\x1f', '"', '\\', '\x7f', '\x80', '\xff'}) {
         std::string text = plain;
         text[at] = special;
         EXPECT_FALSE(is_plain(text)) << length;
@@ -382,7 +382,7 @@ TEST(Render, WhatIsPlainIsFoundWhereverItEnds) {
       }
     }
   }
-  const std::string neighbours = " !#[]\x7f~ !#[]\x7f~ !#[]\x7f~ !#[]\x7f~ !#[]\x7f~";
+  const std::string neighbours = " !#[]~ !#[]~ !#[]~ !#[]~ !#[]~ !#[]~";
   EXPECT_TRUE(is_plain(neighbours));
 }
 

@@ -30,8 +30,15 @@ const Json& schema(const std::string& name) {
   return description()["components"]["schemas"].at(name);
 }
 
+// Without null, which stands for a field that is left out.
 Names names_of(const Json& list) {
-  return Names(list.begin(), list.end());
+  Names names;
+  for (const Json& name : list) {
+    if (!name.is_null()) {
+      names.insert(name.get<std::string>());
+    }
+  }
+  return names;
 }
 
 Names keys_of(const Json& object) {

@@ -103,7 +103,7 @@ TEST_F(PagesTest, WhatIsNotReadIsNotMade) {
 TEST_F(PagesTest, AnswersThatWaitedAreMadeInPiecesToo) {
   start();
   std::string data;
-  for (std::size_t i = 0; i < 150'000; ++i) {
+  for (std::size_t i = 0; i < 100'000; ++i) {
     data += "\x01ä\"";  // takes more room as JSON
   }
   put_many(1, data);

@@ -78,7 +78,12 @@ TEST_F(ConfigTest, EveryKeyTakesItsOwnTextAndTellsItsDifference) {
                                                      {"max_registrations_per_uid", "2"},
                                                      {"max_path_bytes", "8KiB"},
                                                      {"max_operations", "4"},
-                                                     {"max_share_per_uid", "75"}};
+                                                     {"max_share_per_uid", "75"},
+                                                     {"tcp_checks", "false"},
+                                                     {"http_checks", "false"},
+                                                     {"command_checks", "true"},
+                                                     {"check_targets", "any"},
+                                                     {"max_checks_per_uid", "12"}};
   for (const ConfigKey& key : config_keys()) {
     ASSERT_TRUE(others.contains(key.name)) << key.name;
     const std::string& text = others.at(key.name);

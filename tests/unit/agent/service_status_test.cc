@@ -41,7 +41,7 @@ TEST(ServiceStatus, ADiskThatFailsIsSaidOnOneLine) {
   core::StatusView status = view(SessionState::connected, 0);
   status.storage = core::StorageState::failed;
   status.storage_error = "no\nroom";
-  EXPECT_EQ(service_status(status, 0), "connected, 0 registered; changes are refused: no room");
+  EXPECT_EQ(service_status(status, 0), "connected, 0 registered; changes are refused: no\\nroom");
 }
 
 }  // namespace

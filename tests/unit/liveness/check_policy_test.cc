@@ -37,8 +37,8 @@ TEST(CheckTargets, StandForEveryAddressOfThisHostThatIsNotLinkLocal) {
       continue;
     }
     boost::asio::ip::tcp::endpoint endpoint;
-    endpoint.resize(family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
-    std::memcpy(endpoint.data(), entry->ifa_addr, endpoint.size());
+    // The size before the family is set is that of IPv4.
+    std::memcpy(endpoint.data(), entry->ifa_addr, family == AF_INET ? sizeof(sockaddr_in) : sizeof(sockaddr_in6));
     const auto address = endpoint.address();
     const bool link_local =
         address.is_v6() ? address.to_v6().is_link_local() : (address.to_v4().to_uint() >> 16) == 0xA9FE;
