@@ -198,7 +198,7 @@ TEST_F(StatusText, ConflictsAndBlockedAreNamedWithAHint) {
                   "Conflict 4: another owner has the path; taken when it goes web/i-1 foreign_owner: 0x2 has it "
                   "(limpet show web i-1) and others: limpet list --state conflict"));
   EXPECT_TRUE(has(out,
-                  "Blocked 1: ZooKeeper refuses; tried again slowly web/i-2 no_auth: ACL says no "
+                  "Blocked 1: ZooKeeper refuses, or the session has no room; tried again slowly web/i-2 no_auth: ACL says no "
                   "(limpet show web i-2)"));
 }
 
