@@ -92,7 +92,7 @@ std::string with_checks(const nlohmann::json& checks) {
 
 std::string with_check(nlohmann::json check, const std::string& interval, const std::string& timeout) {
   check.update({{"interval", interval}, {"timeout", timeout}, {"fall", 1}});
-  return with_checks({check});
+  return with_checks(nlohmann::json::array({std::move(check)}));
 }
 
 class Checks : public TwoUsers {
@@ -355,7 +355,8 @@ TEST_F(Checks, ThatAreCommandsComeByFileOnly) {
       {"service", "web"},
       {"instance", "by-file"},
       {"data", "x"},
-      {"checks", {{{"type", "command"}, {"command", {"/bin/sh", "-c", "echo ran; exit 1"}}, {"fall", 1}}}}};
+      {"checks", nlohmann::json::array(
+                     {{{"type", "command"}, {"command", {"/bin/sh", "-c", "echo ran; exit 1"}}, {"fall", 1}}})}};
   start_agent();
   const nlohmann::json command = {{"type", "command"}, {"command", {"/bin/true"}}};
   for (const uid_t uid : {uid_t{0}, kAlice}) {

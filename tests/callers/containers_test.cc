@@ -279,7 +279,8 @@ TEST_F(Containers, ACommandRunsInACgroupOfItsOwnWhereOneIsDelegated) {
       << nlohmann::json{{"service", "web"},
                         {"instance", "i-1"},
                         {"data", "x"},
-                        {"checks", {{{"type", "command"}, {"command", {"/bin/sh", "-c", script}}, {"fall", 1}}}}};
+                        {"checks", nlohmann::json::array(
+                                       {{{"type", "command"}, {"command", {"/bin/sh", "-c", script}}, {"fall", 1}}})}};
   start_agent();
   EXPECT_TRUE(eventually([&] { return call("GET", kTarget).json()["state"] == "unhealthy"; }));
   const std::string shown = call("GET", kTarget).json()["reason"].dump();
