@@ -258,7 +258,7 @@ def calls():
     call("PUT", "/v1/maintenance", {"reason": None}, expect=200)
     call("GET", "/v1/status", expect=200)
     call("DELETE", "/v1/maintenance", expect=200)
-    failing = {"checks": [{"type": "command", "command": ["false"], "interval": "100ms", "fall": 1}], "bind": "process"}
+    failing = {"checks": [{"type": "tcp", "address": "127.0.0.1:1", "interval": "100ms", "fall": 1}], "bind": "process"}
     call("PUT", "/v1/registrations/web/i-2", failing, expect=202)
     wait_for(lambda: call("GET", "/v1/registrations/web/i-2")[1]["state"] == "unhealthy", "a check that fails")
     call("PUT", "/v1/registrations/web/i-3", {"data_base64": "/w==", "expires": "1h"}, expect=202)

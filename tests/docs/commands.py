@@ -277,7 +277,7 @@ def check_registrations(sandbox, place, blocks):
         faults.append(f"{place}: registrations by file: {report}")
     for file in directory.iterdir():
         file.unlink()
-    sandbox.run(["limpet", "--json", "reload"])
+    sandbox.run(["limpet", "--json", "reload", "--force"])
 
 
 def check_page(page):
