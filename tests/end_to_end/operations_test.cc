@@ -99,7 +99,7 @@ TEST_F(Operations, StopsWithinFiveSecondsAlsoWhileSomebodyWaits) {
 
 TEST_F(Operations, WrongUsageAndConfigurationEndWithTwoAndDamageWithFour) {
   EXPECT_EQ(exit_code_of({"--no-such-flag"}), 2);
-  EXPECT_EQ(exit_code_of({"--zookeeper", "a b"}), 2);
+  EXPECT_EQ(exit_code_of({"--zookeeper", "zk1:port"}), 2);
   EXPECT_EQ(exit_code_of({"--config", "/no/such/file"}), 2);
   EXPECT_EQ(exit_code_of({"--root", "services"}), 2);
   EXPECT_EQ(exit_code_of({"--version"}), 0);
