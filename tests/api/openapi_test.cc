@@ -102,7 +102,7 @@ TEST(OpenApi, NamesTheWordsThatThereAre) {
     EXPECT_EQ(names_of(schema(shown_in)["properties"]["bind"]["enum"]), (Names{"none", "process", "connection"}));
   }
   EXPECT_EQ(schema("RegistrationRequest")["properties"]["checks"]["maxItems"], kMaxChecks);
-  EXPECT_EQ(schema("RegistrationRequest")["properties"]["path"]["$ref"], "#/components/schemas/ZnodePath");
+  EXPECT_EQ(schema("RegistrationRequest")["properties"]["path"]["oneOf"][0]["$ref"], "#/components/schemas/ZnodePath");
   EXPECT_EQ(schema("ZnodePath")["maxLength"], kMaxPathBytes);
   EXPECT_EQ(schema("Batch")["properties"]["operations"]["maxItems"], kMaxBatchOperations);
   EXPECT_EQ(schema("MaintenanceRequest")["properties"]["reason"]["maxLength"], kMaxReasonBytes);
