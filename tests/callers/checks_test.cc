@@ -97,6 +97,18 @@ std::string with_check(nlohmann::json check, const std::string& interval, const 
 
 class Checks : public TwoUsers {
  protected:
+  // With a session, as a failing check withdraws nothing without one, and a root for each agent.
+  AgentProcess& make_agent(std::vector<std::string> arguments = {}) {
+    static int agents = 0;
+    arguments.insert(arguments.end(), {"--root", "/agent-" + std::to_string(++agents)});
+    AgentProcess& agent = TwoUsers::make_agent(std::move(arguments), standalone_server());
+    return agent;
+  }
+  void start(std::vector<std::string> arguments = {}) {
+    make_agent(std::move(arguments));
+    start_agent();
+    ASSERT_TRUE(agent_->wait_connected()) << agent_->log();
+  }
   static bool eventually(const std::function<bool()>& holds, int seconds = 60) {
     for (int i = 0; i < seconds * 20; ++i) {
       if (holds()) {

@@ -272,15 +272,15 @@ TEST_F(Containers, ACommandRunsInACgroupOfItsOwnWhereOneIsDelegated) {
     ::rmdir(cgroup.c_str());
     GTEST_SKIP() << "no cgroup of version 2 can be made and marked as delegated here";
   }
-  make_agent().wrapper = {"/bin/sh", "-c", "echo $$ >" + cgroup + "/cgroup.procs; exec \"$@\"", "sh"};
+  make_agent({}, standalone_server()).wrapper = {"/bin/sh", "-c", "echo $$ >" + cgroup + "/cgroup.procs; exec \"$@\"",
+                                                 "sh"};
   std::filesystem::create_directory(agent_->registrations_dir());
   const std::string script = "setsid sleep 1000 & grep '^0:' /proc/self/cgroup; exit 1";
-  std::ofstream(agent_->registrations_dir() + "/a.json")
-      << nlohmann::json{{"service", "web"},
-                        {"instance", "i-1"},
-                        {"data", "x"},
-                        {"checks", nlohmann::json::array(
-                                       {{{"type", "command"}, {"command", {"/bin/sh", "-c", script}}, {"fall", 1}}})}};
+  std::ofstream(agent_->registrations_dir() + "/a.json") << nlohmann::json{
+      {"service", "web"},
+      {"instance", "i-1"},
+      {"data", "x"},
+      {"checks", nlohmann::json::array({{{"type", "command"}, {"command", {"/bin/sh", "-c", script}}, {"fall", 1}}})}};
   start_agent();
   EXPECT_TRUE(eventually([&] { return call("GET", kTarget).json()["state"] == "unhealthy"; }));
   const std::string shown = call("GET", kTarget).json()["reason"].dump();

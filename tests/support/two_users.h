@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "tests/support/agent_process.h"
+#include "tests/support/real_ensemble.h"
 
 namespace limpet::test {
 
@@ -55,6 +56,17 @@ class TwoUsers : public ::testing::Test {
     while (!processes_.empty()) {
       end_process(processes_.back());
     }
+  }
+
+  // A ZooKeeper server for all tests of this process, for those that need a session.
+  static std::string standalone_server() {
+    static RealEnsemble server([] {
+      RealEnsemble::Options options;
+      options.servers = 1;
+      return options;
+    }());
+    static const RealEnsemble& started = RealEnsemble::started(server);
+    return started.connect_string();
   }
 
   // Makes the agent without starting it: for a test that writes its configuration or wraps its command.

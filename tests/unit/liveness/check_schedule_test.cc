@@ -73,7 +73,7 @@ TEST_F(CheckScheduleTest, TellsAFailureAndItsEnd) {
   test::TcpServer server(io_, any_port(), "HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n");
   const std::string url = "http://" + at(server) + "/";
   watch(kWeb, {quick(test::http_check(url))});
-  ASSERT_TRUE(run_until([&] { return last(kWeb) == url + ": status 503 Down"; })) << last(kWeb);
+  ASSERT_TRUE(run_until([&] { return last(kWeb) == url + ": status 503 Service Unavailable"; })) << last(kWeb);
   server.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   ASSERT_TRUE(run_until([&] { return last(kWeb) == "passing"; })) << last(kWeb);
   const int connections = server.connections();

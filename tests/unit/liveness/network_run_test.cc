@@ -164,7 +164,8 @@ TEST_F(NetworkRun, HttpTellsTheStatusAndNothingThatTheServiceSays) {
   EXPECT_EQ(answered("HTTP/1.1 503 secret\r\nContent-Length: 6\r\n\r\nsecret"), "status 503 Service Unavailable");
   EXPECT_EQ(answered("HTTP/1.1 503 No\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nsecret\r\n0\r\n\r\n"),
             "status 503 Service Unavailable");
-  EXPECT_EQ(answered("HTTP/1.1 599 secret\r\n\r\n" + std::string(100'000, 'x')), "status 599");
+  EXPECT_EQ(answered("HTTP/1.1 599 secret\r\n\r\n" + std::string(100'000, 'x')),
+            "status 599 Network Connect Timeout Error");
 }
 
 TEST_F(NetworkRun, HttpRefusesWhatIsNoAnswer) {
