@@ -6,7 +6,7 @@ namespace limpet::test {
 namespace {
 
 TEST_F(Docs, DescriptionHoldsForTheAnswersOfTheAgent) {
-  AgentProcess agent(ensemble().connect_string());
+  AgentProcess agent(ensemble().connect_string(), {"--command-checks", "true"});
   ASSERT_TRUE(agent.start()) << agent.log();
   ASSERT_TRUE(agent.wait_connected());
   const std::string description = LIMPET_SOURCE_DIR "/agent/api/openapi.json";

@@ -120,8 +120,12 @@ TEST_F(Metrics, CountTheConnectionsThatAreTurnedAway) {
     ASSERT_TRUE(poll_until([&] { return first.get("/healthz").status == 200; }));
     EXPECT_EQ(second.get("/healthz").status, 503);
   }
-  ASSERT_TRUE(poll_until([&] { return UnixHttp(agent.socket()).get("/metrics").status == 200; }));
-  const Exposition metrics = scrape(agent);
+  HttpAnswer answer;
+  ASSERT_TRUE(poll_until([&] {
+    answer = UnixHttp(agent.socket()).get("/metrics");
+    return answer.status == 200;
+  }));
+  const Exposition metrics(answer.body);
   EXPECT_GE(metrics["limpet_api_connections_refused_total"], 1);
   EXPECT_EQ(metrics["limpet_api_problems_total{code=\"too_many_connections\"}"],
             metrics["limpet_api_connections_refused_total"]);
