@@ -31,13 +31,6 @@ std::string read_proc(const std::string& pid, const char* file) {
   return {buffer.data(), static_cast<std::size_t>(std::max<ssize_t>(bytes, 0))};
 }
 
-// The number at the front of the first line of mountinfo, proc(5): the id of the first mount that the process sees. A
-// mount belongs to one mount namespace, so two processes with the same one share it, and their root.
-std::string first_mount(const std::string& pid) {
-  const std::string text = read_proc(pid, "mountinfo");
-  return text.substr(0, text.find(' '));
-}
-
 bool same_and_known(const std::string& a, const std::string& b) {
   return !a.empty() && a == b;
 }
@@ -88,13 +81,11 @@ PeerPlace locate_peer(int fd) {
   const liveness::Descriptor pidfd = pidfd_of_peer(fd, credentials.pid);
   const std::string pid = std::to_string(credentials.pid);
   const std::vector<std::int32_t> numbers = numbers_of(pid);
-  const std::string mount = first_mount(pid);
   PeerPlace place;
   place.pid = credentials.pid;
   place.own_pid = numbers.empty() ? 0 : numbers.back();
   place.shares_pid_namespace = numbers.size() == 1;
-  place.shares_namespaces = place.shares_pid_namespace && shares_user_namespace(pid) &&
-                            (same_and_known(mount, first_mount("self")) || same_and_known(mount, first_mount("1")));
+  place.shares_namespaces = place.shares_pid_namespace && shares_user_namespace(pid);
   // What was read is about the process that connected if that one still lives.
   pollfd query{pidfd.get(), POLLIN, 0};
   place.known = pidfd && ::poll(&query, 1, 0) == 0 && !numbers.empty();

@@ -6,7 +6,7 @@
 namespace limpet::core {
 
 inline const char* words_if_contained(const Caller& caller) {
-  return caller.owner.contained ? " The caller has that uid in another user, pid or mount namespace than the agent "
+  return caller.owner.contained ? " The caller has that uid in another user or pid namespace than the agent "
                                   "(a container, or a service with a file system of its own), where it counts as any "
                                   "other user."
                                 : "";

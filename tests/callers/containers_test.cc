@@ -100,7 +100,7 @@ TEST_P(ContainersRoot, HasNoPrivilege) {
     statuses.push_back(line.substr(0, 3));
   }
   EXPECT_EQ(statuses, (std::vector<std::string>{"403", "403", "403", "403", "403", "202", "202", "202"})) << answers;
-  EXPECT_NE(answers.find("another user, pid or mount namespace"), std::string::npos) << answers;
+  EXPECT_NE(answers.find("another user or pid namespace"), std::string::npos) << answers;
   EXPECT_EQ(call("GET", kTarget).json()["data"], "the host's");
   EXPECT_EQ(call("POST", "/v1/leave").status, 202) << "the host's root has it";
 }
@@ -118,8 +118,7 @@ TEST_P(ContainersRoot, HasNoCommandsRun) {
 }
 
 INSTANTIATE_TEST_SUITE_P(, ContainersRoot,
-                         ::testing::Values(CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER,
-                                           CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER),
+                         ::testing::Values(CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUSER),
                          [](const auto& test) {
                            return std::string(test.param & CLONE_NEWUSER ? "User" : "") +
                                   (test.param & CLONE_NEWPID ? "Pid" : "") + (test.param & CLONE_NEWNS ? "Mount" : "");
@@ -127,7 +126,7 @@ INSTANTIATE_TEST_SUITE_P(, ContainersRoot,
 
 TEST_F(Containers, OwnRegistrationsOfTheirRootStayTheirsOverARestart) {
   start();
-  const std::string made = inside(CLONE_NEWNS, [&] { return answer("PUT", kTarget, R"({"data":"1"})"); });
+  const std::string made = inside(CLONE_NEWPID, [&] { return answer("PUT", kTarget, R"({"data":"1"})"); });
   if (made.empty()) {
     GTEST_SKIP() << kNone;
   }
@@ -135,7 +134,7 @@ TEST_F(Containers, OwnRegistrationsOfTheirRootStayTheirsOverARestart) {
   agent_->kill();
   start_agent();
   EXPECT_EQ(call("GET", kTarget).json()["owner"]["contained"], true);
-  EXPECT_EQ(inside(CLONE_NEWNS, [&] { return answer("DELETE", kTarget); }).substr(0, 3), "202");
+  EXPECT_EQ(inside(CLONE_NEWPID, [&] { return answer("DELETE", kTarget); }).substr(0, 3), "202");
 }
 
 // As a service manager starts it.
@@ -146,7 +145,6 @@ TEST_F(Containers, AnAgentWithAMountNamespaceOfItsOwnObeysTheHostsRoot) {
   make_agent().wrapper = {"unshare", "--mount"};
   start_agent();
   EXPECT_EQ(call("POST", "/v1/reload").status, 200);
-  EXPECT_EQ(inside(CLONE_NEWNS, [&] { return answer("POST", "/v1/reload"); }).substr(0, 3), "403");
 }
 
 TEST_F(Containers, AnAgentThatIsNotRootTellsTheHostsRootFromAnother) {

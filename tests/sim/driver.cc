@@ -76,6 +76,9 @@ Simulation::Simulation(const History& history, Mutation mutation, bool trace)
   ensemble_ = std::make_unique<FakeEnsemble>(
       clock_, rng_.next(), history.ensemble, [this](core::Event event) { step(std::move(event)); }, &judge_);
   judge_.attach(ensemble_.get());
+  if (history.has(Fault::small_limits)) {
+    judge_.expect_scarce_room();
+  }
   const bool others_in_session =
       history.has(Fault::rolled_back) || history.has(Fault::rival_process) || history.has(Fault::copied_state);
   if (history.has(Fault::small_limits) && !others_in_session) {
