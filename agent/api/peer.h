@@ -13,14 +13,13 @@ inline constexpr std::uint32_t kOverflowUid = 65'534;
 
 // uid, pid and privilege of the process that connected `fd`; nullopt where the kernel does not say. To the kernel the
 // root of a container is root, unless the container has a user namespace: privileged is who shares the agent's
-// namespaces. A service manager may give the agent a mount namespace of its own, so there that of the agent's pid
-// namespace's first process counts as well.
+// user and pid namespace. Mount namespaces are not compared: a service manager gives the agent one of its own.
 std::optional<core::Caller> identify_peer(int fd);
 
 // Where the process that connected runs, beside the agent.
 struct PeerPlace {
   bool known = false;  // it could be looked at: it lives, and the agent sees it. Otherwise nothing below holds
-  bool shares_namespaces = false;  // user, pid and mount namespace; of mount, that of the first process does as well
+  bool shares_namespaces = false;  // user and pid namespace
   bool shares_pid_namespace = false;
   std::int32_t pid = 0;      // in the agent's pid namespace
   std::int32_t own_pid = 0;  // in its own
