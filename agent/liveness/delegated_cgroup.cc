@@ -68,7 +68,8 @@ std::string divide_delegated_cgroup() {
     return {};
   }
   const std::string checks = own + "/checks";
-  if (!make(own + "/agent") || !make(checks) || !write_control(own + "/agent/cgroup.procs", std::to_string(::getpid()))) {
+  if (!make(own + "/agent") || !make(checks) ||
+      !write_control(own + "/agent/cgroup.procs", std::to_string(::getpid()))) {
     return {};
   }
   // Where there is no such controller, or it is not delegated, the number of processes has no bound of ours.

@@ -197,9 +197,10 @@ TEST_F(StatusText, ConflictsAndBlockedAreNamedWithAHint) {
   EXPECT_TRUE(has(out,
                   "Conflict 4: another owner has the path; taken when it goes web/i-1 foreign_owner: 0x2 has it "
                   "(limpet show web i-1) and others: limpet list --state conflict"));
-  EXPECT_TRUE(has(out,
-                  "Blocked 1: ZooKeeper refuses, or the session has no room; tried again slowly web/i-2 no_auth: ACL says no "
-                  "(limpet show web i-2)"));
+  EXPECT_TRUE(
+      has(out,
+          "Blocked 1: ZooKeeper refuses, or the session has no room; tried again slowly web/i-2 no_auth: ACL says no "
+          "(limpet show web i-2)"));
 }
 
 TEST_F(StatusText, NamesThatCannotBeHadAreLeftOut) {
