@@ -1,4 +1,4 @@
-// Random histories, from seeds. LIMPET_SIM_HISTORIES says how many (100,000), LIMPET_SIM_FIRST from which seed on,
+// Random histories, from seeds. LIMPET_SIM_HISTORIES says how many (30,000), LIMPET_SIM_FIRST from which seed on,
 // LIMPET_SIM_HOURS for how long instead, LIMPET_SIM_SEED runs one of them and tells its last events
 // (LIMPET_SIM_TRACE: how many), LIMPET_SIM_WITHOUT leaves out faults by name.
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ TEST(Simulation, Histories) {
   const char* hours = std::getenv("LIMPET_SIM_HOURS");
   const double seconds = hours == nullptr ? 0 : std::strtod(hours, nullptr) * 3600;
   const std::uint64_t first = env_number("LIMPET_SIM_FIRST", 1);
-  const std::uint64_t count = seconds > 0 ? ~std::uint64_t{0} - first : env_number("LIMPET_SIM_HISTORIES", 100'000);
+  const std::uint64_t count = seconds > 0 ? ~std::uint64_t{0} - first : env_number("LIMPET_SIM_HISTORIES", 30'000);
   const RunResult result = run_histories(first, count, seconds, Mutation::none);
   const Tally& tally = result.tally;
   std::cout << "histories=" << tally.histories << " steps=" << tally.steps << " acknowledged=" << tally.acknowledged
