@@ -171,7 +171,7 @@ std::optional<core::Problem> checks_refused(const Call& call, const Lifetime& li
     if (status.ok() && check.type == CheckType::command && !lookups.place_of_caller(call).shares_namespaces) {
       status =
           Status(Errc::permission,
-                 "a command would run in the agent's namespaces, and the caller runs in another user, pid or mount "
+                 "a command would run in the agent's namespaces, and the caller runs in another user or pid "
                  "namespace (a container, or a service that sees a file system of its own): use a tcp or http check, "
                  "or a file in registrations.d");
     }
