@@ -1,10 +1,8 @@
 #include "agent/zk/zk_handle.h"
 
 #include <sys/socket.h>
-#include <unistd.h>
 #include <zookeeper/zookeeper.h>
 
-#include <algorithm>
 #include <boost/asio/ip/tcp.hpp>
 #include <cassert>
 #include <cerrno>
@@ -19,6 +17,7 @@
 
 #include "agent/zk/hosts.h"
 #include "agent/zk/library_check.h"
+#include "agent/zk/parking.h"
 #include "agent/zk/transaction.h"
 #include "agent/zk/zk_error.h"
 
@@ -99,31 +98,6 @@ class LibraryAcl {
  private:
   std::vector<ACL> entries_;
   ACL_vector vector_{};
-};
-
-// An address where nothing listens and nothing can: a port that is bound and not listened on. It differs by more than
-// its port from every server, because the library does not look at ports when it compares lists.
-struct Hole {
-  explicit Hole(unsigned char last_byte)
-      : socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)),
-        address(boost::asio::ip::address_v4({127, 255, 255, last_byte}), 0) {
-    auto length = static_cast<socklen_t>(address.size());
-    // Where there is no descriptor for it: port 1, where hardly anybody listens.
-    if (socket < 0 || ::bind(socket, address.data(), length) != 0 ||
-        ::getsockname(socket, address.data(), &length) != 0) {
-      address.port(1);
-    }
-  }
-  ~Hole() {
-    if (socket >= 0) {
-      ::close(socket);
-    }
-  }
-  Hole(const Hole&) = delete;
-  Hole& operator=(const Hole&) = delete;
-
-  const int socket;
-  tcp::endpoint address;
 };
 
 // The library asserts that it gets its two threads, and so ends the process where the system has none to give.
@@ -223,7 +197,6 @@ struct ZkHandle::Callbacks {
     }
     return {handle.epoch_, request.op, std::move(reply)};
   }
-  static void ignore(int, const char*, const void*) noexcept {}
   static void ignore_void(int, const void*) noexcept {}
 
   // For the session. One callback per transition, in order with the completions.
@@ -299,12 +272,9 @@ Status ZkHandle::open(const Endpoints& endpoints, std::int32_t timeout_ms, const
   }
   zhandle_t* zh = nullptr;
   const bool threads = threads_can_be_had();
-  if (threads && !library_tells_of_losses()) {
+  if (std::string broken = threads ? broken_assumption() : ""; !broken.empty()) {
     lease_.reset();
-    return {
-        Errc::io,
-        "this release of the ZooKeeper library does not log a lost connection as releases 3.8 and 3.9 do, and without "
-        "that limpet could not keep the order of changes: install one of those"};
+    return {Errc::io, std::move(broken)};
   }
   if (threads) {
     zh = zookeeper_init2(library_list(pad_to_odd(endpoints)).c_str(), &Callbacks::on_session, timeout_ms,
@@ -339,7 +309,8 @@ bool ZkHandle::detach() {
   if (zh == nullptr) {
     return true;
   }
-  if (!park(zh)) {
+  const Parking parking(endpoints_);
+  if (!parking.park(zh)) {
     // To close it now could end the session, and with it every registration.
     log_->note("could not let go of a ZooKeeper handle; it is left as it is");
     return false;
@@ -348,40 +319,6 @@ bool ZkHandle::detach() {
   zh_.store(nullptr);
   lease_.reset();
   return true;
-}
-
-// The library sends a request to end the session when it closes a handle that is connected, and there is no call that
-// lets go without. So the handle is given a list of servers that holds nothing but a hole: it drops its connection by
-// itself and tries the hole for ever. Once the hole is its current address it cannot come to be connected any more, and
-// closing it sends nothing.
-bool ZkHandle::park(_zhandle* zh) {
-  constexpr int kRounds = 200;
-  constexpr std::chrono::milliseconds kRound{50};
-  std::deque<Hole> holes;
-  for (unsigned char last = 254; holes.size() < 2; --last) {
-    const boost::asio::ip::address address = boost::asio::ip::address_v4({127, 255, 255, last});
-    if (std::none_of(endpoints_.begin(), endpoints_.end(), [&](const auto& e) { return e.address() == address; })) {
-      holes.emplace_back(last);
-    }
-  }
-  for (int round = 0; round < kRounds; ++round) {
-    if (is_unrecoverable(zh) != ZOK) {
-      return true;
-    }
-    // A connection that was just being made escapes the first new list; the second drops it. The two take turns because
-    // a list that says nothing new does nothing.
-    const std::string hole = to_string(holes[static_cast<std::size_t>(round) % 2].address);
-    zoo_set_servers(zh, hole.c_str());
-    // Wakes the I/O thread, which may sleep for a third of the session's time-out. It is never sent.
-    zoo_async(zh, "/", &Callbacks::ignore, nullptr);
-    for (const auto until = std::chrono::steady_clock::now() + kRound; std::chrono::steady_clock::now() < until;) {
-      if (hole == zoo_get_current_server(zh)) {
-        return true;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-  }
-  return false;
 }
 
 bool ZkHandle::stands(std::uint64_t losses) const {

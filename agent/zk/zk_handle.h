@@ -89,7 +89,6 @@ class ZkHandle {
   int hand_in_transaction(std::span<const core::ZkRequest> requests, Request* context);
   int hand_in(const core::ZkRequest& request, const std::string& path, Request* context);
   std::string full_path(const std::string& path) const;
-  bool park(_zhandle* zh);
   void show_credentials(_zhandle* zh);
 
   const std::uint64_t id_;

@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include <zookeeper/zookeeper.h>
@@ -49,7 +50,31 @@ class Cutter {
 
 TEST(ZooKeeperLibrary, TellsOfARefusedConnectionInItsLog) {
   zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
-  EXPECT_TRUE(library_tells_of_losses());
+  EXPECT_EQ(try_log_of_losses(), Finding::holds);
+}
+
+TEST(ZooKeeperLibrary, EndsNoSessionWhenAParkedHandleIsClosed) {
+  zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
+  for (int round = 0; round < 20; ++round) {
+    ASSERT_EQ(try_parking(), Finding::holds) << "round " << round;
+  }
+}
+
+TEST(ZooKeeperLibrary, BreaksNoAssumption) {
+  zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
+  EXPECT_EQ(broken_assumption(), "");
+  EXPECT_EQ(broken_assumption(), "") << "from memory";
+}
+
+TEST(ZooKeeperLibrary, WithoutADescriptorNothingIsSaidToBeBroken) {
+  zoo_set_debug_level(ZOO_LOG_LEVEL_WARN);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{0, before.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+  const Finding parking = try_parking();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(parking, Finding::untried);
 }
 
 // LibraryLog::losses() is how ZkHandle::stands() knows that a connection is another one.
