@@ -193,6 +193,7 @@ void Core::Impl::persist(Batch&& batch, Actions& actions, bool sync) {
   }
   if (in_flight_.empty()) {
     awaited_since_ = step_now_;
+    no_answer_at_ms_.reset();
   }
   const std::uint64_t ticket = next_ticket_++;
   InFlight& flight = in_flight_.emplace_back();

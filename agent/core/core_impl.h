@@ -36,7 +36,8 @@ class Core::Impl {
   WallMs storage_since_ = 0;   // when disk_ was entered
   // While something is in flight: when the disk last answered, or was first asked where nothing was in flight.
   Now awaited_since_;
-  Seq committed_;  // highest seq on disk
+  std::optional<std::int64_t> no_answer_at_ms_;  // steady; when a first look found it silent for long
+  Seq committed_;                                // highest seq on disk
 
   void show_storage(StatusView& status, Now now) const;
   // `there`: what the replay knows of its path.

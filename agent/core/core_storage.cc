@@ -14,8 +14,10 @@ namespace {
 
 constexpr std::int64_t kFirstReopenMs = 100;
 constexpr std::int64_t kMaxReopenMs = 5'000;
-// The deadline for the disk's answer lies on a multiple of this, so that not every append sets the timer anew.
+// The first look lies on a multiple of this, so that not every append sets the timer anew.
 constexpr std::int64_t kDeadlineGrainMs = 256;
+// From the first look that finds no answer to the second, which decides.
+constexpr std::int64_t kSecondLookMs = 256;
 // A tick that comes so late tells of an agent that stood still, not of its disk.
 constexpr std::int64_t kStoodStillMs = 1'000;
 
@@ -81,21 +83,32 @@ void Core::Impl::storage_failed(const Status& status, Now now, Actions& actions)
 
 // ---- A disk that hangs
 
+// Of the next look. An agent that was stopped finds its timer and the disk's answer due at once, in either order: the
+// second look comes when the answer has had its turn.
 std::optional<std::int64_t> Core::Impl::disk_deadline() const {
   if (in_flight_.empty()) {
     return std::nullopt;
   }
-  return (awaited_since_.steady_ms + kHungAfterMs + kDeadlineGrainMs - 1) / kDeadlineGrainMs * kDeadlineGrainMs;
+  if (no_answer_at_ms_) {
+    return *no_answer_at_ms_ + kSecondLookMs;
+  }
+  const std::int64_t at_ms = awaited_since_.steady_ms + kHungAfterMs - kSecondLookMs;
+  return (at_ms + kDeadlineGrainMs - 1) / kDeadlineGrainMs * kDeadlineGrainMs;
 }
 
 // Callers who wait for a disk that is silent are told that nobody knows; what they asked for may yet happen, as a
 // whole.
 void Core::Impl::look_at_disk(Now now, Actions& actions) {
-  if (!disk_works() || in_flight_.empty() || now.steady_ms - awaited_since_.steady_ms < kHungAfterMs) {
+  if (!disk_works() || in_flight_.empty() || now.steady_ms < *disk_deadline()) {
     return;
   }
   if (timer_ms_ && now.steady_ms - *timer_ms_ >= kStoodStillMs) {
     awaited_since_ = now;
+    no_answer_at_ms_.reset();
+    return;
+  }
+  if (!no_answer_at_ms_) {
+    no_answer_at_ms_ = now.steady_ms;
     return;
   }
   disk_ = Disk::hung;
@@ -115,6 +128,7 @@ void Core::Impl::look_at_disk(Now now, Actions& actions) {
 // An append is done. While the disk hangs nothing is handed to it, so that all it still owes is done before long.
 void Core::Impl::disk_answers(Now now, Actions& actions) {
   awaited_since_ = now;
+  no_answer_at_ms_.reset();
   if (disk_ != Disk::hung || !in_flight_.empty()) {
     return;
   }

@@ -114,6 +114,21 @@ TEST_F(SilentDisk, AgentThatStoodStillDoesNotBlameItsDisk) {
   EXPECT_EQ(storage(), StorageState::hung);
 }
 
+// Stopped for less than the time it takes to suspect the disk, and continued just when that is over.
+TEST_F(SilentDisk, AnswerThatIsDueBesideTheTimerIsHeard) {
+  for (const std::int64_t stopped_ms : {4'999, 5'000, 5'300, 5'900}) {
+    disk_runs_ = false;
+    submit({put("a", std::to_string(stopped_ms))});
+    now_.steady_ms += stopped_ms;
+    now_.wall_ms += stopped_ms;
+    step(Tick{});
+    EXPECT_EQ(storage(), StorageState::working) << stopped_ms;
+    disk_runs_ = true;
+    write();
+    EXPECT_TRUE(accepted().changed) << stopped_ms;
+  }
+}
+
 TEST_F(SilentDisk, SlowDiskThatAnswersIsNotSilent) {
   disk_runs_ = false;
   for (const char* name : {"a", "b", "c"}) {
