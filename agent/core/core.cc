@@ -2,6 +2,7 @@
 #include "agent/core/core.h"
 
 #include <algorithm>
+#include <iterator>
 
 #include "agent/core/contained.h"
 #include "agent/core/core_impl.h"
@@ -171,19 +172,31 @@ void Core::Impl::accept(Token token, const Caller& caller, std::vector<ChangeReq
   answer_when_durable(token, std::move(plan.answers), writes || (!durable && !in_flight_.empty()), actions);
 }
 
+// Takes outcomes and failing checks of what is meanwhile deregistered out of lazy_: on disk, they would stay for ever.
+// Returns the outcomes, for the case that the deregistration fails.
+std::vector<PutOutcome> Core::Impl::leave_out_deregistered(const Batch& batch) {
+  std::vector<PutOutcome> left_out;
+  std::erase_if(lazy_, [&](const Change& change) {
+    const auto* outcome = std::get_if<PutOutcome>(&change);
+    const auto* hold = std::get_if<PutHold>(&change);
+    const RegistrationId* id = outcome != nullptr ? &outcome->id : hold != nullptr ? &*hold->hold.id : nullptr;
+    const bool left = id != nullptr && registry_.planned(*id) == nullptr &&
+                      std::none_of(batch.changes.begin(), batch.changes.end(), [&](const Change& other) {
+                        const auto* erase = std::get_if<EraseRegistration>(&other);
+                        return erase != nullptr && erase->id == *id;
+                      });
+    if (left && outcome != nullptr) {
+      left_out.push_back(*outcome);
+    }
+    return left;
+  });
+  return left_out;
+}
+
 void Core::Impl::persist(Batch&& batch, Actions& actions, bool sync) {
+  std::vector<PutOutcome> left_out;
   if (!lazy_.empty()) {
-    // Outcomes and failing checks of what is meanwhile deregistered would stay on disk for ever.
-    std::erase_if(lazy_, [&](const Change& change) {
-      const auto* outcome = std::get_if<PutOutcome>(&change);
-      const auto* hold = std::get_if<PutHold>(&change);
-      const RegistrationId* id = outcome != nullptr ? &outcome->id : hold != nullptr ? &*hold->hold.id : nullptr;
-      return id != nullptr && registry_.planned(*id) == nullptr &&
-             std::none_of(batch.changes.begin(), batch.changes.end(), [&](const Change& other) {
-               const auto* erase = std::get_if<EraseRegistration>(&other);
-               return erase != nullptr && erase->id == *id;
-             });
-    });
+    left_out = leave_out_deregistered(batch);
     lazy_.insert(lazy_.end(), std::make_move_iterator(batch.changes.begin()),
                  std::make_move_iterator(batch.changes.end()));
     batch.changes = std::exchange(lazy_, {});
@@ -199,6 +212,7 @@ void Core::Impl::persist(Batch&& batch, Actions& actions, bool sync) {
   InFlight& flight = in_flight_.emplace_back();
   flight.ticket = ticket;
   flight.last_seq = batch.last_seq;
+  flight.left_out = std::move(left_out);
   const auto entries = static_cast<std::size_t>(std::count_if(batch.changes.begin(), batch.changes.end(), is_history));
   flight.history.reserve(entries);
   flight.changes.reserve(batch.changes.size() - entries);
@@ -257,6 +271,7 @@ void Core::Impl::on(Persisted event, Now now, Actions& actions) {
           unwritten_outcomes_.push_back(std::move(*outcome));
         }
       }
+      std::move(done.left_out.begin(), done.left_out.end(), std::back_inserter(unwritten_outcomes_));
     }
     for (const auto& [token, answers] : done.replies) {
       for (const AcceptedChange& answer : answers) {

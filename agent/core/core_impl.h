@@ -62,6 +62,7 @@ class Core::Impl {
     Seq last_seq;                 // as its batch's
     std::vector<Change> changes;  // without the history, which is most of them, and small by itself
     std::vector<Entry> history;
+    std::vector<PutOutcome> left_out;  // of what is deregistered by this append or one before it
     std::vector<std::pair<Token, std::vector<AcceptedChange>>> replies;
   };
 
@@ -91,6 +92,7 @@ class Core::Impl {
 
   // ---- core.cc
   void accept(Token token, const Caller& caller, std::vector<ChangeRequest>& changes, Now now, Actions& actions);
+  std::vector<PutOutcome> leave_out_deregistered(const Batch& batch);
   void persist(Batch&& batch, Actions& actions, bool sync);
   void persist_session(Actions& actions);
   void flush_lazy(Now now, Actions& actions);

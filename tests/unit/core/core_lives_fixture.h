@@ -65,6 +65,8 @@ class CoreLivesTest : public ::testing::Test {
     for (const ZkSend& send : sends) {
       if (answers_run_) {
         answer(send);
+      } else {
+        unanswered_.push_back(send);
       }
     }
   }
@@ -100,6 +102,14 @@ class CoreLivesTest : public ::testing::Test {
       }
     }
     step(ZkReplied{send.epoch, send.op, reply});
+  }
+
+  // What was sent while answers did not run.
+  void answer_late() {
+    answers_run_ = true;
+    for (const ZkSend& send : std::exchange(unanswered_, {})) {
+      answer(send);
+    }
   }
 
   void connect() {
@@ -255,6 +265,7 @@ class CoreLivesTest : public ::testing::Test {
   std::unique_ptr<Core> core_;
   Actions todo_;
   std::vector<Persist> held_;
+  std::vector<ZkSend> unanswered_;
   std::vector<Reply> replies_;
   std::vector<std::string> notes_;
   std::map<RegistrationId, Watch> watches_;

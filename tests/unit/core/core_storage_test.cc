@@ -189,5 +189,28 @@ TEST_F(SilentDisk, NewSessionIsUsedOnlyWhenItIsOnDiskAndItsRegistrationsArePendi
   EXPECT_TRUE(stands("b"));
 }
 
+// Confirmed while its deregistration was on the way to a disk that then failed: the next run must know that it has been
+// in ZooKeeper, and does not expire.
+TEST_F(SilentDisk, ConfirmationIsKeptWhereTheDeregistrationFailed) {
+  connect();
+  answers_run_ = false;
+  submit({put("a", "1", expires(20'000))});
+  disk_runs_ = false;
+  submit({DeregisterRequest{{"web", "a"}}});
+  answer_late();
+  pass(1'000);
+  store_.fail_next_append(Errc::io, false);
+  write();
+  EXPECT_EQ(storage(), StorageState::failed);
+  disk_runs_ = true;
+  reopen();
+  EXPECT_EQ(state("a"), State::registered);
+  pass(1'000);
+  store_.process_crash();
+  start();
+  pass(60'000);
+  EXPECT_TRUE(there("a"));
+}
+
 }  // namespace
 }  // namespace limpet::core
