@@ -108,6 +108,7 @@ void Simulation::heal() {
     *at = *at == kNever ? kNever : clock_.steady_ms();
   }
   store_.heal();
+  commit_at_ = commit_at_ == kNever ? kNever : std::min(commit_at_, clock_.steady_ms() + 3);
   ensemble_->set_network(true);
   ensemble_->settle_foreign_sessions(rng_.chance(0.5));
   undo_due();

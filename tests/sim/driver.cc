@@ -61,6 +61,7 @@ void Tally::add(const Tally& other) {
   heartbeats += other.heartbeats;
   maintenance += other.maintenance;
   withdrawn += other.withdrawn;
+  hangs += other.hangs;
 }
 
 Simulation::Simulation(const History& history, Mutation mutation, bool trace)
@@ -76,9 +77,6 @@ Simulation::Simulation(const History& history, Mutation mutation, bool trace)
   ensemble_ = std::make_unique<FakeEnsemble>(
       clock_, rng_.next(), history.ensemble, [this](core::Event event) { step(std::move(event)); }, &judge_);
   judge_.attach(ensemble_.get());
-  if (history.has(Fault::small_limits)) {
-    judge_.expect_scarce_room();
-  }
   const bool others_in_session =
       history.has(Fault::rolled_back) || history.has(Fault::rival_process) || history.has(Fault::copied_state);
   if (history.has(Fault::small_limits) && !others_in_session) {
@@ -233,6 +231,19 @@ void Simulation::before_step(const core::Event& event) {
   }
 }
 
+// What the judges hear of a step before its actions are carried out.
+void Simulation::note_held_back() {
+  if (!history_.has(Fault::small_limits) || core_->status(clock_.now()).held_back == 0) {
+    return;
+  }
+  for (const RegistrationId& id : ids_) {
+    const auto view = core_->find(id);
+    if (view && view->state == core::State::blocked && view->reason->code == core::ReasonCode::quota) {
+      judge_.held_back(id, view->registration->seq);
+    }
+  }
+}
+
 // A core that keeps itself busy without time passing is stopped here.
 bool Simulation::runs_wild() {
   if (busy_at_ != clock_.steady_ms()) {
@@ -264,11 +275,15 @@ void Simulation::step(core::Event event) {
   ++tally_.steps;
   ticks_ += std::holds_alternative<core::Tick>(event) ? 1 : 0;
   const auto* reopened = std::get_if<core::StoreReopened>(&event);
-  const bool decides = reopened != nullptr && reopened->status.ok();
+  // A disk that hung has answered all it was asked: what callers were told nobody knows is known now.
+  const auto* persisted = std::get_if<core::Persisted>(&event);
+  const bool all_answered = persisted != nullptr && persisted->status.ok() && persisted->ticket == last_ticket_;
+  const bool decides = (reopened != nullptr && reopened->status.ok()) || (all_answered && model_.in_doubt());
   core::Actions todo = std::move(actions_);
   todo.clear();
   before_step(event);
   core_->step(std::move(event), mutated_now_.value_or(clock_.now()), todo);
+  note_held_back();
   mutator_.actions(todo);
   if (decides) {
     model_.decided(*core_);
@@ -344,7 +359,9 @@ void Simulation::carry_out(core::Action action) {
           }
         } else {
           static_assert(std::is_same_v<T, core::Note> || std::is_same_v<T, core::Changed>);
-          notes_ += std::is_same_v<T, core::Note> ? 1 : 0;
+          if constexpr (std::is_same_v<T, core::Note>) {
+            notes_ += a.what == "ended" ? 0 : 1;  // of each registration once, also when it is late
+          }
         }
       },
       std::move(action));
@@ -378,8 +395,9 @@ void Simulation::replied(const core::Reply& reply) {
   }
   if (it != submits_.end()) {
     const auto* problem = std::get_if<core::Problem>(&reply.result);
-    if (problem == nullptr ||
-        (problem->code != core::ProblemCode::storage_failed && problem->code != core::ProblemCode::storage_full)) {
+    const bool disk = problem != nullptr && (problem->code == core::ProblemCode::storage_failed ||
+                                             (problem->code == core::ProblemCode::storage_full && store_.refusing()));
+    if (!disk) {  // where the disk works, a full one is a plain refusal
       ends_.decided(it->second);
     }
     submits_.erase(it);
@@ -429,7 +447,12 @@ void Simulation::take_in_hand() {
     waiting_.pop_front();
   }
   const bool slow = history_.has(Fault::slow_disk) && faults_on_ && rng_.chance(0.2);
-  commit_at_ = taken == 0 ? kNever : clock_.steady_ms() + (slow ? rng_.between(10, 3000) : rng_.between(0, 3));
+  const bool hangs = slow && rng_.chance(0.05);
+  const std::int64_t takes_ms = hangs  ? rng_.between(4'000, 20'000)
+                                : slow ? rng_.between(10, 3000)
+                                       : rng_.between(0, 3);
+  commit_at_ = taken == 0 ? kNever : clock_.steady_ms() + takes_ms;
+  tally_.hangs += hangs && taken != 0 ? 1 : 0;
   if (taken != 0 && mutator_.is(Mutation::acknowledge_before_sync)) {
     early_.push_back(core::Persisted{in_hand_.back().ticket, Status()});
   }

@@ -299,7 +299,8 @@ void Judge::check_order(const Txn& txn, Seq seq) {
   if (!written_.insert(seq).second || exempted(txn.path) || was_held(txn.path, txn.after->data)) {
     return;
   }
-  if (!txn.before && room_is_scarce_ && seq < highest_) {
+  const auto content = contents_.find({txn.path, txn.after->data});
+  if (seq < highest_ && !txn.before && held_back_.contains({content->second.second, seq})) {
     return;
   }
   if (seq < highest_) {

@@ -23,9 +23,9 @@ class Judge final : public FakeEnsemble::Observer {
   Judge(const FakeStore& store, const Model& model, const ManualClock& clock, Verdict& verdict)
       : store_(store), model_(model), clock_(clock), verdict_(verdict) {}
   void attach(const FakeEnsemble* ensemble) { ensemble_ = ensemble; }
-  // The packet that ends the session has room for few paths: creates held back for want of it are set aside, and so
-  // come out of order.
-  void expect_scarce_room() { room_is_scarce_ = true; }
+  // The create of this registration is held back, because the packet that ends the session has no room for its path: it
+  // is sent when others have made room, after later ones.
+  void held_back(const RegistrationId& id, Seq seq) { held_back_.emplace(id, seq); }
   // From here on the packet that ends a session of ours must not become larger than this by a create.
   void bound_sessions(std::uint64_t bytes, std::uint32_t chroot_bytes) {
     session_bound_ = bytes;
@@ -112,7 +112,7 @@ class Judge final : public FakeEnsemble::Observer {
   Seq highest_;
   std::set<Seq> written_;
   std::map<std::string, Seq> newest_at_;  // path -> newest content that ever stood there
-  bool room_is_scarce_ = false;
+  std::set<std::pair<RegistrationId, Seq>> held_back_;
 };
 
 }  // namespace limpet::test

@@ -64,12 +64,14 @@ class Model {
   void ended(Seq seq);
   // The agent died: nobody will answer any more.
   void agent_died();
-  // The core was made anew from the store, or reopened it: what was in doubt is now decided.
+  // The core was made anew from the store, or reopened it, or its disk answered after all: what was in doubt is now
+  // decided.
   void decided(const core::Core& core);
   // Every name that is not in doubt is shown as it was accepted.
   void check(const core::Core& core);
 
   const std::map<RegistrationId, Accepted>& accepted() const { return accepted_; }
+  bool in_doubt() const { return !doubtful_.empty(); }
   bool anything_open() const { return !calls_.empty() || !doubtful_.empty() || !endings_.empty(); }
   // By seq: the name, and whether it was registered.
   const std::map<Seq, std::pair<RegistrationId, bool>>& acknowledged_changes() const { return acknowledged_changes_; }

@@ -1,4 +1,4 @@
-// Random histories, from seeds. LIMPET_SIM_HISTORIES says how many (30,000), LIMPET_SIM_FIRST from which seed on,
+// Random histories, from seeds. LIMPET_SIM_HISTORIES says how many (100,000), LIMPET_SIM_FIRST from which seed on,
 // LIMPET_SIM_HOURS for how long instead, LIMPET_SIM_SEED runs one of them and tells its last events
 // (LIMPET_SIM_TRACE: how many), LIMPET_SIM_WITHOUT leaves out faults by name.
 #include <gtest/gtest.h>
@@ -22,13 +22,14 @@ TEST(Simulation, Histories) {
   const char* hours = std::getenv("LIMPET_SIM_HOURS");
   const double seconds = hours == nullptr ? 0 : std::strtod(hours, nullptr) * 3600;
   const std::uint64_t first = env_number("LIMPET_SIM_FIRST", 1);
-  const std::uint64_t count = seconds > 0 ? ~std::uint64_t{0} - first : env_number("LIMPET_SIM_HISTORIES", 30'000);
+  const std::uint64_t count = seconds > 0 ? ~std::uint64_t{0} - first : env_number("LIMPET_SIM_HISTORIES", 100'000);
   const RunResult result = run_histories(first, count, seconds, Mutation::none);
   const Tally& tally = result.tally;
   std::cout << "histories=" << tally.histories << " steps=" << tally.steps << " acknowledged=" << tally.acknowledged
             << " writes=" << tally.writes << " crashes=" << tally.crashes << " poisonings=" << tally.poisonings
-            << " simulated_hours=" << tally.simulated_ms / 3'600'000 << "\nlives: heartbeats=" << tally.heartbeats
-            << " maintenance=" << tally.maintenance << " withdrawn=" << tally.withdrawn;
+            << " hangs=" << tally.hangs << " simulated_hours=" << tally.simulated_ms / 3'600'000
+            << "\nlives: heartbeats=" << tally.heartbeats << " maintenance=" << tally.maintenance
+            << " withdrawn=" << tally.withdrawn;
   constexpr Happening kEnds[] = {Happening::expired, Happening::ttl_expired, Happening::process_ended,
                                  Happening::connection_closed};
   for (const Happening what : kEnds) {
@@ -45,6 +46,7 @@ TEST(Simulation, Histories) {
   // A run in which too little happened proves nothing (I18).
   EXPECT_GE(tally.acknowledged, tally.histories);
   EXPECT_GE(tally.writes, tally.histories);
+  EXPECT_GE(tally.hangs, tally.histories / 200);
   if (tally.histories >= 1'000 && std::getenv("LIMPET_SIM_WITHOUT") == nullptr) {
     for (const Happening what : kEnds) {
       EXPECT_GE(tally.ends[static_cast<std::size_t>(what)], tally.histories / 50) << name_of(what);

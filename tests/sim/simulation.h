@@ -31,6 +31,7 @@ struct Tally {
   std::uint64_t heartbeats = 0;
   std::uint64_t maintenance = 0;  // calls
   std::uint64_t withdrawn = 0;    // seen so when a history ended
+  std::uint64_t hangs = 0;        // appends without an answer for seconds
   void add(const Tally& other);
 };
 
@@ -61,6 +62,7 @@ class Simulation {
   void replied(const core::Reply& reply);
   void tell_local();  // what a local program did
   void before_step(const core::Event& event);
+  void note_held_back();
   void commit();        // the commit thread is done with what it has in hand
   void take_in_hand();  // ... and takes what has gathered
   void reopen_store();
