@@ -114,10 +114,12 @@ std::optional<Answer> Client::receive(bool head) {
     return answer;
   }
   if (chunked) {
-    while (fill_lines()) {
+    Chunk chunk = Chunk::some;
+    while (chunk == Chunk::some) {
+      chunk = fill_lines();
     }
     answer.body = std::exchange(lines_, {});
-    return answer;
+    return chunk == Chunk::last ? std::optional(std::move(answer)) : std::nullopt;
   }
   const std::size_t length = std::stoul(answer.header("content-length"));
   while (received_.size() < length) {
@@ -130,29 +132,29 @@ std::optional<Answer> Client::receive(bool head) {
   return answer;
 }
 
-bool Client::fill_lines() {
+Client::Chunk Client::fill_lines() {
   std::size_t end = 0;
   while ((end = received_.find("\r\n")) == std::string::npos) {
     if (!fill()) {
-      return false;
+      return Chunk::cut;
     }
   }
   const std::size_t size = std::stoul(received_.substr(0, end), nullptr, 16);
   while (received_.size() < end + 2 + size + 2) {
     if (!fill()) {
-      return false;
+      return Chunk::cut;
     }
   }
   EXPECT_EQ(received_.substr(end + 2 + size, 2), "\r\n");
   lines_.append(received_, end + 2, size);
   received_.erase(0, end + 2 + size + 2);
-  return size != 0;
+  return size != 0 ? Chunk::some : Chunk::last;
 }
 
 std::optional<std::string> Client::next_line() {
   std::size_t end = 0;
   while ((end = lines_.find('\n')) == std::string::npos) {
-    if (!fill_lines()) {
+    if (fill_lines() != Chunk::some) {
       EXPECT_EQ(lines_, "");
       return std::nullopt;
     }

@@ -66,8 +66,9 @@ class Client {
 
  private:
   bool fill();
-  // Moves the next chunk from received_ to lines_. False: it was the last, or the connection ended.
-  bool fill_lines();
+  // Moves the next chunk from received_ to lines_. cut: the connection ended first.
+  enum class Chunk { some, last, cut };
+  Chunk fill_lines();
 
   int fd_ = -1;
   std::string received_;
