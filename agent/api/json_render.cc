@@ -323,14 +323,7 @@ void write_usage(JsonWriter& json, std::string_view what, const core::Usage& usa
   json.end_object();
 }
 
-}  // namespace
-
-void render_status(std::string& out, const core::StatusView& status, const ProcessInfo& process) {
-  JsonWriter json(out);
-  json.begin_object();
-  json.key("version").string(process.version);
-  json.key("pid").number(process.pid);
-  json.key("started_at").time(process.started_at);
+void write_session(JsonWriter& json, const core::StatusView& status, const ProcessInfo& process) {
   json.key("zookeeper").begin_object();
   json.key("state").plain(session_state_name(status.session_state));
   json.key("session");
@@ -362,6 +355,9 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   }
   json.end_array();
   json.end_object();
+}
+
+void write_queue(JsonWriter& json, const core::StatusView& status) {
   json.key("queue").begin_object();
   json.key("depth").number(status.queue_depth);
   json.key("bytes").number(status.queue_bytes);
@@ -370,6 +366,9 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   json.key("applied_seq").number(status.applied_seq.value);
   json.key("max_operations").number(status.max_operations);
   json.end_object();
+}
+
+void write_counts(JsonWriter& json, const core::StatusView& status) {
   json.key("registrations").begin_object();
   json.key("total").number(status.total);
   // The order in which the interface shows them.
@@ -379,6 +378,9 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
     json.key(state_name(state)).number(status.by_state[static_cast<std::size_t>(state)]);
   }
   json.end_object();
+}
+
+void write_usages(JsonWriter& json, const core::StatusView& status) {
   json.key("usage").begin_object();
   write_usage(json, "registrations", status.registrations);
   write_usage(json, "path_bytes", status.path_bytes);
@@ -388,12 +390,17 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   json.key("watch_path_bytes").number(status.watch_path_bytes);
   json.key("held_back").number(status.held_back);
   json.end_object();
+}
+
+void write_checks_found(JsonWriter& json, const ProcessInfo& process) {
   json.key("checks").begin_object();
   json.key("passing").number(process.checks.passing);
   json.key("failing").number(process.checks.failing);
   json.key("late").number(process.checks.late);
   json.end_object();
-  write_hold(json, "maintenance", status.maintenance);
+}
+
+void write_storage(JsonWriter& json, const core::StatusView& status, const ProcessInfo& process) {
   json.key("storage").begin_object();
   json.key("healthy").boolean(status.storage_healthy());
   json.key("state").plain(storage_state_name(status.storage));
@@ -407,6 +414,23 @@ void render_status(std::string& out, const core::StatusView& status, const Proce
   write_text_or_null(json, status.storage_error);
   json.key("bytes").number(process.storage_bytes);
   json.end_object();
+}
+
+}  // namespace
+
+void render_status(std::string& out, const core::StatusView& status, const ProcessInfo& process) {
+  JsonWriter json(out);
+  json.begin_object();
+  json.key("version").string(process.version);
+  json.key("pid").number(process.pid);
+  json.key("started_at").time(process.started_at);
+  write_session(json, status, process);
+  write_queue(json, status);
+  write_counts(json, status);
+  write_usages(json, status);
+  write_checks_found(json, process);
+  write_hold(json, "maintenance", status.maintenance);
+  write_storage(json, status, process);
   write_files(json, process.files ? *process.files : FilesStatus());
   json.end_object();
 }
