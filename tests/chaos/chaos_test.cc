@@ -208,6 +208,7 @@ class Troublemaker {
     const auto leader = servers_.leader();
     const int server = static_cast<int>(rng_.below(3));
     ZkProxy& proxy = *proxies_[static_cast<std::size_t>(server)];
+    const std::uint64_t before = fired();
     if (kind == "agent_kill") {
       agent_.kill();
       start_agent();
@@ -248,15 +249,13 @@ class Troublemaker {
         one->deny_session();
         one->cut();
       }
-      sleep(500, 1'500);
-      return fired_since();
+      return fires(before);
     } else if (kind == "lost_reply") {
       for (const auto& one : proxies_) {
         one->lose_reply({ZkOpcode::create2, ZkOpcode::set_data, ZkOpcode::remove, ZkOpcode::multi}, 1,
                         rng_.chance(0.3));
       }
-      sleep(500, 1'500);
-      return fired_since();
+      return fires(before);
     } else {
       return false;
     }
@@ -270,10 +269,15 @@ class Troublemaker {
     }
     return sum;
   }
-  // True where a proxy did what it was told to since the last time.
-  bool fired_since() {
-    const std::uint64_t before = std::exchange(fired_, fired());
-    return fired_ > before;
+  // Waits until a proxy did what it was told to, however long the servers' election takes, and then until the agent has
+  // had time to act on it. False if no proxy did.
+  bool fires(std::uint64_t before) {
+    const auto until = steady_clock::now() + seconds(20);
+    while (fired() == before && steady_clock::now() < until) {
+      std::this_thread::sleep_for(milliseconds(10));
+    }
+    sleep(200, 1'000);
+    return fired() > before;
   }
   void start_agent() { agent_failed_ = agent_failed_ || !agent_.start(); }
   void sleep(int from_ms, int to_ms) { std::this_thread::sleep_for(milliseconds(rng_.between(from_ms, to_ms))); }
@@ -284,7 +288,6 @@ class Troublemaker {
   Rng rng_;
   std::vector<std::string> order_;
   std::map<std::string, int> made_;
-  std::uint64_t fired_ = 0;
   bool agent_failed_ = false;
 };
 
