@@ -37,9 +37,7 @@ class Damage : public ::testing::Test {
   Damage() { restore(); }
 
   void restore() {
-    std::filesystem::remove_all(dir());
-    std::filesystem::copy(pattern_->path("state"), dir(), std::filesystem::copy_options::recursive);
-    std::filesystem::permissions(dir(), std::filesystem::perms::owner_all);
+    copy_state(pattern_->path("state"), dir());
   }
   std::string dir() const { return temp_.path("state"); }
   std::string only_file(const std::string& begin, const std::string& end) const {
@@ -76,12 +74,6 @@ class Damage : public ::testing::Test {
   static TempDir* pattern_;
 };
 TempDir* Damage::pattern_ = nullptr;
-
-void flip_bit(const std::string& path, std::size_t at) {
-  std::string text = read_file(path);
-  text.at(at) = static_cast<char>(text.at(at) ^ 0x10);
-  write_file(path, text);
-}
 
 TEST_F(Damage, NoneIsWhole) {
   EXPECT_EQ(open_or_refuse(), up_to(kInAll));

@@ -160,6 +160,26 @@ inline void write_file(const std::string& path, const std::string& text) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
 }
 
+// A copy of the state directory `from` in place of `to`. Without the reserve, which the store allocates anew: it is most of
+// the bytes, and none of them matters.
+inline void copy_state(const std::string& from, const std::string& to) {
+  namespace fs = std::filesystem;
+  fs::remove_all(to);
+  fs::create_directory(to);
+  fs::permissions(to, fs::perms::owner_all);
+  for (const auto& entry : fs::directory_iterator(from)) {
+    if (entry.path().filename() != "RESERVE") {
+      fs::copy(entry.path(), fs::path(to) / entry.path().filename(), fs::copy_options::recursive);
+    }
+  }
+}
+
+inline void flip_bit(const std::string& path, std::size_t at) {
+  std::string text = read_file(path);
+  text.at(at) = static_cast<char>(text.at(at) ^ 0x10);
+  write_file(path, text);
+}
+
 inline unsigned mode_of(const std::string& path) {
   struct stat info {};
   return lstat(path.c_str(), &info) == 0 ? info.st_mode & 07777u : 0u;

@@ -42,9 +42,7 @@ class HistoryDamage : public ::testing::Test {
   HistoryDamage() { restore(); }
 
   void restore() {
-    std::filesystem::remove_all(dir());
-    std::filesystem::copy(pattern_->path("state"), dir(), std::filesystem::copy_options::recursive);
-    std::filesystem::permissions(dir(), std::filesystem::perms::owner_all);
+    copy_state(pattern_->path("state"), dir());
   }
   std::string dir() const { return temp_.path("state"); }
 
@@ -86,12 +84,6 @@ class HistoryDamage : public ::testing::Test {
   static TempDir* pattern_;
 };
 TempDir* HistoryDamage::pattern_ = nullptr;
-
-void flip_bit(const std::string& path, std::size_t at) {
-  std::string text = read_file(path);
-  text.at(at) = static_cast<char>(text.at(at) ^ 0x10);
-  write_file(path, text);
-}
 
 TEST_F(HistoryDamage, NoneIsWhole) {
   ASSERT_EQ(history_tables(dir()).size(), kStarts - 1);

@@ -47,9 +47,7 @@ class LogRecovery : public ::testing::Test {
 
   // The directory as it is now, without a word to the store; with `log` in place of its log.
   void crash() {
-    std::filesystem::remove_all(copy());
-    std::filesystem::copy(live(), copy(), std::filesystem::copy_options::recursive);
-    std::filesystem::permissions(copy(), std::filesystem::perms::owner_all);
+    copy_state(live(), copy());
   }
   void crash(const std::string& log) {
     crash();
