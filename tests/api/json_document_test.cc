@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::string nested(std::size_t depth) {
+std::string nested_lists(std::size_t depth) {
   return std::string(depth, '[') + std::string(depth, ']');
 }
 
@@ -55,9 +55,9 @@ TEST(JsonDocument, RefusesWhatIsNotCleanJson) {
 
 TEST(JsonDocument, DepthIsBoundedWithoutRecursion) {
   std::string error;
-  EXPECT_TRUE(JsonDocument::parse(nested(32), error));
+  EXPECT_TRUE(JsonDocument::parse(nested_lists(32), error));
   for (const std::size_t depth : {33, 1'000, 100'000, 1'000'000}) {
-    EXPECT_FALSE(JsonDocument::parse(nested(depth), error));
+    EXPECT_FALSE(JsonDocument::parse(nested_lists(depth), error));
     EXPECT_FALSE(JsonDocument::parse(std::string(depth, '['), error));
   }
   std::string objects;

@@ -12,10 +12,10 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const RegistrationId kId{"web", "i-1"};
+const RegistrationId kJsonId{"web", "i-1"};
 
-core::RegisterRequest accepted(std::string_view body) {
-  auto parsed = parse_registration(kId, body);
+core::RegisterRequest accepted_request(std::string_view body) {
+  auto parsed = parse_registration(kJsonId, body);
   if (const auto* problem = std::get_if<Problem>(&parsed)) {
     ADD_FAILURE() << body.substr(0, 200) << ": " << problem->detail;
     return {};
@@ -24,7 +24,7 @@ core::RegisterRequest accepted(std::string_view body) {
 }
 
 Problem refused(std::string_view body) {
-  auto parsed = parse_registration(kId, body);
+  auto parsed = parse_registration(kJsonId, body);
   if (!std::holds_alternative<Problem>(parsed)) {
     ADD_FAILURE() << "accepted: " << body.substr(0, 200);
     return {};
@@ -32,7 +32,7 @@ Problem refused(std::string_view body) {
   return std::get<Problem>(std::move(parsed));
 }
 
-std::string nested(std::size_t depth) {
+std::string nested_text(std::size_t depth) {
   return std::string(depth, '[') + std::string(depth, ']');
 }
 
@@ -72,35 +72,35 @@ TEST(FieldErrors, BodyOfUnknownFieldsTellsSixteenOfThem) {
 }
 
 TEST(Registration, DataIsTakenAsItIs) {
-  EXPECT_EQ(accepted(R"({"data":"hello"})").data, "hello");
-  EXPECT_EQ(accepted(R"({"data":""})").data, "");
-  EXPECT_EQ(accepted(R"({"data":"a\u0000b\u00e4"})").data, std::string("a\0b\u00e4", 5));
-  EXPECT_EQ(accepted(R"({"data": {"b" : 1, "a" : [true, null]} })").data, R"({"b":1,"a":[true,null]})");
-  EXPECT_EQ(accepted(R"({"data":1.50})").data, "1.50");
-  EXPECT_EQ(accepted(R"({"data_base64":"AP8="})").data, std::string("\0\xFF", 2));
+  EXPECT_EQ(accepted_request(R"({"data":"hello"})").data, "hello");
+  EXPECT_EQ(accepted_request(R"({"data":""})").data, "");
+  EXPECT_EQ(accepted_request(R"({"data":"a\u0000b\u00e4"})").data, std::string("a\0b\u00e4", 5));
+  EXPECT_EQ(accepted_request(R"({"data": {"b" : 1, "a" : [true, null]} })").data, R"({"b":1,"a":[true,null]})");
+  EXPECT_EQ(accepted_request(R"({"data":1.50})").data, "1.50");
+  EXPECT_EQ(accepted_request(R"({"data_base64":"AP8="})").data, std::string("\0\xFF", 2));
   for (const std::string body : {R"({"data":"x"})", R"({"data_base64":""})", R"({"data":0,"format":"raw"})"}) {
-    EXPECT_EQ(accepted(body).format, Format::raw) << body;
+    EXPECT_EQ(accepted_request(body).format, Format::raw) << body;
   }
 }
 
 // What a template without a value makes.
 TEST(Registration, NullLeavesAFieldOut) {
-  const core::RegisterRequest without = accepted("{}");
+  const core::RegisterRequest without = accepted_request("{}");
   for (const std::string_view field : kRegistrationFields) {
-    const core::RegisterRequest request = accepted("{\"" + std::string(field) + "\":null}");
+    const core::RegisterRequest request = accepted_request("{\"" + std::string(field) + "\":null}");
     EXPECT_EQ(request.data, without.data) << field;
     EXPECT_EQ(request.format, without.format) << field;
     EXPECT_EQ(request.path, without.path) << field;
     EXPECT_EQ(request.lifetime, without.lifetime) << field;
   }
-  EXPECT_EQ(accepted(R"({"data":null,"data_base64":"eA=="})").data, "x");
-  EXPECT_EQ(accepted(R"({"data":[null]})").data, "[null]");
+  EXPECT_EQ(accepted_request(R"({"data":null,"data_base64":"eA=="})").data, "x");
+  EXPECT_EQ(accepted_request(R"({"data":[null]})").data, "[null]");
   EXPECT_EQ(refused(R"({"dat":null})").errors[0].pointer, "/dat");
   const auto checked =
-      accepted(R"({"checks":[{"type":"http","url":"http://127.0.0.1/","status":null,"interval":null,"timeout":null,)"
+      accepted_request(R"({"checks":[{"type":"http","url":"http://127.0.0.1/","status":null,"interval":null,"timeout":null,)"
                R"("rise":null,"fall":null}]})");
   EXPECT_EQ(checked.lifetime.checks,
-            accepted(R"({"checks":[{"type":"http","url":"http://127.0.0.1/"}]})").lifetime.checks);
+            accepted_request(R"({"checks":[{"type":"http","url":"http://127.0.0.1/"}]})").lifetime.checks);
   EXPECT_EQ(refused(R"({"checks":[{"type":"tcp","address":null}]})").errors[0].detail, "is missing");
   EXPECT_EQ(refused(R"({"checks":[{"type":null}]})").errors[0].detail, "is missing");
   const auto batch = parse_batch(R"({"operations":[{"op":"deregister","service":"a","instance":"b","data":null}]})");
@@ -117,28 +117,28 @@ TEST(JsonText, ControlCharactersAreEscapedDelAndLatin1sToo) {
     EXPECT_EQ(
         out, '"' + std::string(before, 'x') + "\\u007f\\u0080\\u009b\\u009f\u00a0\\u001b" + std::string(20, 'y') + '"');
     EXPECT_EQ(Json::parse(out).get<std::string>(), text);
-    EXPECT_EQ(accepted("{\"data\":" + out + "}").data, text);
-    EXPECT_EQ(accepted("{\"data\":\"" + std::string(before, 'x') + "\x7f\"}").data, std::string(before, 'x') + "\x7f");
+    EXPECT_EQ(accepted_request("{\"data\":" + out + "}").data, text);
+    EXPECT_EQ(accepted_request("{\"data\":\"" + std::string(before, 'x') + "\x7f\"}").data, std::string(before, 'x') + "\x7f");
   }
 }
 
 TEST(Registration, RawWithoutDataIsEmpty) {
-  const auto request = accepted(R"({"format":"raw"})");
+  const auto request = accepted_request(R"({"format":"raw"})");
   EXPECT_EQ(request.format, Format::raw);
   EXPECT_EQ(request.data, "");
 }
 
 TEST(Registration, JsonFormatKeepsItsOrderAndLeavesOutWhatIsNotGiven) {
-  EXPECT_EQ(accepted("").data, R"({"service":"web","instance":"i-1"})");
-  EXPECT_EQ(accepted("{}").format, Format::json);
-  EXPECT_EQ(accepted(R"({"metadata":{"z":"1","a":"\""},"port":8080,"address":"10.0.0.7","format":"json"})").data,
+  EXPECT_EQ(accepted_request("").data, R"({"service":"web","instance":"i-1"})");
+  EXPECT_EQ(accepted_request("{}").format, Format::json);
+  EXPECT_EQ(accepted_request(R"({"metadata":{"z":"1","a":"\""},"port":8080,"address":"10.0.0.7","format":"json"})").data,
             R"({"service":"web","instance":"i-1","address":"10.0.0.7","port":8080,"metadata":{"z":"1","a":"\""}})");
-  EXPECT_EQ(accepted(R"({"metadata":{}})").data, R"({"service":"web","instance":"i-1","metadata":{}})");
+  EXPECT_EQ(accepted_request(R"({"metadata":{}})").data, R"({"service":"web","instance":"i-1","metadata":{}})");
 }
 
 TEST(Registration, PathIsPassedOn) {
-  EXPECT_EQ(accepted("{}").path, std::nullopt);
-  EXPECT_EQ(accepted(R"({"path":"/dubbo/x/providers/y"})").path, "/dubbo/x/providers/y");
+  EXPECT_EQ(accepted_request("{}").path, std::nullopt);
+  EXPECT_EQ(accepted_request(R"({"path":"/dubbo/x/providers/y"})").path, "/dubbo/x/providers/y");
 }
 
 struct BadBody {
@@ -166,8 +166,8 @@ const BadBody kBadBodies[] = {
     {R"({"data":"\ud800"})", ProblemKind::bad_json, "-"},
     {R"({"data":1,"data":2})", ProblemKind::bad_json, "-"},
     {R"({"metadata":{"a":"1","a":"2"}})", ProblemKind::bad_json, "-"},
-    {R"({"data":)" + nested(32) + "}", ProblemKind::bad_json, "-"},
-    {R"({"data":)" + nested(100'000) + "}", ProblemKind::bad_json, "-"},
+    {R"({"data":)" + nested_text(32) + "}", ProblemKind::bad_json, "-"},
+    {R"({"data":)" + nested_text(100'000) + "}", ProblemKind::bad_json, "-"},
     {R"({"port":true})", ProblemKind::invalid, "/port"},
     {R"({"port":"80"})", ProblemKind::invalid, "/port"},
     {R"({"port":1.9})", ProblemKind::invalid, "/port"},
@@ -224,7 +224,7 @@ TEST(Registration, TellsAllThatIsWrongUpToABound) {
 }
 
 TEST(Registration, DataOfExactlyTheLimitIsTaken) {
-  EXPECT_EQ(accepted(R"({"data":")" + std::string(1'000'000, 'x') + "\"}").data.size(), 1'000'000U);
+  EXPECT_EQ(accepted_request(R"({"data":")" + std::string(1'000'000, 'x') + "\"}").data.size(), 1'000'000U);
 }
 
 TEST(Batch, IsReadInOrder) {
@@ -287,7 +287,7 @@ TEST(Batch, NumberOfOperationsIsBounded) {
 core::RegistrationView example_view() {
   core::RegistrationView view;
   view.registration =
-      Registration{kId, "/services/web/i-1", Format::raw, "a\"b", {1000, 4321}, Seq{17}, 1'700'000'000'123, {}};
+      Registration{kJsonId, "/services/web/i-1", Format::raw, "a\"b", {1000, 4321}, Seq{17}, 1'700'000'000'123, {}};
   view.state = core::State::registered;
   view.znode =
       Outcome{Seq{17}, SessionId{0x1000000000000abc}, Zxid{0x100000002}, Zxid{0x100000003}, 4, 1'700'000'000'456};
@@ -342,7 +342,7 @@ TEST(Render, WhatIsNotKnownIsNull) {
 
 TEST(Render, OperationAndStatus) {
   std::string out;
-  render_operation(out, {Seq{3}, true, false, kId, "/services/web/i-1", core::State::removing, {}, 0});
+  render_operation(out, {Seq{3}, true, false, kJsonId, "/services/web/i-1", core::State::removing, {}, 0});
   EXPECT_EQ(out, R"({"seq":3,"op":"deregister","id":"web/i-1","service":"web","instance":"i-1",)"
                  R"("path":"/services/web/i-1","state":"removing","reason":null,)"
                  R"("accepted_at":"1970-01-01T00:00:00.000Z"})");

@@ -14,9 +14,9 @@
 namespace limpet::test {
 namespace {
 
-constexpr uid_t kSomebody = 4711;
+constexpr uid_t kAnyUser = 4711;
 constexpr uid_t kAnother = 4712;
-constexpr const char* kTarget = "/v1/registrations/web/i-1";
+constexpr const char* kCallerTarget = "/v1/registrations/web/i-1";
 
 class Callers : public ::testing::Test {
  protected:
@@ -61,7 +61,7 @@ TEST_F(Callers, TheSamePutAHundredTimesAtOnceIsOneChange) {
     at_once(10, [&, seq](int) {
       UnixHttp http(agent_->socket());
       for (int i = 0; i < 10; ++i) {
-        const HttpAnswer answer = http.put(kTarget, body);
+        const HttpAnswer answer = http.put(kCallerTarget, body);
         wrong += (answer.status == 200 || answer.status == 202) && answer.json()["seq"] == seq ? 0 : 1;
       }
     });
@@ -81,7 +81,7 @@ TEST_F(Callers, AStormOnOneNameEndsInTheLastAcknowledgedState) {
     for (int i = 0; i < 40; ++i) {
       const std::string data = std::to_string(caller) + "-" + std::to_string(i);
       const bool remove = (caller + i) % 3 == 0;
-      const HttpAnswer answer = remove ? http.del(kTarget) : http.put(kTarget, R"({"data":")" + data + R"("})");
+      const HttpAnswer answer = remove ? http.del(kCallerTarget) : http.put(kCallerTarget, R"({"data":")" + data + R"("})");
       const std::lock_guard lock(mutex);
       if (answer.status == 200 || answer.status == 202) {
         const auto [entry, added] = acknowledged.emplace(answer.json()["seq"].get<std::uint64_t>(), remove ? "" : data);
@@ -96,7 +96,7 @@ TEST_F(Callers, AStormOnOneNameEndsInTheLastAcknowledgedState) {
   });
   const auto last_seq = agent_->status()["queue"]["last_seq"].get<std::uint64_t>();
   for (int restart = 0; restart < 2; ++restart) {
-    const HttpAnswer now = call("GET", kTarget);
+    const HttpAnswer now = call("GET", kCallerTarget);
     if (now.status == 404) {
       EXPECT_EQ(acknowledged[last_seq], "");
     } else {
@@ -112,45 +112,45 @@ TEST_F(Callers, AStormOnOneNameEndsInTheLastAcknowledgedState) {
 TEST_F(Callers, WhatIsAnothersIsLeftAlone) {
   only_as_root();
   start();
-  EXPECT_EQ(call_as(kSomebody, "PUT", kTarget, R"({"data":"x","ttl":"24h"})").status, 202);
+  EXPECT_EQ(call_as(kAnyUser, "PUT", kCallerTarget, R"({"data":"x","ttl":"24h"})").status, 202);
   for (const auto& [method, target] :
-       std::vector<std::pair<std::string, std::string>>{{"PUT", kTarget},
-                                                        {"DELETE", kTarget},
-                                                        {"POST", std::string(kTarget) + "/heartbeat"},
-                                                        {"PUT", std::string(kTarget) + "/maintenance"},
-                                                        {"DELETE", std::string(kTarget) + "/maintenance"}}) {
+       std::vector<std::pair<std::string, std::string>>{{"PUT", kCallerTarget},
+                                                        {"DELETE", kCallerTarget},
+                                                        {"POST", std::string(kCallerTarget) + "/heartbeat"},
+                                                        {"PUT", std::string(kCallerTarget) + "/maintenance"},
+                                                        {"DELETE", std::string(kCallerTarget) + "/maintenance"}}) {
     const HttpAnswer answer = call_as(kAnother, method, target, method == "DELETE" ? "" : "{}");
     EXPECT_EQ(answer.status, 403) << method << target;
     EXPECT_EQ(code(answer), "not_owner");
   }
   EXPECT_EQ(call_as(kAnother, "POST", "/v1/leave").status, 403);
   EXPECT_EQ(call_as(kAnother, "PUT", "/v1/maintenance", "{}").status, 403);
-  const auto untouched = call_as(kAnother, "GET", kTarget).json();
+  const auto untouched = call_as(kAnother, "GET", kCallerTarget).json();
   EXPECT_EQ(untouched["seq"], 1);
-  EXPECT_EQ(untouched["owner"]["uid"], kSomebody);
+  EXPECT_EQ(untouched["owner"]["uid"], kAnyUser);
   // Root may, and it stays the property of who made it.
-  EXPECT_EQ(call("PUT", kTarget, R"({"data":"y"})").json()["owner"]["uid"], kSomebody);
-  EXPECT_EQ(call_as(kSomebody, "DELETE", kTarget).status, 202);
+  EXPECT_EQ(call("PUT", kCallerTarget, R"({"data":"y"})").json()["owner"]["uid"], kAnyUser);
+  EXPECT_EQ(call_as(kAnyUser, "DELETE", kCallerTarget).status, 202);
 }
 
 TEST_F(Callers, WhoHasNoNumberIsRefusedEverything) {
   only_as_root();
   start();
-  for (const std::string target : {"/v1/status", kTarget}) {
+  for (const std::string target : {"/v1/status", kCallerTarget}) {
     const HttpAnswer answer = call_as(65'534, "GET", target);
     EXPECT_EQ(answer.status, 403);
     EXPECT_EQ(code(answer), "not_allowed");
   }
-  EXPECT_EQ(call_as(65'534, "PUT", kTarget, "{}").status, 403);
-  EXPECT_EQ(call("GET", kTarget).status, 404);
+  EXPECT_EQ(call_as(65'534, "PUT", kCallerTarget, "{}").status, 403);
+  EXPECT_EQ(call("GET", kCallerTarget).status, 404);
 }
 
 TEST_F(Callers, WhoIsRefusedIsInTheLogOnceAMinute) {
   only_as_root();
   start();
-  EXPECT_EQ(call_as(kSomebody, "PUT", kTarget, "{}").status, 202);
+  EXPECT_EQ(call_as(kAnyUser, "PUT", kCallerTarget, "{}").status, 202);
   for (int i = 0; i < 3; ++i) {
-    EXPECT_EQ(call_as(kAnother, "DELETE", kTarget).status, 403);
+    EXPECT_EQ(call_as(kAnother, "DELETE", kCallerTarget).status, 403);
     EXPECT_EQ(call_as(65'534, "GET", "/v1/status").status, 403);
   }
   const std::string log = agent_->log();
@@ -173,16 +173,16 @@ TEST_F(Callers, RegistrationsAreBoundedForOneUserAndForAll) {
   const auto put = [&](uid_t uid, const std::string& name) {
     return call_as(uid, "PUT", "/v1/registrations/web/" + name, R"({"data":"x"})");
   };
-  EXPECT_EQ(put(kSomebody, "a").status, 202);
-  EXPECT_EQ(put(kSomebody, "b").status, 202);
-  EXPECT_EQ(put(kSomebody, "c").status, 429);
-  EXPECT_EQ(code(put(kSomebody, "c")), "quota");
+  EXPECT_EQ(put(kAnyUser, "a").status, 202);
+  EXPECT_EQ(put(kAnyUser, "b").status, 202);
+  EXPECT_EQ(put(kAnyUser, "c").status, 429);
+  EXPECT_EQ(code(put(kAnyUser, "c")), "quota");
   EXPECT_EQ(put(kAnother, "c").status, 202);
   EXPECT_EQ(put(0, "d").status, 202);
   EXPECT_EQ(put(0, "e").status, 202);
   EXPECT_EQ(code(put(0, "f")), "quota");
-  EXPECT_EQ(call_as(kSomebody, "DELETE", "/v1/registrations/web/a").status, 202);
-  EXPECT_EQ(put(kSomebody, "c2").status, 202);
+  EXPECT_EQ(call_as(kAnyUser, "DELETE", "/v1/registrations/web/a").status, 202);
+  EXPECT_EQ(put(kAnyUser, "c2").status, 202);
 }
 
 TEST_F(Callers, TenThousandConnectionsStarveNobody) {
@@ -191,7 +191,7 @@ TEST_F(Callers, TenThousandConnectionsStarveNobody) {
   std::atomic<bool> going{true};
   std::atomic<int> attempts{0};
   std::thread rush([&] {
-    const ActAs who(kSomebody);
+    const ActAs who(kAnyUser);
     std::list<RawConnection> held;
     while (going || attempts < 10'000) {
       held.emplace_back(agent_->socket());
@@ -208,7 +208,7 @@ TEST_F(Callers, TenThousandConnectionsStarveNobody) {
   }
   going = false;
   rush.join();
-  EXPECT_EQ(call_as(kAnother, "PUT", kTarget, "{}").status, 202);
+  EXPECT_EQ(call_as(kAnother, "PUT", kCallerTarget, "{}").status, 202);
 }
 
 TEST_F(Callers, SlowOnesAreCutOffAndHoldNobodyUp) {
@@ -219,7 +219,7 @@ TEST_F(Callers, SlowOnesAreCutOffAndHoldNobodyUp) {
     slow.back().send(i % 2 == 0 ? "PUT /v1/registrations/a/b HTTP/1.1\r\nHo"
                                 : "PUT /v1/registrations/a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{");
   }
-  EXPECT_EQ(call("PUT", kTarget, "{}").status, 202);
+  EXPECT_EQ(call("PUT", kCallerTarget, "{}").status, 202);
   for (RawConnection& one : slow) {
     EXPECT_EQ(one.read_to_end().substr(0, 12), "HTTP/1.1 408");
   }
@@ -228,7 +228,7 @@ TEST_F(Callers, SlowOnesAreCutOffAndHoldNobodyUp) {
 
 TEST_F(Callers, AnswersThatNobodyReadsHoldNobodyUp) {
   start();
-  EXPECT_EQ(call("PUT", kTarget, R"({"data":")" + std::string(500'000, 'x') + "\"}").status, 202);
+  EXPECT_EQ(call("PUT", kCallerTarget, R"({"data":")" + std::string(500'000, 'x') + "\"}").status, 202);
   std::string requests;
   for (int i = 0; i < 50; ++i) {
     requests += "GET /v1/registrations HTTP/1.1\r\nHost: x\r\n\r\n";

@@ -14,7 +14,7 @@
 namespace limpet::test {
 namespace {
 
-constexpr const char* kTarget = "/v1/registrations/web/i-1";
+constexpr const char* kContainerTarget = "/v1/registrations/web/i-1";
 
 class Containers : public TwoUsers {
  protected:
@@ -78,14 +78,14 @@ class ContainersRoot : public Containers, public ::testing::WithParamInterface<i
 
 TEST_P(ContainersRoot, HasNoPrivilege) {
   start();
-  ASSERT_EQ(call("PUT", kTarget, R"({"data":"the host's"})").status, 202);
+  ASSERT_EQ(call("PUT", kContainerTarget, R"({"data":"the host's"})").status, 202);
   const std::string answers = inside(GetParam(), [&] {
     std::string all;
     all += answer("POST", "/v1/leave") + "\n";
     all += answer("PUT", "/v1/maintenance", "{}") + "\n";
     all += answer("POST", "/v1/reload") + "\n";
-    all += answer("DELETE", kTarget) + "\n";
-    all += answer("PUT", kTarget, R"({"data":"mine"})") + "\n";
+    all += answer("DELETE", kContainerTarget) + "\n";
+    all += answer("PUT", kContainerTarget, R"({"data":"mine"})") + "\n";
     all += answer("PUT", "/v1/registrations/web/own", R"({"data":"1"})") + "\n";
     all += answer("PUT", "/v1/registrations/web/own", R"({"data":"2"})") + "\n";
     all += answer("DELETE", "/v1/registrations/web/own") + "\n";
@@ -101,20 +101,20 @@ TEST_P(ContainersRoot, HasNoPrivilege) {
   }
   EXPECT_EQ(statuses, (std::vector<std::string>{"403", "403", "403", "403", "403", "202", "202", "202"})) << answers;
   EXPECT_NE(answers.find("another user or pid namespace"), std::string::npos) << answers;
-  EXPECT_EQ(call("GET", kTarget).json()["data"], "the host's");
+  EXPECT_EQ(call("GET", kContainerTarget).json()["data"], "the host's");
   EXPECT_EQ(call("POST", "/v1/leave").status, 202) << "the host's root has it";
 }
 
 TEST_P(ContainersRoot, HasNoCommandsRun) {
   start({"--command-checks", "true"});
   const std::string body = R"({"data":"x","checks":[{"type":"command","command":["/bin/true"]}]})";
-  const std::string told = inside(GetParam(), [&] { return answer("PUT", kTarget, body); });
+  const std::string told = inside(GetParam(), [&] { return answer("PUT", kContainerTarget, body); });
   if (told.empty()) {
     GTEST_SKIP() << kNone;
   }
   EXPECT_EQ(told.substr(0, 3), "403") << told;
   EXPECT_NE(told.find("not_allowed"), std::string::npos) << told;
-  EXPECT_EQ(call("PUT", kTarget, body).status, 202);
+  EXPECT_EQ(call("PUT", kContainerTarget, body).status, 202);
 }
 
 INSTANTIATE_TEST_SUITE_P(, ContainersRoot,
@@ -126,15 +126,15 @@ INSTANTIATE_TEST_SUITE_P(, ContainersRoot,
 
 TEST_F(Containers, OwnRegistrationsOfTheirRootStayTheirsOverARestart) {
   start();
-  const std::string made = inside(CLONE_NEWPID, [&] { return answer("PUT", kTarget, R"({"data":"1"})"); });
+  const std::string made = inside(CLONE_NEWPID, [&] { return answer("PUT", kContainerTarget, R"({"data":"1"})"); });
   if (made.empty()) {
     GTEST_SKIP() << kNone;
   }
   ASSERT_EQ(made.substr(0, 3), "202") << made;
   agent_->kill();
   start_agent();
-  EXPECT_EQ(call("GET", kTarget).json()["owner"]["contained"], true);
-  EXPECT_EQ(inside(CLONE_NEWPID, [&] { return answer("DELETE", kTarget); }).substr(0, 3), "202");
+  EXPECT_EQ(call("GET", kContainerTarget).json()["owner"]["contained"], true);
+  EXPECT_EQ(inside(CLONE_NEWPID, [&] { return answer("DELETE", kContainerTarget); }).substr(0, 3), "202");
 }
 
 // As a service manager starts it.
@@ -168,9 +168,9 @@ TEST_F(Containers, AnAgentThatIsNotRootTellsTheHostsRootFromAnother) {
 TEST_F(Containers, ThatNameAPidAreBoundToThemselvesOnly) {
   start();
   const std::string told = inside(CLONE_NEWPID, [&] {
-    std::string all = answer("PUT", kTarget, R"({"data":"x","bind":"process","pid":2})") + "\n";
-    all += answer("PUT", kTarget, R"({"data":"x","bind":"process","pid":1})") + "\n";
-    return all + answer("GET", kTarget);
+    std::string all = answer("PUT", kContainerTarget, R"({"data":"x","bind":"process","pid":2})") + "\n";
+    all += answer("PUT", kContainerTarget, R"({"data":"x","bind":"process","pid":1})") + "\n";
+    return all + answer("GET", kContainerTarget);
   });
   if (told.empty()) {
     GTEST_SKIP() << kNone;
@@ -182,7 +182,7 @@ TEST_F(Containers, ThatNameAPidAreBoundToThemselvesOnly) {
   const auto shown = nlohmann::json::parse(bound.substr(bound.rfind("\n200 ") + 5));
   EXPECT_EQ(shown["process"]["pid"], shown["owner"]["pid"]) << shown;
   EXPECT_NE(shown["process"]["pid"], 1) << "that is the host's first process";
-  EXPECT_TRUE(eventually([&] { return call("GET", kTarget).status == 404; })) << "it ended";
+  EXPECT_TRUE(eventually([&] { return call("GET", kContainerTarget).status == 404; })) << "it ended";
 }
 
 TEST_F(Containers, BesideTheAgentsCannotNameAPidOfIt) {
@@ -191,7 +191,7 @@ TEST_F(Containers, BesideTheAgentsCannotNameAPidOfIt) {
   }
   make_agent().wrapper = {"unshare", "--pid", "--fork", "--kill-child", "--mount-proc"};
   start_agent();
-  const HttpAnswer refused = call("PUT", kTarget, R"({"data":"x","bind":"process","pid":1})");
+  const HttpAnswer refused = call("PUT", kContainerTarget, R"({"data":"x","bind":"process","pid":1})");
   EXPECT_EQ(refused.status, 422) << refused.body;
   EXPECT_EQ(refused.json()["errors"][0]["pointer"], "/pid");
 }
@@ -245,7 +245,7 @@ TEST_F(Containers, LimpetRunAsTheFirstProcessWaitsForOrphansAndPassesSignalsOn) 
     ::_exit(127);
   }
   ASSERT_TRUE(eventually([&] { return std::filesystem::exists(ready); }));
-  EXPECT_EQ(call("GET", kTarget).status, 200);
+  EXPECT_EQ(call("GET", kContainerTarget).status, 200);
   const std::vector<pid_t> below = children_of(outer);
   ASSERT_EQ(below.size(), 1u);
   const pid_t first = below.front();
@@ -254,7 +254,7 @@ TEST_F(Containers, LimpetRunAsTheFirstProcessWaitsForOrphansAndPassesSignalsOn) 
   int status = 0;
   ::waitpid(outer, &status, 0);
   EXPECT_EQ(WEXITSTATUS(status), 42);
-  EXPECT_TRUE(eventually([&] { return call("GET", kTarget).status == 404; }));
+  EXPECT_TRUE(eventually([&] { return call("GET", kContainerTarget).status == 404; }));
 }
 
 // ---- Commands in a cgroup
@@ -280,8 +280,8 @@ TEST_F(Containers, ACommandRunsInACgroupOfItsOwnWhereOneIsDelegated) {
       {"data", "x"},
       {"checks", nlohmann::json::array({{{"type", "command"}, {"command", {"/bin/sh", "-c", script}}, {"fall", 1}}})}};
   start_agent();
-  EXPECT_TRUE(eventually([&] { return call("GET", kTarget).json()["state"] == "unhealthy"; }));
-  const std::string shown = call("GET", kTarget).json()["reason"].dump();
+  EXPECT_TRUE(eventually([&] { return call("GET", kContainerTarget).json()["state"] == "unhealthy"; }));
+  const std::string shown = call("GET", kContainerTarget).json()["reason"].dump();
   EXPECT_NE(shown.find("/checks/"), std::string::npos) << shown;
   const auto runs_left = [&] {
     std::size_t found = 0;

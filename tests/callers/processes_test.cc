@@ -20,7 +20,7 @@ namespace limpet::test {
 namespace {
 
 constexpr uid_t kSomebody = 4711;
-constexpr const char* kTarget = "/v1/registrations/web/i-1";
+constexpr const char* kProcessTarget = "/v1/registrations/web/i-1";
 constexpr const char* kBound = R"({"data":"x","bind":"process"})";
 
 [[noreturn]] void sleep_until_killed() {
@@ -54,7 +54,7 @@ class Sharers {
       }
       char word = 0;
       if (::read(go_[0], &word, 1) == 1) {
-        const HttpAnswer answer = http.put(kTarget, kBound);
+        const HttpAnswer answer = http.put(kProcessTarget, kBound);
         tell(std::to_string(answer.status) + " " + answer.body);
       }
       sleep_until_killed();
@@ -117,7 +117,7 @@ pid_t fork_as(pid_t number) {
 class Processes : public ::testing::Test {
  protected:
   void start() { ASSERT_TRUE(agent_.start()) << agent_.log(); }
-  HttpAnswer get() { return UnixHttp(agent_.socket()).get(kTarget); }
+  HttpAnswer get() { return UnixHttp(agent_.socket()).get(kProcessTarget); }
   bool gone() {
     for (int i = 0; i < 1'500; ++i) {
       if (get().status == 404) {
@@ -184,13 +184,13 @@ TEST_F(Processes, D12_AConnectionHandedOnSpeaksForTheUserWhoMadeIt) {
     GTEST_SKIP() << "only root can act as another user";
   }
   start();
-  ASSERT_EQ(UnixHttp(agent_.socket()).put(kTarget, "{}").status, 202);
+  ASSERT_EQ(UnixHttp(agent_.socket()).put(kProcessTarget, "{}").status, 202);
   UnixHttp theirs(agent_.socket());
   {
     const ActAs who(kSomebody);
     ASSERT_EQ(theirs.get("/v1/status").status, 200);
   }
-  const HttpAnswer refused = theirs.put(kTarget, R"({"data":"y"})");
+  const HttpAnswer refused = theirs.put(kProcessTarget, R"({"data":"y"})");
   EXPECT_EQ(refused.json().value("code", ""), "not_owner") << refused.body;
   const HttpAnswer made = theirs.put("/v1/registrations/web/i-2", "{}");
   EXPECT_EQ(made.json()["owner"]["uid"], kSomebody) << made.body;
@@ -213,9 +213,9 @@ TEST_F(Processes, APidHandedOverKeepsTheRegistration) {
   UnixHttp http(agent_.socket());
   const pid_t old = spawn();
   const pid_t successor = spawn();
-  const auto first = http.put(kTarget, bound_to(old));
+  const auto first = http.put(kProcessTarget, bound_to(old));
   ASSERT_EQ(first.status, 202) << first.body;
-  ASSERT_EQ(http.put(kTarget, bound_to(successor)).status, 202);
+  ASSERT_EQ(http.put(kProcessTarget, bound_to(successor)).status, 202);
   end(old);
   EXPECT_TRUE(stays());
   EXPECT_EQ(get().json()["process"]["pid"], successor);
@@ -239,7 +239,7 @@ TEST_F(Processes, D11_ACallerInAPidNamespaceOfItsOwnIsSeenFromOutside) {
     const pid_t caller = had ? ::fork() : -1;
     if (caller == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-      const int status = ::getpid() == 1 ? UnixHttp(agent_.socket()).put(kTarget, kBound).status : 0;
+      const int status = ::getpid() == 1 ? UnixHttp(agent_.socket()).put(kProcessTarget, kBound).status : 0;
       std::ignore = ::write(told[1], &status, sizeof status);
       sleep_until_killed();
     }
@@ -271,12 +271,12 @@ TEST_F(Processes, D11_AnAgentInAPidNamespaceOfItsOwnSaysWhatItCannotSee) {
   }
   start();
   UnixHttp http(agent_.socket());
-  const HttpAnswer refused = http.put(kTarget, kBound);
+  const HttpAnswer refused = http.put(kProcessTarget, kBound);
   EXPECT_EQ(refused.status, 422) << refused.body;
   EXPECT_EQ(pointer(refused), "/pid");
   EXPECT_NE(refused.body.find("another pid namespace"), std::string::npos) << refused.body;
   EXPECT_EQ(get().status, 404);
-  EXPECT_EQ(http.put(kTarget, R"({"data":"x","bind":"connection"})").status, 202);
+  EXPECT_EQ(http.put(kProcessTarget, R"({"data":"x","bind":"connection"})").status, 202);
   http.close();
   EXPECT_TRUE(gone()) << "connections it does see";
 }

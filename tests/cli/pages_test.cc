@@ -15,7 +15,7 @@
 namespace limpet::test {
 namespace {
 
-std::string page(const std::string& name) {
+std::string man_page(const std::string& name) {
   std::ifstream stream(std::string(LIMPET_PAGES_DIR) + "/" + name);
   std::stringstream content;
   content << stream.rdbuf();
@@ -68,10 +68,10 @@ std::string in_roff(const std::string& text) {
 }
 
 TEST(Pages, LimpetHasEveryCommandAndOption) {
-  const std::string man = page("limpet.1");
-  const std::string bash = page("limpet.bash");
-  const std::string zsh = page("_limpet");
-  const std::string fish = page("limpet.fish");
+  const std::string man = man_page("limpet.1");
+  const std::string bash = man_page("limpet.bash");
+  const std::string zsh = man_page("_limpet");
+  const std::string fish = man_page("limpet.fish");
   ASSERT_GE(verbs().size(), 15u);
   for (const std::string& option : options_in(run_limpet({"--help"}).out)) {
     EXPECT_TRUE(option == "--help" || has(man, in_roff(option)));
@@ -93,8 +93,8 @@ TEST(Pages, LimpetHasEveryCommandAndOption) {
 }
 
 TEST(Pages, LimpetdHasEveryFlagAndTheFileEveryKey) {
-  const std::string man = page("limpetd.8");
-  const std::string file = page("limpet.json.5");
+  const std::string man = man_page("limpetd.8");
+  const std::string file = man_page("limpet.json.5");
   const std::set<std::string> flags = options_in(output_of(shell_word(LIMPETD_PATH) + " --help"));
   ASSERT_GE(flags.size(), 12u);
   for (const std::string& flag : flags) {

@@ -69,11 +69,11 @@ class HungDisk : public ::testing::Test {
   }
   std::size_t znodes(ZkObserver& observer) const {
     observer.sync();
-    return observer.children(kRoot + "/web").size();
+    return observer.children(kDiskRoot + "/web").size();
   }
 
-  const std::string kRoot = std::string("/") + ::testing::UnitTest::GetInstance()->current_test_info()->name();
-  Daemon daemon_{servers().connect_string(), {"--root", kRoot, "--session-timeout", "4s"}};
+  const std::string kDiskRoot = std::string("/") + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  Daemon daemon_{servers().connect_string(), {"--root", kDiskRoot, "--session-timeout", "4s"}};
 };
 
 TEST_F(HungDisk, IsReportedEverywhereAndAWaitingChangeGetsIts503WhileReadsAndHeartbeatsGoOn) {

@@ -14,8 +14,8 @@ namespace limpet::test {
 
 namespace {
 
-constexpr int kChanges = 30;
-constexpr std::uint64_t kScript = 31'264;
+constexpr int kErrorChanges = 30;
+constexpr std::uint64_t kErrorScript = 31'264;
 constexpr auto kRecovery = std::chrono::seconds(10);
 
 constexpr int kForEver = 0;
@@ -48,9 +48,9 @@ class IoError : public ::testing::TestWithParam<Case> {
 
 int count_calls(const Case& fault) {
   Daemon daemon;
-  History history(daemon.socket(), "web", kScript);
+  History history(daemon.socket(), "web", kErrorScript);
   EXPECT_TRUE(daemon.start(observe(daemon, fault.call, fault.files))) << daemon.log();
-  for (int i = 0; i < kChanges; ++i) {
+  for (int i = 0; i < kErrorChanges; ++i) {
     history.change();
   }
   daemon.kill();
@@ -76,13 +76,13 @@ void IoError::expect_recovery(History& history, const Daemon& daemon) const {
 void IoError::befall(int k) {
   const Case& fault = GetParam();
   Daemon daemon;
-  History history(daemon.socket(), "web", kScript);
+  History history(daemon.socket(), "web", kErrorScript);
   const std::string when =
       std::to_string(k) + (fault.times == kForEver ? "+" : ".." + std::to_string(k + fault.times - 1));
   const bool full = std::string(fault.error) == "ENOSPC" || std::string(fault.error) == "EDQUOT";
   if (daemon.start(inject(daemon, fault.call, std::string("error=") + fault.error + ":when=" + when, fault.files))) {
     int refused = 0;
-    for (int i = 0; i < kChanges && refused < 3; ++i) {
+    for (int i = 0; i < kErrorChanges && refused < 3; ++i) {
       if (history.change() == History::Outcome::unknown) {
         ++refused;
         EXPECT_TRUE(history.last_status() == 503 || (full && history.last_status() == 507)) << history.last_status();

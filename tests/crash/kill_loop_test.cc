@@ -28,11 +28,11 @@ namespace {
 constexpr int kClients = 3;
 constexpr std::chrono::milliseconds kSessionTimeout(10'000);
 constexpr int kSteady = 20;
-constexpr char kRoot[] = "/kill_loop";
+constexpr char kLoopRoot[] = "/kill_loop";
 constexpr std::uint64_t kDiskBound = 128u << 20;  // half of it is the history's, which long runs fill
 
 // Changes things until `stop`; goes on after each kill, with a name of its own for the moment in which it came.
-void work(History& history, const std::atomic<bool>& stop) {
+void work_in_loop(History& history, const std::atomic<bool>& stop) {
   while (!stop && history.change() != History::Outcome::unknown) {
   }
 }
@@ -85,7 +85,7 @@ class KillLoop : public ::testing::Test {
  protected:
   KillLoop()
       : daemon_(servers().connect_string(),
-                {"--root", kRoot, "--session-timeout", std::to_string(kSessionTimeout.count()) + "ms"}) {
+                {"--root", kLoopRoot, "--session-timeout", std::to_string(kSessionTimeout.count()) + "ms"}) {
     for (int i = 0; i < kClients; ++i) {
       clients_.push_back(std::make_unique<History>(daemon_.socket(), "c" + std::to_string(i), rng_.next()));
     }
@@ -110,7 +110,7 @@ class KillLoop : public ::testing::Test {
   History steady_{daemon_.socket(), "steady", 1, 0};
   History once_{daemon_.socket(), "once", 2, 0};
   History covetous_{daemon_.socket(), "theirs", 3, 2};
-  LogJudge judge_{kRoot};
+  LogJudge judge_{kLoopRoot};
   std::vector<std::unique_ptr<History>> clients_;
   int next_once_ = 0;
   std::uint64_t most_bytes_ = 0;
@@ -137,7 +137,7 @@ void KillLoop::one_round() {
   std::atomic<bool> stop = false;
   std::vector<std::thread> threads;
   for (auto& client : clients_) {
-    threads.emplace_back([&] { work(*client, stop); });
+    threads.emplace_back([&] { work_in_loop(*client, stop); });
   }
   threads.emplace_back([&] { add_once(once_, stop, next_once_); });
   threads.emplace_back([&] { covet(covetous_, stop); });
@@ -170,14 +170,14 @@ void KillLoop::expect_znodes(ZkObserver& observer) {
     wanted.merge(history->expected());
   }
   observer.sync();
-  std::map<std::string, Znode> found = observer.tree(kRoot);
+  std::map<std::string, Znode> found = observer.tree(kLoopRoot);
   std::erase_if(found, [&](const auto& entry) {
     return entry.second.ephemeral_owner == 0 || entry.second.ephemeral_owner == observer.session();
   });
   EXPECT_EQ(found.size(), wanted.size());
   std::map<std::uint64_t, std::int64_t> czxid_by_seq;
   for (const auto& [id, shown] : wanted) {
-    const auto it = found.find(std::string(kRoot) + "/" + id);
+    const auto it = found.find(std::string(kLoopRoot) + "/" + id);
     ASSERT_NE(it, found.end()) << id;
     EXPECT_EQ(it->second.data, shown.data) << id;
     if (id.starts_with("once/")) {
@@ -216,14 +216,14 @@ TEST_F(KillLoop, NothingIsLostNothingBlinks) {
   for (int i = 0; i < kSteady; ++i) {
     const std::string name = "s-" + std::to_string(i);
     ASSERT_EQ(steady_.put(name), History::Outcome::acknowledged);
-    paths.push_back(std::string(kRoot) + "/steady/" + name);
+    paths.push_back(std::string(kLoopRoot) + "/steady/" + name);
   }
   ASSERT_TRUE(settled(daemon_)) << daemon_.log();
   ZkObserver observer(servers().connect_string());
   observer.record(paths);
   const Standstill standstill;
   for (const std::string name : {"i-0", "i-1"}) {
-    const std::string path = std::string(kRoot) + "/theirs/" + name;
+    const std::string path = std::string(kLoopRoot) + "/theirs/" + name;
     ASSERT_EQ(observer.create_with_parents(path, "theirs", name == "i-0"), 0);
     judge_.add_foreign(path);
   }

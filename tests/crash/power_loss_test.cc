@@ -18,14 +18,14 @@ namespace limpet::test {
 
 namespace {
 
-constexpr char kRoot[] = "/power_loss";
+constexpr char kPowerRoot[] = "/power_loss";
 
 // What is changed, and for how long between two cuts: little and briefly, or so much that logs are written to their
 // end, let go of, and used again (storage/rocks_log.h).
 enum class Load { small, large };
 
 // Changes things until `stop` or the agent's end.
-void work(History& history, Load load, const std::atomic<bool>& stop) {
+void work_under_load(History& history, Load load, const std::atomic<bool>& stop) {
   auto large = [&, n = 0]() mutable { return history.put("large-" + std::to_string(n++ % 4), 60'000); };
   while (!stop && (load == Load::small || large() != History::Outcome::unknown) &&
          history.change() != History::Outcome::unknown) {
@@ -48,11 +48,11 @@ void compare_znodes(const Daemon& daemon, const Listing& listing, Result& result
     return status.is_object() && status["zookeeper"]["state"] == "connected" && status["queue"]["depth"] == 0;
   });
   ZkObserver observer(servers().connect_string());
-  std::map<std::string, Znode> found = observer.tree(kRoot);
+  std::map<std::string, Znode> found = observer.tree(kPowerRoot);
   std::erase_if(found, [](const auto& entry) { return entry.second.ephemeral_owner == 0; });
   bool equal = settled && found.size() == listing.size();
   for (const auto& [id, shown] : listing) {
-    const auto it = found.find(std::string(kRoot) + "/" + id);
+    const auto it = found.find(std::string(kPowerRoot) + "/" + id);
     equal = equal && it != found.end() && it->second.data == shown.data;
   }
   if (!equal) {
@@ -67,7 +67,7 @@ Result run(long rounds, std::uint64_t seed, const std::string& zookeeper, Load l
   const bool lying_disk = fault == Fault::lying_disk;
   Result result;
   Rng rng(seed);
-  Daemon daemon(zookeeper, {"--root", kRoot});
+  Daemon daemon(zookeeper, {"--root", kPowerRoot});
   PowerCut power(daemon, lying_disk);
   std::vector<std::unique_ptr<History>> clients;
   for (int i = 0; i < 3; ++i) {
@@ -87,7 +87,7 @@ Result run(long rounds, std::uint64_t seed, const std::string& zookeeper, Load l
     std::atomic<bool> stop = false;
     std::vector<std::thread> threads;
     for (auto& client : clients) {
-      threads.emplace_back([&] { work(*client, load, stop); });
+      threads.emplace_back([&] { work_under_load(*client, load, stop); });
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(rng.between(1, load == Load::small ? 150 : 3'000)));
     daemon.kill();
@@ -150,7 +150,7 @@ TEST(PowerLoss, NothingAcknowledgedIsLostWithZooKeeper) {
   expect_nothing_lost("ZooKeeper there", servers().connect_string());
 }
 
-// The first start, cut off anywhere: there is nothing yet that could be lost, but the next one must work.
+// The first start, cut off anywhere: there is nothing yet that could be lost, but the next one must work_under_load.
 TEST(PowerLoss, FirstStartCanBeCutOff) {
   Rng rng(seed_of_run());
   const long rounds = number_from_environment("LIMPET_POWERLOSS_ROUNDS", 15);

@@ -6,12 +6,6 @@
 
 namespace limpet::test {
 
-namespace {
-
-constexpr std::int64_t kNever = FakeEnsemble::kNever;
-
-}  // namespace
-
 // ---- Callers
 
 core::RegisterRequest Simulation::random_register() {

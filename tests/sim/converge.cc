@@ -9,7 +9,6 @@ namespace limpet::test {
 
 namespace {
 
-constexpr std::int64_t kNever = FakeEnsemble::kNever;
 constexpr std::int64_t kHealMs = 150'000;  // longest backoffs, audit and session time-outs, all one after another
 constexpr std::int64_t kFastHealMs = 8'000;
 constexpr std::int64_t kConvictMs = 20'000;    // for each content that is found out to cut the connection, one by one

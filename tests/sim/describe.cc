@@ -66,6 +66,10 @@ std::string describe(const core::Reply& reply) {
 
 }  // namespace
 
+std::string seq_text(Seq seq) {
+  return "#" + std::to_string(seq.value);
+}
+
 const char* name_of(core::ZkCode code) {
   constexpr const char* kNames[] = {
       "ok",           "no_node",        "node_exists", "bad_version", "not_empty",       "parent_ephemeral", "no_auth",

@@ -7,6 +7,8 @@
 
 namespace limpet::test {
 
+// "#7".
+std::string seq_text(Seq seq);
 std::string describe(const core::Event& event);
 std::string describe(const core::Action& action);
 std::string describe(const core::ZkRequest& request);

@@ -14,7 +14,6 @@ namespace limpet::test {
 
 namespace {
 
-constexpr std::int64_t kNever = FakeEnsemble::kNever;
 constexpr std::uint64_t kBusySteps = 5'000;
 
 // Parents, audits and the sync are few and go beside the window.

@@ -13,10 +13,6 @@ bool ends_by_itself(Happening what) {
          what == Happening::connection_closed;
 }
 
-std::string seq_text(Seq seq) {
-  return "#" + std::to_string(seq.value);
-}
-
 }  // namespace
 
 // ---- The driver's reports

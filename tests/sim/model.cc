@@ -15,14 +15,6 @@ using core::RegisterRequest;
 
 namespace {
 
-bool live(const std::optional<core::RegistrationView>& view) {
-  return view && view->state != core::State::removing;
-}
-
-std::string seq_text(Seq seq) {
-  return "#" + std::to_string(seq.value);
-}
-
 bool under(const std::string& path, const std::string& root) {
   return path.starts_with(root + "/");
 }

@@ -17,6 +17,11 @@
 
 namespace limpet::test {
 
+// True of a registration that is not being removed.
+inline bool live(const std::optional<core::RegistrationView>& view) {
+  return view && view->state != core::State::removing;
+}
+
 // The first violation of a history; later ones are its consequences.
 class Verdict {
  public:

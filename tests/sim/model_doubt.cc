@@ -8,18 +8,6 @@ namespace limpet::test {
 using core::ChangeRequest;
 using core::RegisterRequest;
 
-namespace {
-
-bool live(const std::optional<core::RegistrationView>& view) {
-  return view && view->state != core::State::removing;
-}
-
-std::string seq_text(Seq seq) {
-  return "#" + std::to_string(seq.value);
-}
-
-}  // namespace
-
 bool Model::explains(const Call& call, const RegistrationId& id,
                      const std::optional<core::RegistrationView>& view) const {
   if (call.leave) {

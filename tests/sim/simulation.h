@@ -17,6 +17,8 @@
 
 namespace limpet::test {
 
+inline constexpr std::int64_t kNever = FakeEnsemble::kNever;
+
 // How much happened, so that a run can refuse to pass when too little did (I18).
 struct Tally {
   std::uint64_t histories = 0;

@@ -20,7 +20,7 @@ namespace {
 
 void drop_line(const char*) {}
 
-[[noreturn]] void fail(const std::string& what) {
+[[noreturn]] void give_up(const std::string& what) {
   std::fprintf(stderr, "ZkObserver: %s\n", what.c_str());
   std::abort();
 }
@@ -102,11 +102,11 @@ ZkObserver::ZkObserver(const std::string& hosts, int timeout_ms, const std::opti
   zh_ = zookeeper_init2(padded(hosts).c_str(), &Shared::on_session, timeout_ms, session ? &id : nullptr, shared_.get(),
                         ZOO_NO_LOG_CLIENTENV, &drop_line);
   if (zh_ == nullptr) {
-    fail("no handle for " + hosts);
+    give_up("no handle for " + hosts);
   }
   zoo_set_servers_resolution_delay(zh_, -1);
   if (!poll_until([&] { return zoo_state(zh_) == ZOO_CONNECTED_STATE || shared_->expired; })) {
-    fail("cannot connect to " + hosts);
+    give_up("cannot connect to " + hosts);
   }
 }
 
@@ -154,7 +154,7 @@ std::optional<Znode> ZkObserver::get(const std::string& path) {
     return std::nullopt;
   }
   if (!done || rc != ZOK) {
-    fail("cannot read " + path + ": " + zerror(rc));
+    give_up("cannot read " + path + ": " + zerror(rc));
   }
   Znode znode = to_znode(stat);
   znode.data.assign(buffer.data(), static_cast<std::size_t>(std::max(length, 0)));
@@ -174,7 +174,7 @@ std::vector<std::string> ZkObserver::children(const std::string& path) {
     return !passes(rc);
   });
   if (!done || (rc != ZOK && rc != ZNONODE)) {
-    fail("cannot list " + path + ": " + zerror(rc));
+    give_up("cannot list " + path + ": " + zerror(rc));
   }
   std::sort(names.begin(), names.end());
   return names;
@@ -274,7 +274,7 @@ void ZkObserver::record(const std::vector<std::string>& paths) {
     Shared::arm_children(zh_, path.c_str(), shared_.get());
   }
   if (!sync()) {
-    fail("cannot set watches");
+    give_up("cannot set watches");
   }
 }
 

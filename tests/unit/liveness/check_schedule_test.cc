@@ -16,7 +16,7 @@ namespace {
 
 using boost::asio::ip::tcp;
 
-const RegistrationId kWeb = {"web", "1"};
+const RegistrationId kScheduled = {"web", "1"};
 const RegistrationId kDb = {"db", "1"};
 
 Check quick(Check check) {
@@ -72,24 +72,24 @@ class CheckScheduleTest : public ::testing::Test {
 TEST_F(CheckScheduleTest, TellsAFailureAndItsEnd) {
   test::TcpServer server(io_, any_port(), "HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n");
   const std::string url = "http://" + at(server) + "/";
-  watch(kWeb, {quick(test::http_check(url))});
-  ASSERT_TRUE(run_until([&] { return last(kWeb) == url + ": status 503 Service Unavailable"; })) << last(kWeb);
+  watch(kScheduled, {quick(test::http_check(url))});
+  ASSERT_TRUE(run_until([&] { return last(kScheduled) == url + ": status 503 Service Unavailable"; })) << last(kScheduled);
   server.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
-  ASSERT_TRUE(run_until([&] { return last(kWeb) == "passing"; })) << last(kWeb);
+  ASSERT_TRUE(run_until([&] { return last(kScheduled) == "passing"; })) << last(kScheduled);
   const int connections = server.connections();
   ASSERT_TRUE(run_until([&] { return server.connections() > connections + 3; }));
-  EXPECT_EQ(told_[kWeb].size(), 2u) << "each of them once";
+  EXPECT_EQ(told_[kScheduled].size(), 2u) << "each of them once";
 }
 
 TEST_F(CheckScheduleTest, ARunThatTakesTooLongHasFailed) {
   test::TcpServer silent(io_, any_port(), "", true);
   Check check = quick(test::http_check("http://" + at(silent) + "/"));
   check.timeout_ms = 50;
-  watch(kWeb, {check});
+  watch(kScheduled, {check});
   Check hanging = counting("sleep 1000");
   hanging.timeout_ms = 500;
   watch(kDb, {hanging});
-  EXPECT_TRUE(run_until([&] { return last(kWeb) == check.target + ": no answer within 50ms"; })) << last(kWeb);
+  EXPECT_TRUE(run_until([&] { return last(kScheduled) == check.target + ": no answer within 50ms"; })) << last(kScheduled);
   EXPECT_TRUE(run_until([&] { return last(kDb) == "command /bin/sh: killed, as it did not end within 500ms"; }))
       << last(kDb);
   EXPECT_TRUE(run_until([&] { return runs() >= 2; })) << "it runs again";
@@ -147,40 +147,40 @@ TEST_F(CheckScheduleTest, WhoHasToWaitGetsItsTurn) {
 
 TEST_F(CheckScheduleTest, WhatIsAskedForInTheSameWordsGoesOn) {
   Check slow = counting("while [ ! -e " + file("go") + " ]; do sleep 0.05; done; exit 1");
-  watch(kWeb, {slow});
+  watch(kScheduled, {slow});
   ASSERT_TRUE(run_until([&] { return runs() == 1; }));
-  watch(kWeb, {counting("true"), slow});
+  watch(kScheduled, {counting("true"), slow});
   EXPECT_EQ(schedule_.running(), 1u) << "the run that is under way counts";
   std::ofstream(file("go")).flush();
-  EXPECT_TRUE(run_until([&] { return last(kWeb) == "command /bin/sh: exit status 1"; })) << last(kWeb);
+  EXPECT_TRUE(run_until([&] { return last(kScheduled) == "command /bin/sh: exit status 1"; })) << last(kScheduled);
 }
 
 TEST_F(CheckScheduleTest, AFailureThatIsNotTheCoresIsToldAgainAndNotFromWithinTheCall) {
-  watch(kWeb, {counting("exit 1")});
-  ASSERT_TRUE(run_until([&] { return told_[kWeb].size() == 1; }));
-  watch(kWeb, {counting("exit 1")}, false);
-  EXPECT_EQ(told_[kWeb].size(), 1u);
-  EXPECT_TRUE(run_until([&] { return told_[kWeb].size() == 2; }));
-  watch(kWeb, {}, true);
-  EXPECT_TRUE(run_until([&] { return last(kWeb) == "passing"; }));
+  watch(kScheduled, {counting("exit 1")});
+  ASSERT_TRUE(run_until([&] { return told_[kScheduled].size() == 1; }));
+  watch(kScheduled, {counting("exit 1")}, false);
+  EXPECT_EQ(told_[kScheduled].size(), 1u);
+  EXPECT_TRUE(run_until([&] { return told_[kScheduled].size() == 2; }));
+  watch(kScheduled, {}, true);
+  EXPECT_TRUE(run_until([&] { return last(kScheduled) == "passing"; }));
 }
 
 TEST_F(CheckScheduleTest, AnotherUserMeansOtherRuns) {
-  watch(kWeb, {counting("sleep 1000")});
+  watch(kScheduled, {counting("sleep 1000")});
   ASSERT_TRUE(run_until([&] { return runs() == 1; }));
-  schedule_.watch(kWeb, ::getuid() == 0 ? 54321 : ::getuid() + 1, {counting("sleep 1000")}, false);
+  schedule_.watch(kScheduled, ::getuid() == 0 ? 54321 : ::getuid() + 1, {counting("sleep 1000")}, false);
   EXPECT_EQ(schedule_.running(), 0u);
 }
 
 TEST_F(CheckScheduleTest, NothingIsToldAfterUnwatchOrStop) {
-  watch(kWeb, {counting("sleep 1000")});
+  watch(kScheduled, {counting("sleep 1000")});
   watch(kDb, {counting("exit 1")});
   ASSERT_TRUE(run_until([&] { return runs() >= 2; }));
-  schedule_.unwatch(kWeb);
+  schedule_.unwatch(kScheduled);
   schedule_.unwatch(kDb);
   told_.clear();
   EXPECT_EQ(schedule_.running(), 0u);
-  watch(kWeb, {counting("exit 1")}, true);
+  watch(kScheduled, {counting("exit 1")}, true);
   watch(kDb, {}, true);
   schedule_.stop();
   run_for(300);
@@ -200,7 +200,7 @@ TEST_F(CheckScheduleTest, WhoIsToldMayWatchUnwatchAndStop) {
                                                  schedule->watch(id, ::getuid(), failing, false);
                                                }
                                              });
-  schedule->watch(kWeb, ::getuid(), failing, false);
+  schedule->watch(kScheduled, ::getuid(), failing, false);
   EXPECT_TRUE(run_until([&] { return schedule == nullptr; }));
 }
 
@@ -208,12 +208,12 @@ TEST_F(CheckScheduleTest, AnAgentThatStoodStillBlamesNobody) {
   test::TcpServer server(io_, any_port(), "", true);
   Check check = quick(test::http_check("http://" + at(server) + "/"));
   check.timeout_ms = 1000;
-  watch(kWeb, {check});
+  watch(kScheduled, {check});
   ASSERT_TRUE(run_until([&] { return !server.asked().empty(); })) << "a run is under way";
   std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // as by SIGSTOP: the time-out comes far too late
   server.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   ASSERT_TRUE(run_until([&] { return server.connections() > 3; }));
-  EXPECT_EQ(last(kWeb), "nothing");
+  EXPECT_EQ(last(kScheduled), "nothing");
 }
 
 }  // namespace

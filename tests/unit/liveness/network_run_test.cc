@@ -18,7 +18,7 @@ namespace {
 using boost::asio::ip::tcp;
 using Local = boost::asio::local::stream_protocol;
 
-constexpr std::uint32_t kStranger = 54321;
+constexpr std::uint32_t kNetworkUser = 54321;
 
 class NetworkRun : public ::testing::Test {
  protected:
@@ -111,15 +111,15 @@ TEST_F(NetworkRun, AUnixSocketIsOpenedWithTheRightsOfTheUser) {
   const std::string path = folder_ + "/app.sock";
   test::UnixServer server(io_, Local::endpoint(path), "");
   ::chmod(path.c_str(), 0600);
-  EXPECT_EQ(tcp_check("unix:" + path, kStranger), "Permission denied");
+  EXPECT_EQ(tcp_check("unix:" + path, kNetworkUser), "Permission denied");
   EXPECT_EQ(tcp_check("unix:" + path, 0), "well");
-  ASSERT_EQ(::chown(path.c_str(), kStranger, kStranger), 0);
-  EXPECT_EQ(tcp_check("unix:" + path, kStranger), "well");
+  ASSERT_EQ(::chown(path.c_str(), kNetworkUser, kNetworkUser), 0);
+  EXPECT_EQ(tcp_check("unix:" + path, kNetworkUser), "well");
   EXPECT_EQ(::geteuid(), 0u);
   for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
     const std::string status = test::read_file(task.path() / "status");
     EXPECT_NE(status.find("Uid:\t0\t0\t0\t0"), std::string::npos) << "every thread is root again";
-    EXPECT_EQ(status.find(std::to_string(kStranger)), std::string::npos);
+    EXPECT_EQ(status.find(std::to_string(kNetworkUser)), std::string::npos);
   }
 }
 
@@ -130,12 +130,12 @@ TEST_F(NetworkRun, ThePeerSeesTheUser) {
   const std::string path = folder_ + "/app.sock";
   Local::acceptor acceptor(io_, Local::endpoint(path));
   ::chmod(path.c_str(), 0666);
-  EXPECT_EQ(tcp_check("unix:" + path, kStranger), "well");
+  EXPECT_EQ(tcp_check("unix:" + path, kNetworkUser), "well");
   Local::socket peer = acceptor.accept();
   ucred credentials{};
   socklen_t size = sizeof credentials;
   ASSERT_EQ(::getsockopt(peer.native_handle(), SOL_SOCKET, SO_PEERCRED, &credentials, &size), 0);
-  EXPECT_EQ(credentials.uid, kStranger);
+  EXPECT_EQ(credentials.uid, kNetworkUser);
 }
 
 TEST_F(NetworkRun, HttpAsksForTheResource) {

@@ -20,7 +20,7 @@ namespace {
 using test::Child;
 using test::sleeper;
 
-constexpr std::uint32_t kStranger = 54321;
+constexpr std::uint32_t kOtherUser = 54321;
 
 // Now, in the unit and from the beginning of start_ticks.
 std::uint64_t ticks_since_boot() {
@@ -109,10 +109,10 @@ TEST(FindProcess, SaysWhenProcIsHidden) {
         ::mount("proc", "/proc", "proc", 0, "hidepid=2") != 0) {
       ::_exit(kCannotMount);
     }
-    if (::setgid(kStranger) != 0 || ::setuid(kStranger) != 0) {
+    if (::setgid(kOtherUser) != 0 || ::setuid(kOtherUser) != 0) {
       ::_exit(1);
     }
-    const std::string why = refusal(find_process(other.pid(), kStranger, false));
+    const std::string why = refusal(find_process(other.pid(), kOtherUser, false));
     ::_exit(why.find("is hidden from the agent") != std::string::npos ? 0 : 2);
   });
   const int status = child.reap();

@@ -10,16 +10,11 @@
 
 #include "child.h"
 #include "fixtures.h"
+#include "open_ok.h"
 #include "storage/rocks_store.h"
 
 namespace limpet::test {
 namespace {
-
-std::unique_ptr<RocksStore> open_ok(const std::string& dir) {
-  auto store = RocksStore::open(dir);
-  EXPECT_TRUE(store.ok()) << store.status().message();
-  return store.ok() ? std::move(*store) : nullptr;
-}
 
 // Passes a little time without sleeping, to put a kill anywhere within what another process does.
 void spin(unsigned turns) {

@@ -168,7 +168,7 @@ Result<StoredState> reopen_and_wait(GroupCommit& commit) {
   return *answer;
 }
 
-Batch batch_of(std::uint64_t seq, std::size_t changes) {
+Batch changes_batch(std::uint64_t seq, std::size_t changes) {
   Batch batch{Seq{seq}, {}};
   const Shared<Registration> registration(sample_registration(seq));
   batch.changes.assign(changes, PutRegistration{registration});
@@ -229,9 +229,9 @@ TEST(GroupCommit, WhatAnAppendHasNoRoomForIsTheNext) {
   submit(commit, 1, register_batch(1), true);
   store.await_entered(1);
   for (std::uint64_t ticket = 2; ticket <= 6; ++ticket) {
-    submit(commit, ticket, batch_of(ticket, kRoom / 3 + 1), true);
+    submit(commit, ticket, changes_batch(ticket, kRoom / 3 + 1), true);
   }
-  submit(commit, 7, batch_of(7, 2 * kRoom), true);  // too large for company, but not refused
+  submit(commit, 7, changes_batch(7, 2 * kRoom), true);  // too large for company, but not refused
   submit(commit, 8, register_batch(8), true);
   store.open_gate();
   answers.await(8);

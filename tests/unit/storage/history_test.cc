@@ -4,18 +4,13 @@
 #include <limits>
 
 #include "fixtures.h"
+#include "open_ok.h"
 #include "storage/rocks_store.h"
 #include "surgery.h"
 #include "tests/support/fake_store.h"
 
 namespace limpet::test {
 namespace {
-
-std::unique_ptr<RocksStore> open_ok(const std::string& dir, HistoryLimits limits = {}) {
-  auto store = RocksStore::open(dir, limits);
-  EXPECT_TRUE(store.ok()) << store.status().message();
-  return store.ok() ? std::move(*store) : nullptr;
-}
 
 std::vector<std::uint64_t> events(const HistoryPage& page) {
   std::vector<std::uint64_t> numbers;

@@ -19,7 +19,7 @@ namespace limpet::test {
 namespace {
 
 constexpr std::uint64_t kInTables = 200;
-constexpr std::uint64_t kInAll = 300;
+constexpr std::uint64_t kReleaseChanges = 300;
 
 void add_registrations(const std::string& dir, std::uint64_t first, std::uint64_t last) {
   auto store = RocksStore::open(dir);
@@ -33,7 +33,7 @@ void add_registrations(const std::string& dir, std::uint64_t first, std::uint64_
     (*store)->seal(true);
     ASSERT_TRUE((*store)->write().ok());
   }
-  if (last == kInAll) {
+  if (last == kReleaseChanges) {
     std::_Exit(0);  // as killed: the rest stays in the log
   }
 }
@@ -56,7 +56,7 @@ TEST(Releases, AreWritten) {
     GTEST_SKIP() << "writes a directory for tests/unit/storage/releases where LIMPET_TEST_RELEASE names it";
   }
   add_registrations(dir, 1, kInTables);
-  add_registrations(dir, kInTables + 1, kInAll);
+  add_registrations(dir, kInTables + 1, kReleaseChanges);
 }
 
 TEST(Releases, OpenWithoutLossAndGoOn) {
@@ -67,9 +67,9 @@ TEST(Releases, OpenWithoutLossAndGoOn) {
     const std::string unpack = "tar -C " + shell_word(temp.path(".")) + " --no-same-owner -xzf " + shell_word(archive);
     ASSERT_EQ(std::system(unpack.c_str()), 0);
     const std::string dir = temp.path("state");
-    expect_registrations(dir, kInAll);
-    add_registrations(dir, kInAll + 1, kInAll + 1);
-    expect_registrations(dir, kInAll + 1);
+    expect_registrations(dir, kReleaseChanges);
+    add_registrations(dir, kReleaseChanges + 1, kReleaseChanges + 1);
+    expect_registrations(dir, kReleaseChanges + 1);
   }
 }
 

@@ -12,7 +12,7 @@
 namespace limpet::test {
 namespace {
 
-std::string zeros(std::size_t count) {
+std::string zero_bytes(std::size_t count) {
   return std::string(count, '\0');
 }
 
@@ -48,7 +48,7 @@ TEST(FilledAhead, ZerosStandBehindWhatIsAppendedUntilItIsClosed) {
     ASSERT_TRUE(file.append(std::string(size, 'x')));
     const std::string content = file.content();
     ASSERT_GE(content.size(), written.size());
-    EXPECT_EQ(content, written + zeros(content.size() - written.size()));
+    EXPECT_EQ(content, written + zero_bytes(content.size() - written.size()));
     EXPECT_LE(content.size(), written.size() + (256u << 10));
   }
   EXPECT_GT(file.content().size(), written.size());
@@ -59,14 +59,14 @@ TEST(FilledAhead, ZerosStandBehindWhatIsAppendedUntilItIsClosed) {
 TEST(FilledAhead, BeginsWithTheZerosThatAreThere) {
   TempDir temp;
   const std::string name = temp.path("000001.log");
-  write_file(name, zeros(1 << 20));
+  write_file(name, zero_bytes(1 << 20));
   std::unique_ptr<rocksdb::FSWritableFile> file;
   ASSERT_TRUE(rocksdb::FileSystem::Default()->ReuseWritableFile(name, name, {}, &file, nullptr).ok());
   file = filled_ahead(name, std::move(file), 1 << 20);
   ASSERT_TRUE(file->Append(std::string(1 << 20, 'x'), {}, nullptr).ok());
   EXPECT_EQ(read_file(name), std::string(1 << 20, 'x')) << "filled before its end was reached";
   ASSERT_TRUE(file->Append("y", {}, nullptr).ok());
-  EXPECT_EQ(read_file(name), std::string(1 << 20, 'x') + "y" + zeros(256u << 10));
+  EXPECT_EQ(read_file(name), std::string(1 << 20, 'x') + "y" + zero_bytes(256u << 10));
 }
 
 TEST(SpareLogs, AreZerosFromEndToEnd) {
@@ -80,7 +80,7 @@ TEST(SpareLogs, AreZerosFromEndToEnd) {
   const auto spare = spares.take(temp.path("000002.log"));
   ASSERT_TRUE(spare);
   EXPECT_GE(spare->zeros, 3'000'000u);
-  EXPECT_EQ(read_file(spare->path), zeros(spare->zeros));
+  EXPECT_EQ(read_file(spare->path), zero_bytes(spare->zeros));
   EXPECT_FALSE(spares.take(temp.path("000003.log"))) << "the same twice";
 }
 
@@ -173,7 +173,7 @@ TEST(FilledAhead, AfterAnAppendThatFailedHalfWayNothingIsOverwritten) {
     written.append(150'000, 'y');
     const std::string content = file.content();
     ASSERT_GE(content.size(), written.size());
-    EXPECT_EQ(content, written + zeros(content.size() - written.size()));
+    EXPECT_EQ(content, written + zero_bytes(content.size() - written.size()));
   }
 }
 

@@ -5,16 +5,11 @@
 
 #include "child.h"
 #include "fixtures.h"
+#include "open_ok.h"
 #include "storage/rocks_store.h"
 
 namespace limpet::test {
 namespace {
-
-std::unique_ptr<RocksStore> open_ok(const std::string& dir) {
-  auto store = RocksStore::open(dir);
-  EXPECT_TRUE(store.ok()) << store.status().message();
-  return store.ok() ? std::move(*store) : nullptr;
-}
 
 Errc open_error(const std::string& dir) {
   return RocksStore::open(dir).status().code();
