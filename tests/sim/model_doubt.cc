@@ -1,6 +1,7 @@
 // The model's doubt: what was never answered, or answered `storage_failed`, happened wholly or not at all.
 #include <algorithm>
 
+#include "tests/sim/describe.h"
 #include "tests/sim/model.h"
 
 namespace limpet::test {
