@@ -78,8 +78,10 @@ void Core::Impl::began(const Registration& registration, std::optional<std::int6
   lifetimes_.begin(registration, expires_in_ms, now);
   if (lifetime.process || !lifetime.checks.empty()) {
     watched_.insert(id);
-    actions.push_back(Watch{id, registration.seq, registration.owner.uid, lifetime.process, lifetime.checks,
-                            holds_.failing_check(id) != nullptr});
+    const bool failing = holds_.failing_check(id) != nullptr;
+    const bool unproven = !failing && !session_.usable() && Replay::unpublished(replay_.at(registration.path));
+    actions.push_back(
+        Watch{id, registration.seq, registration.owner.uid, lifetime.process, lifetime.checks, failing, unproven});
   } else if (!watched_.empty() && watched_.erase(id) != 0) {
     actions.push_back(Unwatch{id});
   }
@@ -170,7 +172,8 @@ void Core::Impl::on(const HealthChanged& event, Now now, Actions& actions) {
   if (registration == nullptr || registration->seq != event.seq) {
     return;
   }
-  if (!event.passing && !session_.usable() && holds_.failing_check(event.id) == nullptr) {
+  if (!event.passing && !session_.usable() && holds_.failing_check(event.id) == nullptr &&
+      !Replay::unpublished(replay_.at(registration->path))) {
     return void_failure(*registration, event.message, actions);
   }
   set_failing(*registration, event.passing ? std::nullopt : std::optional(event.message), now, actions);
@@ -218,7 +221,8 @@ void Core::Impl::set_failing(const Registration& registration, std::optional<std
 }
 
 // A check that asks after what itself needs ZooKeeper fails on all hosts at once while ZooKeeper is away. What it found
-// then is no reason to withdraw anything when ZooKeeper is back.
+// then is no reason to withdraw anything when ZooKeeper is back. A registration that is not in ZooKeeper has nothing to
+// withdraw: it waits until its check succeeds.
 void Core::Impl::void_failure(const Registration& registration, const std::string& message, Actions& actions) {
   actions.push_back(VoidFailure{registration.id});
   actions.push_back(Note{Note::Level::info, "check_fails_while_away",

@@ -208,6 +208,7 @@ struct Watch {
   Rare<ProcessId> process;    // ProcessEnded when it ends, also when it ended long ago
   std::vector<Check> checks;  // HealthChanged when one fails, and when all are well again
   bool failing = false;       // how its health was when last heard of: of the run before, at the start
+  bool unproven = false;      // made while ZooKeeper is away, and not published: one failure of a check is enough
 };
 struct Unwatch {
   RegistrationId id;
@@ -219,7 +220,7 @@ struct VoidFailure {
   RegistrationId id;
 };
 
-// ZooKeeper is back. Voided failures count as passes from here on. `all`: so do failures, of any check, that are not
+// ZooKeeper is back. Voided failures, and what is unproven, count as passes from here on. `all`: so do failures, of any check, that are not
 // enough yet for a report; and a run that began before this does not count as failed.
 struct Recheck {
   bool all = true;

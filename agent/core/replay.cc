@@ -358,6 +358,11 @@ bool Replay::doubtful(const Node* node) {
   return node != nullptr && node->remote == Remote::unknown;
 }
 
+bool Replay::unpublished(const Node* node) {
+  return node == nullptr ||
+         (node->place != Place::in_flight && (node->remote == Remote::absent || node->remote == Remote::foreign));
+}
+
 bool Replay::withdrawing(const Node* node) {
   return node != nullptr && withdraws(*node) && node->is_open && node->remote == Remote::ours;
 }

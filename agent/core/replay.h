@@ -99,6 +99,8 @@ class Replay {
   // True where what stands there has to be read first: an earlier run, or a connection that was lost, may have brought
   // about what nobody was told of.
   static bool doubtful(const Node* node);
+  // True where no znode of ours stands there, nor may come to stand there by what was sent.
+  static bool unpublished(const Node* node);
   // True where a live registration is withdrawn, and its znode stands as far as ZooKeeper has confirmed.
   static bool withdrawing(const Node* node);
   static const Reason* set_aside_reason(const Node* node);

@@ -92,7 +92,8 @@ CheckSchedule::Job* CheckSchedule::Kind::next(std::int64_t now_ms) {
   return nullptr;
 }
 
-void CheckSchedule::watch(const RegistrationId& id, std::uint32_t uid, const std::vector<Check>& checks, bool failing) {
+void CheckSchedule::watch(const RegistrationId& id, std::uint32_t uid, const std::vector<Check>& checks, bool failing,
+                          bool unproven) {
   if (const auto found = watched_.find(id); found != watched_.end() && found->second->uid != uid) {
     unwatch(id);
   }
@@ -103,7 +104,7 @@ void CheckSchedule::watch(const RegistrationId& id, std::uint32_t uid, const std
     slot->uid = uid;
   }
   Watched& watched = *slot;
-  const auto places = watched.health.replace(checks, failing);
+  const auto places = watched.health.replace(checks, failing, unproven);
   std::vector<std::unique_ptr<Job>> jobs;
   for (std::size_t i = 0; i < checks.size(); ++i) {
     jobs.push_back(places[i] ? std::move(watched.jobs[*places[i]]) : make_job(watched, checks[i]));

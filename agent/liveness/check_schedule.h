@@ -59,7 +59,8 @@ class CheckSchedule {
 
   // Runs these from now on, for a registration of `uid`, in place of those before; what is asked for in the same words
   // goes on where it is. `failing`: how the health is taken to be.
-  void watch(const RegistrationId& id, std::uint32_t uid, const std::vector<Check>& checks, bool failing);
+  void watch(const RegistrationId& id, std::uint32_t uid, const std::vector<Check>& checks, bool failing,
+             bool unproven = false);
   void unwatch(const RegistrationId& id);
 
   // See Health. A run that is under way at a recheck of all does not count as failed.

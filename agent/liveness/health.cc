@@ -8,7 +8,8 @@
 
 namespace limpet::liveness {
 
-std::vector<std::optional<std::size_t>> Health::replace(const std::vector<Check>& checks, bool failing) {
+std::vector<std::optional<std::size_t>> Health::replace(const std::vector<Check>& checks, bool failing, bool unproven) {
+  const Standing begins = failing ? Standing::failing : unproven ? Standing::unproven : Standing::passing;
   std::vector<State> next;
   std::vector<std::optional<std::size_t>> places;
   std::vector<bool> taken(checks_.size());
@@ -22,7 +23,7 @@ std::vector<std::optional<std::size_t>> Health::replace(const std::vector<Check>
       next.push_back(checks_[place]);
       places.emplace_back(place);
     } else {
-      next.push_back(State{check, failing ? Standing::failing : Standing::passing, 0, {}});
+      next.push_back(State{check, begins, 0, {}});
       places.emplace_back(std::nullopt);
     }
   }
@@ -36,6 +37,10 @@ void Health::take(std::size_t index, Finding finding) {
   State& state = checks_[index];
   if (!finding.well) {
     state.words = std::move(finding.words);
+  }
+  if (state.standing == Standing::unproven) {
+    state.standing = finding.well ? Standing::passing : Standing::failing;
+    return;
   }
   const bool passing = state.standing == Standing::passing;
   if (finding.well == passing) {
@@ -58,7 +63,8 @@ void Health::void_failures() {
 
 void Health::recheck(bool all) {
   for (State& state : checks_) {
-    if (state.standing == Standing::doubtful || (all && state.standing == Standing::passing)) {
+    const bool open = state.standing == Standing::doubtful || state.standing == Standing::unproven;
+    if (open || (all && state.standing == Standing::passing)) {
       state.standing = Standing::passing;
       state.in_a_row = 0;
     }
@@ -66,8 +72,9 @@ void Health::recheck(bool all) {
 }
 
 std::size_t Health::failing() const {
-  return static_cast<std::size_t>(std::count_if(
-      checks_.begin(), checks_.end(), [](const State& state) { return state.standing != Standing::passing; }));
+  return static_cast<std::size_t>(std::count_if(checks_.begin(), checks_.end(), [](const State& state) {
+    return state.standing == Standing::doubtful || state.standing == Standing::failing;
+  }));
 }
 
 std::optional<Health::Report> Health::report(std::int64_t now_ms) {

@@ -7,8 +7,11 @@
 //   passing --`fall` failures--> failing --void_failures()--> doubtful --recheck()--> passing
 //      ^------------ `rise` successes ------+---------------------'
 //
+//   unproven --one failure--> failing, --one success or recheck()--> passing
+//
 // Doubtful is a check whose failures were seen while ZooKeeper was away. It counts as failing for people, and does not
-// make the registration fail.
+// make the registration fail. Unproven is a check of a registration that is made while ZooKeeper is away: nothing of it
+// stands that a single failure could withdraw, and what has only failed is not to be published when ZooKeeper is back.
 #pragma once
 
 #include <cstddef>
@@ -44,14 +47,17 @@ class Health {
 
   // Asks for other checks from now on; those of `checks` that are asked for already, in the same words, keep their
   // state. `failing`: as the core has it now. Returns for each check the place that it had before, if it had one.
-  std::vector<std::optional<std::size_t>> replace(const std::vector<Check>& checks, bool failing);
+  // `unproven`: the registration is not in ZooKeeper, and ZooKeeper is away.
+  std::vector<std::optional<std::size_t>> replace(const std::vector<Check>& checks, bool failing,
+                                                  bool unproven = false);
 
   // A run of check `index` ended.
   void take(std::size_t index, Finding finding);
 
   // The failure that was reported is void: what fails now is doubtful, until recheck().
   void void_failures();
-  // What is doubtful passes, until it has failed `fall` times from here on. `all`: so for every check that passes.
+  // What is doubtful or unproven passes, until it has failed `fall` times from here on. `all`: so for every check that
+  // passes.
   void recheck(bool all);
 
   std::size_t checks() const { return checks_.size(); }
@@ -61,7 +67,7 @@ class Health {
   std::optional<Report> report(std::int64_t now_ms);
 
  private:
-  enum class Standing { passing, doubtful, failing };
+  enum class Standing { unproven, passing, doubtful, failing };
   struct State {
     Check check;
     Standing standing = Standing::passing;

@@ -26,7 +26,7 @@ void Liveness::watch(const core::Watch& watch) {
     processes_.unwatch(watch.id);
   }
   if (!watch.checks.empty() || watch.failing) {
-    checks_.watch(watch.id, watch.uid, watch.checks, watch.failing);
+    checks_.watch(watch.id, watch.uid, watch.checks, watch.failing, watch.unproven);
   } else {
     checks_.unwatch(watch.id);
   }

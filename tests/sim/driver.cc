@@ -216,10 +216,6 @@ void Simulation::before_step(const core::Event& event) {
     submits_[submit->token] = *submit;
     submitter_ = &submits_[submit->token].caller;
     ends_.perhaps_bound(*submit);
-  } else if (const auto* health = std::get_if<core::HealthChanged>(&event)) {
-    if (!health->passing && core_->status(clock_.now()).session_state == core::SessionState::connected) {
-      judge_.held(health->id);  // what fails while ZooKeeper is away withdraws nothing
-    }
   } else if (const auto* maintenance = std::get_if<core::SetMaintenance>(&event)) {
     judge_.held(maintenance->id);
   } else if (std::holds_alternative<core::SpaceChanged>(event)) {
@@ -230,8 +226,15 @@ void Simulation::before_step(const core::Event& event) {
   }
 }
 
-// What the judges hear of a step before its actions are carried out.
-void Simulation::note_held_back() {
+// What the judges hear of a step before its actions are carried out. `failed`: of the event, where a check fails.
+void Simulation::after_step(const std::optional<core::HealthChanged>& failed) {
+  const auto checked = failed ? core_->find(failed->id) : std::nullopt;
+  if (checked && checked->failing_check) {
+    judge_.held(failed->id);
+  } else if (checked && checked->registration->seq == failed->seq && judge_.untouched(checked->registration->path) &&
+             ends_.accepted_since_start(failed->seq)) {
+    verdict_.fail("I9", failed->id.str() + " was never in ZooKeeper, and its failing check does not hold it back");
+  }
   if (!history_.has(Fault::small_limits) || core_->status(clock_.now()).held_back == 0) {
     return;
   }
@@ -278,11 +281,13 @@ void Simulation::step(core::Event event) {
   const auto* persisted = std::get_if<core::Persisted>(&event);
   const bool all_answered = persisted != nullptr && persisted->status.ok() && persisted->ticket == last_ticket_;
   const bool decides = (reopened != nullptr && reopened->status.ok()) || (all_answered && model_.in_doubt());
+  const auto* health = std::get_if<core::HealthChanged>(&event);
+  const auto failed = health != nullptr && !health->passing ? std::optional(*health) : std::nullopt;
   core::Actions todo = std::move(actions_);
   todo.clear();
   before_step(event);
   core_->step(std::move(event), mutated_now_.value_or(clock_.now()), todo);
-  note_held_back();
+  after_step(failed);
   mutator_.actions(todo);
   if (decides) {
     model_.decided(*core_);

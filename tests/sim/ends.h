@@ -52,6 +52,11 @@ class Ends {
   bool maintenance_open() const { return !calls_.empty(); }
   bool host_in_maintenance(const core::Core& core) const;
 
+  // This change was accepted by this run, and since the store was last opened.
+  bool accepted_since_start(Seq seq) const {
+    const auto at = accepted_at_.find(seq);
+    return at != accepted_at_.end() && at->second > grace_at_;
+  }
   // Why this registration, which still stands, must go by itself; empty: it may stay.
   std::string doomed(const RegistrationId& id, const Accepted& accepted) const;
   // At the end.

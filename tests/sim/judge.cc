@@ -87,6 +87,7 @@ void Judge::sending_content(const core::ZkRequest& request) {
   if (request.verb != ZkVerb::create && request.verb != ZkVerb::set) {
     return;
   }
+  sent_.insert(request.path);
   const auto content = contents_.find({request.path, request.data});
   if (content == contents_.end()) {
     verdict_.fail("I5", "what was never accepted is sent: " + describe(request));
@@ -104,6 +105,13 @@ void Judge::sending_content(const core::ZkRequest& request) {
     verdict_.fail("I3b",
                   "superseded by " + text(accepted->second.seq) + ", and sent: " + text(seq) + " " + describe(request));
   }
+}
+
+bool Judge::untouched(const std::string& path) const {
+  const auto first = contents_.lower_bound({path, ""});
+  const auto next = first == contents_.end() ? first : std::next(first);
+  return first != contents_.end() && first->first.first == path && !sent_.contains(path) &&
+         (next == contents_.end() || next->first.first != path);
 }
 
 // ---- The ensemble's

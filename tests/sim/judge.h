@@ -55,6 +55,8 @@ class Judge final : public FakeEnsemble::Observer {
   // What the core calls settled is so, unless somebody else interfered since.
   void check_settled(const core::Core& core);
 
+  // One content was accepted for this path, and nothing was ever sent for it.
+  bool untouched(const std::string& path) const;
   bool is_ours(SessionId session) const { return ours_.contains(session); }
   // A backup that was restored brought back what had been deregistered, under a session that is still ours. Nobody
   // can know that, and it stays until the session ends.
@@ -113,6 +115,7 @@ class Judge final : public FakeEnsemble::Observer {
   std::set<Seq> written_;
   std::map<std::string, Seq> newest_at_;  // path -> newest content that ever stood there
   std::set<std::pair<RegistrationId, Seq>> held_back_;
+  std::set<std::string> sent_;  // paths of creates and sets
 };
 
 }  // namespace limpet::test

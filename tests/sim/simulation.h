@@ -64,7 +64,7 @@ class Simulation {
   void replied(const core::Reply& reply);
   void tell_local();  // what a local program did
   void before_step(const core::Event& event);
-  void note_held_back();
+  void after_step(const std::optional<core::HealthChanged>& failed);
   void commit();        // the commit thread is done with what it has in hand
   void take_in_hand();  // ... and takes what has gathered
   void reopen_store();

@@ -93,6 +93,45 @@ TEST_F(ChecksInAnOutage, ShortLossDoesNotBeginTheCountsAnew) {
   EXPECT_EQ(rechecks_.back(), false);
 }
 
+TEST_F(ChecksInAnOutage, RegistrationThatIsMadeThenAndOnlyFailedIsNotPublished) {
+  connect();
+  lose();
+  submit({put("a", "1", checked())});
+  EXPECT_TRUE(watches_.at({"web", "a"}).unproven);
+  health("a", false);
+  EXPECT_EQ(voided(), 0u);
+  EXPECT_EQ(state("a"), State::unhealthy);
+  EXPECT_TRUE(held_on_disk());
+  connect();
+  EXPECT_EQ(state("a"), State::unhealthy);
+  EXPECT_FALSE(stands("a"));
+  EXPECT_EQ(history("a"), (Words{"accepted#1", "unhealthy#1", "withdrawn#1"}));
+  health("a", true);
+  EXPECT_TRUE(stands("a"));
+}
+
+TEST_F(ChecksInAnOutage, RegistrationMadeBeforeTheFirstSessionIsNotPublishedWhileItsCheckFails) {
+  submit({put("a", "1", checked()), put("b", "1", checked())});
+  health("a", false);
+  health("b", false);
+  health("b", true);
+  EXPECT_EQ(state("b"), State::pending);
+  connect();
+  EXPECT_FALSE(stands("a"));
+  EXPECT_TRUE(stands("b")) << "its check succeeded before ZooKeeper was there";
+}
+
+TEST_F(ChecksInAnOutage, FailureWithholdsNothingThatMayHaveBeenPublished) {
+  connect();
+  answers_run_ = false;
+  submit({put("a", "1", checked())});  // its create has no answer
+  EXPECT_FALSE(watches_.at({"web", "a"}).unproven);
+  lose();
+  health("a", false);
+  EXPECT_EQ(voided(), 1u);
+  EXPECT_EQ(state("a"), State::pending);
+}
+
 TEST_F(ChecksInAnOutage, ProcessThatEndedIsDeregisteredAllTheSame) {
   connect();
   submit({put("a", "1", process(4321))});

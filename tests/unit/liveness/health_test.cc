@@ -54,6 +54,29 @@ TEST_F(HealthTest, FailsAfterFallInARow) {
   EXPECT_EQ(bad(0, "refused"), "nothing") << "told once";
 }
 
+TEST_F(HealthTest, UnprovenCheckFailsAtItsFirstFailure) {
+  places_ = health_.replace({check("a", 2, 3)}, false, true);
+  EXPECT_EQ(told(), "nothing");
+  EXPECT_EQ(health_.failing(), 0u);
+  EXPECT_EQ(bad(0, "refused"), "tcp a: refused");
+  EXPECT_EQ(well(0), "nothing");
+  EXPECT_EQ(well(0), "passing");
+}
+
+TEST_F(HealthTest, UnprovenCheckThatSucceedsFailsAfterFallInARow) {
+  places_ = health_.replace({check("a", 1, 2)}, false, true);
+  EXPECT_EQ(well(0), "nothing");
+  EXPECT_EQ(bad(0), "nothing");
+  EXPECT_EQ(bad(0, "refused"), "tcp a: refused");
+}
+
+TEST_F(HealthTest, UnprovenCheckThatDidNotRunFailsAfterFallInARowOnceZooKeeperIsBack) {
+  places_ = health_.replace({check("a", 1, 2)}, false, true);
+  health_.recheck(false);
+  EXPECT_EQ(bad(0), "nothing");
+  EXPECT_EQ(bad(0, "refused"), "tcp a: refused");
+}
+
 TEST_F(HealthTest, IsWellAfterRiseInARow) {
   ask({check("a", 3, 1)});
   bad(0);
