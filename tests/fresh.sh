@@ -77,7 +77,7 @@ attempt() {
   in_tree runuser -u "$user" -- env -i PATH="$path" bash -c '
     umask 077
     cd ~
-    [ -d "$1" ] || git clone -q /limpet.bundle "$1" || exit
+    [ -d "$1" ] || git clone -q -c advice.detachedHead=false /limpet.bundle "$1" || exit
     cd "$1"
     shift
     exec "$@"
