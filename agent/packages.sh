@@ -14,6 +14,7 @@ LIMPET_PACKAGE_PACKAGES="dpkg-dev file"  # by cpack only
 LIMPET_ZOOKEEPER_PACKAGES="zookeeper default-jre-headless procps curl"
 LIMPET_TEST_PACKAGES="libgtest-dev strace libcurator-discovery-java libcurator-recipes-java
   libbsh-java python3-kazoo python3-jsonschema jq redis-server libbenchmark-dev"
+LIMPET_CHECK_PACKAGES="clang-format shellcheck git"  # by tests/check.sh, which leaves out what is missing
 LIMPET_BENCH_PACKAGES="valgrind"  # by bench/run.sh, with those of the tests
 LIMPET_FUZZ_PACKAGES="clang libclang-rt-dev"  # by tests/fuzz/run.sh only
 
