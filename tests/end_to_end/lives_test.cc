@@ -434,7 +434,7 @@ TEST_F(Lives, C20_AStormOnOneNameEndsInTheLastAcknowledgedState) {
   } else {
     EXPECT_EQ(shown.json()["seq"], newest);
     ASSERT_TRUE(standing);
-    EXPECT_EQ(standing->data, shown.json()["data"]);
+    EXPECT_EQ(shown.json()["data"], standing->data);
   }
 }
 
