@@ -9,7 +9,7 @@
 #
 # The commands run in mount and pid namespaces of the tree's own, with a umask of 077, from a path with spaces, without a
 # terminal and with a closed standard input; as root and as a user with sudo; without a locale, with C, with C.UTF-8, and
-# with one that is not installed. The compiler's results are kept between clones of one user, as ccache does anyhow.
+# with one that is not installed. The compiler's results are kept between the clones, as ccache does for one user anyhow.
 set -euo pipefail
 exec </dev/null
 top="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)"
@@ -65,6 +65,7 @@ make_tree() {
   printf '127.0.0.1 localhost\n::1 localhost\n' >"$tree/etc/hosts"
   printf '#!/bin/sh\nexit 101\n' >"$tree/usr/sbin/policy-rc.d"
   chmod 755 "$tree/usr/sbin/policy-rc.d"
+  install -d -m 1777 "$tree/var/cache/ccache"
   git -C "$top" bundle create -q "$tree/limpet.bundle" HEAD
 }
 
@@ -74,9 +75,10 @@ attempt() {
   shift 3
   log="$work/$(printf '%s' "$name" | tr -c 'a-z0-9' '-').log"
   began="$(date +%s)"
-  in_tree runuser -u "$user" -- env -i PATH="$path" bash -c '
+  in_tree runuser -u "$user" -- env -i PATH="$path" CCACHE_DIR=/var/cache/ccache CCACHE_UMASK=000 CCACHE_NOHASHDIR=1 bash -c '
     umask 077
     cd ~
+    export CCACHE_BASEDIR="$HOME"
     [ -d "$1" ] || git clone -q -c advice.detachedHead=false /limpet.bundle "$1" || exit
     cd "$1"
     shift

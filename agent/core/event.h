@@ -220,8 +220,8 @@ struct VoidFailure {
   RegistrationId id;
 };
 
-// ZooKeeper is back. Voided failures, and what is unproven, count as passes from here on. `all`: so do failures, of any check, that are not
-// enough yet for a report; and a run that began before this does not count as failed.
+// ZooKeeper is back. Voided failures, and what is unproven, count as passes from here on. `all`: so do failures, of any
+// check, that are not enough yet for a report; and a run that began before this does not count as failed.
 struct Recheck {
   bool all = true;
 };

@@ -314,6 +314,11 @@ void Replay::lost(const Flight& flight, std::vector<std::string>& writes) {
 
 // ---- For the API
 
+std::uint64_t Replay::depth_of(std::uint32_t uid) const {
+  const auto it = open_of_.find(uid);
+  return it == open_of_.end() ? 0 : it->second;
+}
+
 ReplayFigures Replay::figures() const {
   ReplayFigures figures = figures_;
   figures.in_flight = reads_and_writes_flying_;

@@ -8,8 +8,7 @@
 // anything behind it is created. An unknown outcome makes its node unread again, and so holds back what follows. A
 // refusal sets its node aside (conflict, blocked) and holds up nothing.
 //
-// Writes that stand in line together go out as one transaction, several of them in flight (replay_batch.cc): a host's
-// fifty registrations are one entry in the servers' log, not fifty.
+// Queued writes go out as transactions, several in flight (replay_batch.cc): one entry in the servers' log for many.
 // Owned by Core; no clock, no I/O.
 #pragma once
 
@@ -54,11 +53,10 @@ class Replay {
 
   Replay(const Options& options, const Registry& registry, const SessionMachine& session);
 
-  // Makes room for what is going to be wanted. At a start, this comes first for all of them: what is held only until it
-  // is known what stands, and freed then, does not come to lie between them.
+  // Preallocates the node. Called for all registrations at start, so that short-lived start-up allocations do not
+  // fragment the long-lived ones.
   void expect(const SharedRegistration& registration, bool known) { node_at(registration, known); }
-  // Whether the znode may stand there is `known`: false after a restart, when requests of the last run may have gone
-  // unrecorded. `there`: what at() gives for its path.
+  // `known` is false after a restart: requests of the last run may have gone unrecorded. `there`: at() of its path.
   void want_present(const SharedRegistration& registration, bool known, Node* there);
   void want_absent(const Removal& removal, bool known, Effects& effects);
   // The registration stays, but its znode is to go until want_present().
@@ -68,7 +66,7 @@ class Replay {
   // A znode at `path` stood in an earlier run, and so did what is above it.
   void presume_parents(const std::string& path);
 
-  // The session is usable (again); `fresh` where it is a new one, and all earlier ones have surely ended.
+  // The session is usable (again); `fresh`: it is new, and all earlier ones have surely ended.
   void resume(bool fresh, Now now, Effects& effects);
   // No connection: requests in flight have an unknown outcome, also those that are never answered.
   void lost(Now now, Effects& effects);
@@ -96,8 +94,7 @@ class Replay {
   static bool confirmed(const Node* node, Seq seq);
   // True where change `seq` is what is wanted, and no request for it has gone out.
   static bool unsent(const Node* node, Seq seq);
-  // True where what stands there has to be read first: an earlier run, or a connection that was lost, may have brought
-  // about what nobody was told of.
+  // True where the znode has to be read first: its state after an earlier run or a lost connection is unknown.
   static bool doubtful(const Node* node);
   // True where no znode of ours stands there, nor may come to stand there by what was sent.
   static bool unpublished(const Node* node);
@@ -107,10 +104,7 @@ class Replay {
   static std::optional<Outcome> znode(const Node* node);
   ReplayFigures figures() const;
   std::uint64_t depth() const { return open_.size(); }
-  std::uint64_t depth_of(std::uint32_t uid) const {
-    const auto it = open_of_.find(uid);
-    return it == open_of_.end() ? 0 : it->second;
-  }
+  std::uint64_t depth_of(std::uint32_t uid) const;
   std::uint64_t bytes() const { return open_bytes_; }
   // Of the packet that ends the session, and of the one that sets all watches anew, as they would be now.
   std::uint64_t session_bytes() const { return session_bytes_; }
@@ -272,7 +266,7 @@ class Replay {
   bool sync_flying_ = false;
 
   // All steady.
-  std::int64_t next_ms_ = 0;    // when what is little may go out
+  std::int64_t next_ms_ = 0;    // when a few changes may go out
   std::int64_t rested_ms_ = 0;  // when the servers have had their rest of changes of what stands
   std::size_t burst_left_ = 0;  // of what waited when the burst began, roughly: goes out without a rest
   std::int64_t burst_began_ms_ = 0;

@@ -96,9 +96,9 @@ TEST(Registration, NullLeavesAFieldOut) {
   EXPECT_EQ(accepted_request(R"({"data":null,"data_base64":"eA=="})").data, "x");
   EXPECT_EQ(accepted_request(R"({"data":[null]})").data, "[null]");
   EXPECT_EQ(refused(R"({"dat":null})").errors[0].pointer, "/dat");
-  const auto checked =
-      accepted_request(R"({"checks":[{"type":"http","url":"http://127.0.0.1/","status":null,"interval":null,"timeout":null,)"
-               R"("rise":null,"fall":null}]})");
+  const auto checked = accepted_request(
+      R"({"checks":[{"type":"http","url":"http://127.0.0.1/","status":null,"interval":null,"timeout":null,)"
+      R"("rise":null,"fall":null}]})");
   EXPECT_EQ(checked.lifetime.checks,
             accepted_request(R"({"checks":[{"type":"http","url":"http://127.0.0.1/"}]})").lifetime.checks);
   EXPECT_EQ(refused(R"({"checks":[{"type":"tcp","address":null}]})").errors[0].detail, "is missing");
@@ -118,7 +118,8 @@ TEST(JsonText, ControlCharactersAreEscapedDelAndLatin1sToo) {
         out, '"' + std::string(before, 'x') + "\\u007f\\u0080\\u009b\\u009f\u00a0\\u001b" + std::string(20, 'y') + '"');
     EXPECT_EQ(Json::parse(out).get<std::string>(), text);
     EXPECT_EQ(accepted_request("{\"data\":" + out + "}").data, text);
-    EXPECT_EQ(accepted_request("{\"data\":\"" + std::string(before, 'x') + "\x7f\"}").data, std::string(before, 'x') + "\x7f");
+    EXPECT_EQ(accepted_request("{\"data\":\"" + std::string(before, 'x') + "\x7f\"}").data,
+              std::string(before, 'x') + "\x7f");
   }
 }
 
@@ -131,8 +132,9 @@ TEST(Registration, RawWithoutDataIsEmpty) {
 TEST(Registration, JsonFormatKeepsItsOrderAndLeavesOutWhatIsNotGiven) {
   EXPECT_EQ(accepted_request("").data, R"({"service":"web","instance":"i-1"})");
   EXPECT_EQ(accepted_request("{}").format, Format::json);
-  EXPECT_EQ(accepted_request(R"({"metadata":{"z":"1","a":"\""},"port":8080,"address":"10.0.0.7","format":"json"})").data,
-            R"({"service":"web","instance":"i-1","address":"10.0.0.7","port":8080,"metadata":{"z":"1","a":"\""}})");
+  EXPECT_EQ(
+      accepted_request(R"({"metadata":{"z":"1","a":"\""},"port":8080,"address":"10.0.0.7","format":"json"})").data,
+      R"({"service":"web","instance":"i-1","address":"10.0.0.7","port":8080,"metadata":{"z":"1","a":"\""}})");
   EXPECT_EQ(accepted_request(R"({"metadata":{}})").data, R"({"service":"web","instance":"i-1","metadata":{}})");
 }
 

@@ -81,7 +81,8 @@ TEST_F(Callers, AStormOnOneNameEndsInTheLastAcknowledgedState) {
     for (int i = 0; i < 40; ++i) {
       const std::string data = std::to_string(caller) + "-" + std::to_string(i);
       const bool remove = (caller + i) % 3 == 0;
-      const HttpAnswer answer = remove ? http.del(kCallerTarget) : http.put(kCallerTarget, R"({"data":")" + data + R"("})");
+      const HttpAnswer answer =
+          remove ? http.del(kCallerTarget) : http.put(kCallerTarget, R"({"data":")" + data + R"("})");
       const std::lock_guard lock(mutex);
       if (answer.status == 200 || answer.status == 202) {
         const auto [entry, added] = acknowledged.emplace(answer.json()["seq"].get<std::uint64_t>(), remove ? "" : data);

@@ -73,7 +73,8 @@ TEST_F(CheckScheduleTest, TellsAFailureAndItsEnd) {
   test::TcpServer server(io_, any_port(), "HTTP/1.1 503 Down\r\nContent-Length: 0\r\n\r\n");
   const std::string url = "http://" + at(server) + "/";
   watch(kScheduled, {quick(test::http_check(url))});
-  ASSERT_TRUE(run_until([&] { return last(kScheduled) == url + ": status 503 Service Unavailable"; })) << last(kScheduled);
+  ASSERT_TRUE(run_until([&] { return last(kScheduled) == url + ": status 503 Service Unavailable"; }))
+      << last(kScheduled);
   server.say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
   ASSERT_TRUE(run_until([&] { return last(kScheduled) == "passing"; })) << last(kScheduled);
   const int connections = server.connections();
@@ -89,7 +90,8 @@ TEST_F(CheckScheduleTest, ARunThatTakesTooLongHasFailed) {
   Check hanging = counting("sleep 1000");
   hanging.timeout_ms = 500;
   watch(kDb, {hanging});
-  EXPECT_TRUE(run_until([&] { return last(kScheduled) == check.target + ": no answer within 50ms"; })) << last(kScheduled);
+  EXPECT_TRUE(run_until([&] { return last(kScheduled) == check.target + ": no answer within 50ms"; }))
+      << last(kScheduled);
   EXPECT_TRUE(run_until([&] { return last(kDb) == "command /bin/sh: killed, as it did not end within 500ms"; }))
       << last(kDb);
   EXPECT_TRUE(run_until([&] { return runs() >= 2; })) << "it runs again";

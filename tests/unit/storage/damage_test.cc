@@ -36,9 +36,7 @@ class Damage : public ::testing::Test {
 
   Damage() { restore(); }
 
-  void restore() {
-    copy_state(pattern_->path("state"), dir());
-  }
+  void restore() { copy_state(pattern_->path("state"), dir()); }
   std::string dir() const { return temp_.path("state"); }
   std::string only_file(const std::string& begin, const std::string& end) const {
     const auto files = db_files(dir(), begin, end);

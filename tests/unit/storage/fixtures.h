@@ -160,8 +160,8 @@ inline void write_file(const std::string& path, const std::string& text) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << text;
 }
 
-// A copy of the state directory `from` in place of `to`. Without the reserve, which the store allocates anew: it is most of
-// the bytes, and none of them matters.
+// A copy of the state directory `from` in place of `to`. Without the reserve, which the store allocates anew: it is
+// most of the bytes, and none of them matters.
 inline void copy_state(const std::string& from, const std::string& to) {
   namespace fs = std::filesystem;
   fs::remove_all(to);

@@ -41,9 +41,7 @@ class HistoryDamage : public ::testing::Test {
   }
   HistoryDamage() { restore(); }
 
-  void restore() {
-    copy_state(pattern_->path("state"), dir());
-  }
+  void restore() { copy_state(pattern_->path("state"), dir()); }
   std::string dir() const { return temp_.path("state"); }
 
   // Opens: every registration must be there, and more can be added. Returns what the history says then, oldest first.

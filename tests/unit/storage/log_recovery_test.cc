@@ -46,9 +46,7 @@ class LogRecovery : public ::testing::Test {
   std::string log() const { return read_file(log_of(live())); }
 
   // The directory as it is now, without a word to the store; with `log` in place of its log.
-  void crash() {
-    copy_state(live(), copy());
-  }
+  void crash() { copy_state(live(), copy()); }
   void crash(const std::string& log) {
     crash();
     write_file(log_of(copy()), log);
