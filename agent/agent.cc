@@ -168,6 +168,7 @@ void Agent::carry_out(core::Action& action) {
                  [&](core::Persist& persist) { gather(std::move(persist)); },
                  [&](core::ReopenStore& reopen) { reopen_store(reopen.delay_ms); },
                  [&](core::Reply& answer) { reply(std::move(answer)); },
+                 [&](core::Pruned& pruned) { reply(std::move(pruned)); },
                  [&](core::ZkStart& start) { zookeeper_.start(start); },
                  [&](core::ZkStop& stop) { zookeeper_.stop(stop); },
                  [&](core::ZkSend& send) {
@@ -236,6 +237,13 @@ void Agent::reply(core::Reply&& reply) {
   } else {
     done(std::move(reply.result));
   }
+}
+
+void Agent::reply(core::Pruned&& pruned) {
+  auto found = prunes_.extract(pruned.token.value);
+  boost::asio::post(io_, [done = std::move(found.mapped()), result = std::move(pruned.result)]() mutable {
+    done(std::move(result));
+  });
 }
 
 void Agent::tell(const HistoryEntry& entry) {
@@ -330,6 +338,12 @@ void Agent::heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) {
 void Agent::set_maintenance(core::Caller caller, std::optional<RegistrationId> id, std::optional<std::string> reason,
                             ChangeDone done) {
   ask(core::SetMaintenance{expect_reply(std::move(done)), std::move(caller), std::move(id), std::move(reason)});
+}
+
+void Agent::prune(core::Prune prune, PruneDone done) {
+  prune.token = core::Token{next_token_++};
+  prunes_.emplace(prune.token.value, std::move(done));
+  ask(std::move(prune));
 }
 
 std::variant<ProcessId, core::Problem> Agent::find_process(std::int32_t pid, const core::Caller& caller) {

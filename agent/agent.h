@@ -55,6 +55,7 @@ class Agent : public api::Service {
   void heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) override;
   void set_maintenance(core::Caller caller, std::optional<RegistrationId> id, std::optional<std::string> reason,
                        ChangeDone done) override;
+  void prune(core::Prune prune, PruneDone done) override;
   std::variant<ProcessId, core::Problem> find_process(std::int32_t pid, const core::Caller& caller) override;
   void connection_closed(core::ConnectionId connection) override;
   void history(HistoryQuery query, HistoryDone done) override;
@@ -85,6 +86,7 @@ class Agent : public api::Service {
   void carry_out(core::Actions& actions);
   void carry_out(core::Action& action);
   void reply(core::Reply&& reply);
+  void reply(core::Pruned&& pruned);
   void tell(const HistoryEntry& entry);
   void gather(core::Persist&& persist);
   void hand_over_when_quiet(std::size_t before);
@@ -129,6 +131,7 @@ class Agent : public api::Service {
   RegistrationsDir registrations_dir_;
   std::shared_ptr<const api::FilesStatus> files_status_;  // never null
   std::unordered_map<std::uint64_t, ChangeDone> replies_;
+  std::unordered_map<std::uint64_t, PruneDone> prunes_;
   std::unordered_map<std::uint64_t, std::unique_ptr<Waiter>> waiters_;
   std::uint64_t next_token_ = 1;
   std::uint64_t next_waiter_ = 1;

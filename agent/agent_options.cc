@@ -45,6 +45,10 @@ std::string host_stamp(const Config& config) {
 
 }  // namespace
 
+zk::Access zookeeper_access(const Config& config) {
+  return {config.zookeeper_auth, config.acl, config.parents_acl, config.container_parents};
+}
+
 core::Limits core_limits(const Config& config) {
   core::Limits limits;
   limits.max_registrations = config.max_registrations;
@@ -56,6 +60,7 @@ core::Limits core_limits(const Config& config) {
   limits.max_data_bytes = config.max_data_bytes;
   limits.max_checks_per_uid = config.max_checks_per_uid;
   limits.max_operations = config.max_operations;
+  limits.max_new_parents = config.max_new_parents;
   limits.policy = config.policy;
   return limits;
 }
@@ -88,7 +93,7 @@ liveness::CheckPolicy check_policy(const Config& config) {
 zk::ZkClient::Options zookeeper_options(const Config& config) {
   zk::ZkClient::Options options;
   options.hosts = config.zookeeper;
-  options.access = {config.zookeeper_auth, config.acl};
+  options.access = zookeeper_access(config);
   options.session_timeout_ms = static_cast<std::int32_t>(config.session_timeout_ms);
   options.seed = host_seed();
   options.log = [](std::string_view line) { log(LogLevel::debug, "zookeeper_library", "says=" + quoted_value(line)); };

@@ -9,6 +9,7 @@
 
 namespace limpet {
 
+zk::Access zookeeper_access(const Config& config);
 core::Limits core_limits(const Config& config);
 liveness::CheckPolicy check_policy(const Config& config);
 core::Options core_options(const Config& config);

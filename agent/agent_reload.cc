@@ -84,13 +84,14 @@ api::ReloadReport Agent::apply(const Config& config) {
 }
 
 void Agent::apply_zookeeper(const Config& config, const std::vector<std::string>& keys) {
-  const bool access = contains(keys, "zookeeper_credentials") || contains(keys, "acl");
+  const bool access = contains(keys, "zookeeper_credentials") || contains(keys, "acl") ||
+                      contains(keys, "parents_acl") || contains(keys, "parents");
   if (contains(keys, "zookeeper")) {
     [[maybe_unused]] const Status status = zookeeper_.set_servers(config.zookeeper);
     assert(status.ok());
   }
   if (access) {
-    zookeeper_.set_access({config.zookeeper_auth, config.acl});
+    zookeeper_.set_access(zookeeper_access(config));
   }
   if (access || contains(keys, "zookeeper")) {
     feed(core::ServersChanged{});

@@ -153,6 +153,27 @@ Wrong set_acl(Config& config, const std::string& text) {
   return std::nullopt;
 }
 
+Wrong set_parents_acl(Config& config, const std::string& text) {
+  if (text == "shared") {
+    config.parents_acl.reset();
+    return std::nullopt;
+  }
+  auto acl = zk::parse_acl(text);
+  if (!acl) {
+    return "shared, " + acl.status().message();
+  }
+  config.parents_acl = std::move(*acl);
+  return std::nullopt;
+}
+
+Wrong set_parents(Config& config, const std::string& text) {
+  if (text != "persistent" && text != "container") {
+    return "one of persistent, container is needed, not \"" + text + "\"";
+  }
+  config.container_parents = text == "container";
+  return std::nullopt;
+}
+
 Wrong set_policy(Config& config, const std::string& text) {
   auto policy = parse_policy(text);
   if (!policy) {
@@ -192,8 +213,13 @@ std::vector<ConfigKey> zookeeper_keys() {
                    "ZooKeeper session time-out to ask for"),
       file_key("zookeeper_credentials", &Config::zookeeper_credentials, true, "FILE",
                "file with user:password, given to ZooKeeper by its digest scheme"),
-      {"acl", "ACL", "ACL of the znodes made: open, creator, or scheme:id:permissions separated by commas", Kind::list,
+      {"acl", "ACL", "ACL of registrations: open, creator, or scheme:id:permissions separated by commas", Kind::list,
        set_acl, [](const Config& config) { return zk::to_string(config.acl); }},
+      {"parents_acl", "ACL", "ACL of the znodes above them: shared, or as for acl", Kind::list, set_parents_acl,
+       [](const Config& config) { return config.parents_acl ? zk::to_string(*config.parents_acl) : "shared"; }},
+      {"parents", "MODE", "znodes above registrations: persistent, or container, which the servers sweep once empty",
+       Kind::text, set_parents,
+       [](const Config& config) { return config.container_parents ? "container" : "persistent"; }},
       {"root", "PATH", "znode under which registrations stand", Kind::text, set_root,
        [](const Config& config) { return config.root; }},
       {"paths", "LIST", "further places where a registration's own path may lie", Kind::list, set_paths,
@@ -255,6 +281,8 @@ std::vector<ConfigKey> limit_keys() {
       count_key("max_operations", &Config::max_operations, 1, 1'000'000'000, "changes that wait for ZooKeeper"),
       count_key("max_share_per_uid", &Config::max_share_per_uid, 1, 100,
                 "percent of registrations, paths, data and changes for one user; root is exempt"),
+      count_key("max_new_parents", &Config::max_new_parents, 1, 1'000'000,
+                "znodes that one user's registrations may add above them in an hour"),
   };
 }
 

@@ -23,9 +23,11 @@ struct Config {
   // ZooKeeper.
   std::string zookeeper = "127.0.0.1:2181";
   std::int64_t session_timeout_ms = 10'000;
-  std::string zookeeper_credentials;  // a file; empty: none
-  std::string zookeeper_auth;         // what that file holds, "user:password": a secret, never shown
-  zk::Acl acl = zk::open_acl();       // of every znode that the agent makes
+  std::string zookeeper_credentials;   // a file; empty: none
+  std::string zookeeper_auth;          // what that file holds, "user:password": a secret, never shown
+  zk::Acl acl = zk::open_acl();        // of every registration's znode
+  std::optional<zk::Acl> parents_acl;  // of every znode that the agent makes above those; absent: shared_acl(acl)
+  bool container_parents = false;
   std::string root = "/services";
   std::vector<std::string> paths;
   std::uint32_t replay_rate = 0;  // writes to ZooKeeper a second; 0: as fast as they are answered
@@ -61,7 +63,8 @@ struct Config {
   std::uint32_t max_path_bytes = 512 * 1024;
   std::uint32_t max_checks_per_uid = 2'000;  // root and the agent's own uid are exempt
   std::uint64_t max_operations = 1'000'000;
-  std::uint32_t max_share_per_uid = 50;  // percent of what one user may take of each of these but the connections
+  std::uint32_t max_share_per_uid = 50;   // percent of what one user may take of each of these but the connections
+  std::uint32_t max_new_parents = 1'000;  // of one user in an hour
 };
 
 inline constexpr const char* kDefaultConfigFile = "/etc/limpet/limpet.json";

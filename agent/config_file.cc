@@ -260,10 +260,15 @@ Status complete_config(Config& config) {
       return credentials.status();
     }
     config.zookeeper_auth = std::move(*credentials);
-  } else if (zk::needs_credentials(config.acl)) {
-    return Status(Errc::invalid, fmt::format("acl: \"{}\" speaks of the one who makes a znode, and ZooKeeper knows "
-                                             "nobody without zookeeper_credentials; set those, or another acl",
-                                             zk::to_string(config.acl)));
+    return Status();
+  }
+  for (const auto& [key, acl] : {std::pair("acl", &config.acl),
+                                 std::pair("parents_acl", config.parents_acl ? &*config.parents_acl : &config.acl)}) {
+    if (zk::needs_credentials(*acl)) {
+      return Status(Errc::invalid, fmt::format("{}: \"{}\" speaks of the one who makes a znode, and ZooKeeper knows "
+                                               "nobody without zookeeper_credentials; set those, or another {}",
+                                               key, zk::to_string(*acl), key));
+    }
   }
   return Status();
 }

@@ -197,6 +197,17 @@ void append_registrations(MetricsText& text, const MetricsSource& source) {
   text.sample(source.status.maintenance ? 1 : 0);
 }
 
+void append_parents(MetricsText& text, const core::ParentFigures& parents) {
+  text.gauge("limpet_parents", "Znodes above registrations that this agent created and remembers.");
+  text.sample(parents.remembered);
+  text.counter("limpet_parents_created_total", "Znodes above registrations that this agent created.");
+  text.sample(parents.created);
+  text.counter("limpet_parents_pruned_total", "Empty ones among them that `limpet prune` removed.");
+  text.sample(parents.pruned);
+  text.counter("limpet_parents_forgotten_total", "Those that are no longer remembered, because there were too many.");
+  text.sample(parents.forgotten);
+}
+
 void append_process(MetricsText& text, const ProcessFigures& process) {
   text.counter("limpet_process_cpu_seconds_total", "Processor time used, user and system.");
   text.sample(process.cpu_s);
@@ -226,6 +237,7 @@ void append_metrics(std::string& out, const MetricsSource& source) {
   append_storage(text, source);
   append_api(text, source);
   append_registrations(text, source);
+  append_parents(text, source.figures.parents);
   append_process(text, source.process);
 }
 

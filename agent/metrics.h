@@ -22,7 +22,7 @@ namespace limpet {
 
 // What the driver sees pass.
 struct DriverCounters {
-  static constexpr std::size_t kHappenings = static_cast<std::size_t>(Happening::withdrawn) + 1;
+  static constexpr std::size_t kHappenings = static_cast<std::size_t>(Happening::pruned) + 1;
 
   std::array<std::uint64_t, kHappenings> happened = {};  // by Happening; when it is on disk
   std::uint64_t heartbeats = 0;

@@ -29,6 +29,7 @@ bool passes(core::ProblemCode code) {
     case core::ProblemCode::not_allowed:
     case core::ProblemCode::path_taken:
     case core::ProblemCode::shutting_down:
+    case core::ProblemCode::not_connected:
       return false;
   }
   return false;

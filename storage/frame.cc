@@ -230,6 +230,11 @@ bool Reader::has(std::uint8_t tag) const {
   return status_.ok() && present_[tag];
 }
 
+bool Reader::hints(std::uint8_t tag) const {
+  assert((tag & kIgnorable) != 0);
+  return status_.ok() && hints_[tag ^ kIgnorable];
+}
+
 Reader& Reader::optional(std::uint8_t first, std::uint8_t last) {
   for (std::size_t tag = first; tag <= last; ++tag) {
     optional_.set(tag);
@@ -275,7 +280,9 @@ void Reader::parse_fields(std::string_view rest, std::uint8_t known_tags) {
     if (tag <= known_tags) {
       fields_[tag] = rest.substr(0, size);
       present_.set(tag);
-    } else if ((tag & kIgnorable) == 0) {
+    } else if ((tag & kIgnorable) != 0) {
+      hints_.set(tag ^ kIgnorable);
+    } else {
       return fail(Errc::newer_format, "field " + std::to_string(tag) + " is of a later limpet");
     }
     rest.remove_prefix(size);

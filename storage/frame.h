@@ -31,6 +31,7 @@ enum class Kind : char {
   hold = 'H',          // Hold
   meta = 'M',          // the store's own: last_seq, last_event and the tally of all records
   outcome = 'O',       // Outcome
+  parent = 'p',        // Parent; a limpet that knows none ignores it
   pack = 'P',          // several HistoryEntry, see history_pack.h
   registration = 'R',  // Registration
   session = 'S',       // Session
@@ -129,6 +130,8 @@ class Reader {
   // Whether the field is there: for those that are written only where they differ from a default. What is absent leaves
   // its target alone with the getters below, too, once its tag was declared to be optional().
   bool has(std::uint8_t tag) const;
+  // Whether a field is there that an older reader may skip. What it holds is not read.
+  bool hints(std::uint8_t tag) const;
   // The tags from `first` to `last` may be absent.
   Reader& optional(std::uint8_t first, std::uint8_t last);
 
@@ -168,6 +171,7 @@ class Reader {
   std::array<std::string_view, kMaxTags> fields_{};
   std::bitset<kMaxTags> present_;
   std::bitset<kMaxTags> optional_;
+  std::bitset<kIgnorable> hints_;
 };
 
 // Room for the frame and the fixed-width fields of any record; strings come on top.

@@ -162,7 +162,7 @@ std::optional<StoredEntry> ShortReader::take() {
   }
   entry.what = static_cast<Happening>(what);
   StoredEntry stored{entry.event, std::nullopt};
-  if (entry.what >= Happening::accepted && entry.what <= Happening::withdrawn) {
+  if (entry.what >= Happening::accepted && entry.what <= Happening::pruned) {
     stored.entry = std::move(entry);
   }
   return stored;

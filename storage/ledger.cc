@@ -45,6 +45,10 @@ std::string removal_key(Seq seq) {
   return key;
 }
 
+std::string parent_key(std::string_view path) {
+  return single_key(Kind::parent).append(path);
+}
+
 // FNV-1a over the key, the frame's header and the length. The header holds the CRC of the rest, and a record whose
 // CRC does not match is refused before it is accounted for; so a large value need not be hashed twice.
 std::uint64_t fingerprint(std::string_view key, std::string_view value) {
@@ -188,6 +192,8 @@ void Ledger::apply_change(const Change& change, Sink& sink) {
                    put(sink, hold_key(hold.cause, hold.id), hold);
                  },
                  [&](const EraseHold& erased) { erase(sink, hold_key(erased.cause, erased.id)); },
+                 [&](const PutParent& put_parent) { put(sink, parent_key(put_parent.parent.path), put_parent.parent); },
+                 [&](const EraseParent& erased) { erase(sink, parent_key(erased.path)); },
                  [&](const AddHistory& added) { add_history(added.entry, sink); },
              },
              change);
@@ -235,6 +241,8 @@ Status Ledger::add(std::string_view key, std::string_view value) {
       return add_former(key, value);
     case Kind::hold:
       return add_hold(key, value);
+    case Kind::parent:
+      return add_parent(key, value);
     case Kind::event:
     case Kind::pack:
       return misplaced(key);  // the history is elsewhere
@@ -345,6 +353,19 @@ Status Ledger::add_hold(std::string_view key, std::string_view value) {
   seen(hold->seq);
   account(key, value);
   state_.holds.push_back(std::move(*hold));
+  return {};
+}
+
+Status Ledger::add_parent(std::string_view key, std::string_view value) {
+  Result<Parent> parent = decode_parent(value);
+  if (!parent.ok()) {
+    return at_key(key, parent.status());
+  }
+  if (key != parent_key(parent->path)) {
+    return misplaced(key);
+  }
+  account(key, value);
+  state_.parents.push_back(std::move(*parent));
   return {};
 }
 

@@ -69,6 +69,7 @@ class Ledger {
   Status add_session(std::string_view key, std::string_view value);
   Status add_former(std::string_view key, std::string_view value);
   Status add_hold(std::string_view key, std::string_view value);
+  Status add_parent(std::string_view key, std::string_view value);
   Status add_unknown(std::string_view key) const;
 
   template <typename Record>

@@ -34,7 +34,18 @@ enum : std::uint8_t {
 };
 }
 namespace removal_tag {
-enum : std::uint8_t { seq = 1, service, instance, path, uid, pid, accepted_at, contained, kLast = contained };
+enum : std::uint8_t {
+  seq = 1,
+  service,
+  instance,
+  path,
+  uid,
+  pid,
+  accepted_at,
+  contained,
+  kLast = contained,
+  moved = frame::kIgnorable  // without it, the znode goes before the new one comes
+};
 }
 namespace outcome_tag {
 enum : std::uint8_t { seq = 1, session, czxid, mzxid, version, registered_at, kLast = registered_at };
@@ -100,7 +111,7 @@ std::string encode(const Removal& removal, std::string room) {
   if (removal.owner.contained) {
     writer.u8(tag::contained, 1);
   }
-  return writer.finish();
+  return writer.u8_unless_0(tag::moved, removal.moved ? 1 : 0).finish();
 }
 
 std::string encode(const Outcome& outcome, std::string room) {
@@ -165,6 +176,7 @@ Result<Removal> decode_removal(std::string_view bytes) {
   reader.i32(tag::pid, removal.owner.pid);
   reader.i64(tag::accepted_at, removal.accepted_at);
   read_contained(reader, tag::contained, removal.owner);
+  removal.moved = reader.hints(tag::moved);
   return finish(reader, std::move(removal));
 }
 

@@ -2,7 +2,8 @@
 //
 // What is stored is the accepted state, not a log of calls: one Registration per name (its newest accepted change),
 // one Removal per znode that has still to be deleted, one Outcome per registration that reached ZooKeeper, one Hold
-// per reason for which a registration is withdrawn, and the ZooKeeper session with its predecessors. The queue of what
+// per reason for which a registration is withdrawn, one Parent per znode above registrations that the agent created,
+// and the ZooKeeper session with its predecessors. The queue of what
 // is not yet in ZooKeeper follows from these: the registrations without an Outcome of their `seq`, and the removals.
 // Beside the state, and bounded by age and size, stands the history of what happened. storage/FORMAT.md gives the
 // bytes.
@@ -19,26 +20,12 @@
 #include <vector>
 
 #include "storage/error.h"
+#include "storage/numbers.h"
+#include "storage/parent.h"
 #include "storage/rare.h"
 #include "storage/shared.h"
 
 namespace limpet {
-
-// A number of its own type: a Seq does not mix with a SessionId.
-template <typename Tag, typename T>
-struct Strong {
-  T value{};
-  friend constexpr auto operator<=>(const Strong&, const Strong&) = default;
-};
-
-// The place of an accepted change in the order of acceptance: 1, 2, 3 …; 0 means none.
-using Seq = Strong<struct SeqTag, std::uint64_t>;
-// A ZooKeeper session's id, as `Stat.ephemeralOwner` gives it; 0 means none.
-using SessionId = Strong<struct SessionIdTag, std::int64_t>;
-// A ZooKeeper transaction id.
-using Zxid = Strong<struct ZxidTag, std::int64_t>;
-// Milliseconds since 1970-01-01 UTC on the wall clock: for people, never for time-outs.
-using WallMs = std::int64_t;
 
 struct RegistrationId {
   std::string service;
@@ -117,6 +104,7 @@ struct Removal {
   std::string path;
   Owner owner;
   WallMs accepted_at = 0;
+  bool moved = false;  // by an update that moved the path
   friend bool operator==(const Removal&, const Removal&) = default;
 };
 // What is still known of a registration whose znode is being removed: everything but its format, data and lifetime.
@@ -189,6 +177,7 @@ enum class Happening : std::uint8_t {
   agent_stopped = 23,
   history_gap = 24,  // so many entries could not be kept while the disk failed
   withdrawn = 25,    // its znode is gone for as long as a check fails or maintenance lasts
+  pruned = 26,       // empty parents were removed, as was asked for
 };
 
 // Who brought it about.
@@ -243,12 +232,18 @@ struct EraseHold {
   std::optional<RegistrationId> id;  // absent: of the whole host
   HoldCause cause = HoldCause::maintenance;
 };
+struct PutParent {
+  Parent parent;
+};
+struct EraseParent {
+  std::string path;
+};
 struct AddHistory {  // entries are added in the order of their event numbers
   SharedHistoryEntry entry;
 };
 
 using Change = std::variant<PutRegistration, EraseRegistration, PutRemoval, EraseRemoval, PutOutcome, PutSession,
-                            PutHold, EraseHold, AddHistory>;
+                            PutHold, EraseHold, PutParent, EraseParent, AddHistory>;
 
 struct Batch {
   Seq last_seq;  // the highest seq assigned up to and with this batch; 0: unchanged
@@ -262,6 +257,7 @@ struct StoredState {
   std::vector<Removal> removals;                  // by seq
   std::vector<std::pair<RegistrationId, Outcome>> outcomes;
   std::vector<Hold> holds;
+  std::vector<Parent> parents;
   std::optional<Session> session;
   FormerSessions former;
   std::uint64_t last_event = 0;  // of the history

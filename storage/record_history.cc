@@ -117,7 +117,7 @@ Result<HistoryEntry> decode_history_entry(std::string_view bytes) {
   reader.optional(tag::seq, tag::kLast);
   HistoryEntry entry;
   reader.u64(tag::event, entry.event);
-  reader.choice(tag::what, Happening::accepted, Happening::withdrawn, "happening", entry.what);
+  reader.choice(tag::what, Happening::accepted, Happening::pruned, "happening", entry.what);
   reader.i64(tag::time, entry.time);
   reader.u64(tag::seq, entry.seq.value);
   entry.last_seq = entry.seq;

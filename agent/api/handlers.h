@@ -58,6 +58,9 @@ void get_metrics(const Call& call);
 // ---- handlers_reload.cc
 void post_reload(const Call& call);
 
+// ---- handlers_prune.cc
+void post_prune(const Call& call);
+
 // ---- handlers.cc
 
 using Wait = std::optional<std::chrono::milliseconds>;  // as ?wait= says

@@ -42,6 +42,10 @@ Parsed<std::vector<core::ChangeRequest>> parse_batch(std::string_view body, cons
 inline constexpr std::size_t kMaxReasonBytes = 1'000;
 Parsed<std::string> parse_maintenance(std::string_view body);
 
+// {"older_than":"7d","dry_run":false,"service":"web"}, or no bytes at all; without a token and a caller.
+inline constexpr std::chrono::milliseconds kPruneAge = std::chrono::hours(7 * 24);
+Parsed<core::Prune> parse_prune(std::string_view body);
+
 // A body of which nothing is expected: no bytes, or {}.
 std::optional<Problem> parse_empty(std::string_view body);
 

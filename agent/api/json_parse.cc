@@ -14,6 +14,33 @@ namespace {
 
 constexpr std::array<std::string_view, 3> kOperationFields = {"op", "service", "instance"};
 
+constexpr std::array<std::string_view, 3> kPruneFields = {"older_than", "dry_run", "service"};
+
+void read_prune_field(std::string_view key, const JsonValue& value, FieldErrors& errors, core::Prune& prune) {
+  if (key == kPruneFields[0]) {
+    if (value.kind() != JsonKind::string) {
+      return errors.wrong_type("/older_than", "a string", value.kind());
+    }
+    const auto age = parse_age(value.text());
+    if (!age) {
+      return errors.add("/older_than", "must be a duration such as \"12h\" or \"7d\" (units: ms s m h d)");
+    }
+    prune.unused_ms = age->count();
+  } else if (key == kPruneFields[1]) {
+    if (value.kind() != JsonKind::boolean) {
+      return errors.wrong_type("/dry_run", "true or false", value.kind());
+    }
+    prune.dry_run = value.boolean();
+  } else if (key == kPruneFields[2]) {
+    if (value.kind() != JsonKind::string) {
+      return errors.wrong_type("/service", "a string", value.kind());
+    }
+    prune.service = value.text();
+  } else {
+    errors.unknown_field("", key, kPruneFields);
+  }
+}
+
 Problem bad_json(const std::string& error) {
   Problem problem;
   problem.kind = ProblemKind::bad_json;
@@ -196,6 +223,25 @@ Parsed<std::string> parse_maintenance(std::string_view body) {
     return std::move(errors).problem();
   }
   return reason;
+}
+
+Parsed<core::Prune> parse_prune(std::string_view body) {
+  auto document = read_object(body);
+  if (auto* problem = std::get_if<Problem>(&document)) {
+    return std::move(*problem);
+  }
+  FieldErrors errors;
+  core::Prune prune;
+  prune.unused_ms = kPruneAge.count();
+  for (auto member = std::get<JsonDocument>(document).root().first(); member; member.next()) {
+    if (member.value().kind() != JsonKind::null) {
+      read_prune_field(member.key(), member.value(), errors, prune);
+    }
+  }
+  if (!errors.empty()) {
+    return std::move(errors).problem();
+  }
+  return prune;
 }
 
 std::optional<Problem> parse_empty(std::string_view body) {

@@ -169,6 +169,16 @@ std::optional<std::chrono::milliseconds> parse_duration(std::string_view text, s
   return std::nullopt;
 }
 
+std::optional<std::chrono::milliseconds> parse_age(std::string_view text) {
+  constexpr std::int64_t kDayMs = 86'400'000;
+  if (!text.ends_with('d')) {
+    return parse_duration(text, kLongestDuration);
+  }
+  text.remove_suffix(1);
+  const auto count = parse_number(text, 0, static_cast<std::uint64_t>(kLongestDuration.count() / kDayMs));
+  return count ? std::optional(std::chrono::milliseconds(static_cast<std::int64_t>(*count) * kDayMs)) : std::nullopt;
+}
+
 std::string duration_text(std::chrono::milliseconds duration) {
   const auto ms = static_cast<std::uint64_t>(duration.count());
   const DurationUnit* largest = &kDurationUnits[ms == 0 ? 1 : 0];
@@ -377,6 +387,8 @@ std::string_view happening_name(Happening what) {
       return "history_gap";
     case Happening::withdrawn:
       return "withdrawn";
+    case Happening::pruned:
+      return "pruned";
   }
   assert(false);
   return "";

@@ -32,7 +32,9 @@ inline constexpr std::chrono::milliseconds kLongestDuration = std::chrono::hours
 // "250ms", "10s", "5m", "24h": digits and one unit. nullopt where it is anything else or longer than `max`.
 std::optional<std::chrono::milliseconds> parse_duration(std::string_view text,
                                                         std::chrono::milliseconds max = std::chrono::hours(24));
-// The same the other way round, in the largest unit that gives a whole number; nothing is "0s". Precondition: not
+// The same, or a number of days, "7d": how long ago something was.
+std::optional<std::chrono::milliseconds> parse_age(std::string_view text);
+// As parse_duration() reads it, in the largest unit that gives a whole number; nothing is "0s". Precondition: not
 // negative.
 std::string duration_text(std::chrono::milliseconds duration);
 

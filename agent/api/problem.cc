@@ -29,6 +29,8 @@ ProblemKind kind_of(core::ProblemCode code) {
       return ProblemKind::storage_full;
     case core::ProblemCode::shutting_down:
       return ProblemKind::shutting_down;
+    case core::ProblemCode::not_connected:
+      return ProblemKind::not_connected;
   }
   assert(false);
   return ProblemKind::storage_failed;
@@ -47,6 +49,7 @@ const ProblemFacts& problem_facts(ProblemKind kind) {
       {"method_not_allowed", "Method not allowed", 405, false, 0},
       {"timeout", "Request timeout", 408, true, 0},
       {"path_taken", "Path already taken", 409, false, 0},
+      {"not_connected", "Not connected to ZooKeeper", 409, true, 0},
       {"too_old", "No longer retained", 410, false, 0},
       {"too_large", "Too large", 413, false, 0},
       {"unsupported_media_type", "Unsupported media type", 415, false, 0},

@@ -22,6 +22,7 @@ enum class ProblemKind {
   method_not_allowed,
   timeout,
   path_taken,
+  not_connected,
   too_old,
   too_large,
   unsupported_media_type,

@@ -46,6 +46,7 @@ constexpr Route kRoutes[] = {
     {Method::get, 2, {"v1", "queue"}, get_queue},
     {Method::post, 2, {"v1", "leave"}, post_leave},
     {Method::post, 2, {"v1", "reload"}, post_reload},
+    {Method::post, 2, {"v1", "prune"}, post_prune},
     {Method::get, 2, {"v1", "openapi.json"}, get_openapi},
     {Method::get, 1, {"metrics"}, get_metrics},
     {Method::get, 1, {"healthz"}, get_healthz},

@@ -67,6 +67,11 @@ class Service {
   virtual void set_maintenance(core::Caller caller, std::optional<RegistrationId> id, std::optional<std::string> reason,
                                ChangeDone done) = 0;
 
+  // Removes empty parents that this agent created, or looks for them; `prune.token` is set here. `done` is called once.
+  using PruneResult = std::variant<core::PruneReport, core::Problem>;
+  using PruneDone = std::function<void(PruneResult)>;
+  virtual void prune(core::Prune prune, PruneDone done) = 0;
+
   // The process `pid` as it can be bound to, or why not: it must live, and be one of uid `uid` unless that is root's
   // or the agent's. Reads /proc.
   virtual std::variant<ProcessId, core::Problem> find_process(std::int32_t pid, const core::Caller& caller) = 0;

@@ -83,6 +83,7 @@ void build_app(CLI::App& app, Globals& globals, Run& run) {
   add_status_command(app, run);
   add_history_commands(app, run);
   add_agent_commands(app, run);
+  add_prune_command(app, run);
   add_dump_command(app, run);
   add_doctor_command(app, run);
   for (CLI::App* verb : app.get_subcommands([](CLI::App* one) { return !one->get_group().empty(); })) {

@@ -38,6 +38,7 @@ using Run = std::function<Exit(Context&)>;
 void add_register_command(CLI::App& app, Run& run);  // register
 void add_change_commands(CLI::App& app, Run& run);   // deregister, heartbeat, leave
 void add_agent_commands(CLI::App& app, Run& run);    // maintenance, reload
+void add_prune_command(CLI::App& app, Run& run);     // prune
 void add_show_commands(CLI::App& app, Run& run);     // show, wait
 void add_list_commands(CLI::App& app, Run& run);     // list, queue
 void add_history_commands(CLI::App& app, Run& run);  // history, events

@@ -44,6 +44,8 @@ void examine_clock(const Context& context, const Patient& patient, Findings& fin
 void examine_zookeeper(const Patient& patient, Findings& findings);
 void examine_session(const Patient& patient, Findings& findings);
 void examine_registrations(const Context& context, const Patient& patient, Findings& findings);
+// The znodes above registrations that the agent created, and how many of them are empty.
+void examine_parents(const Context& context, const Patient& patient, Findings& findings);
 // Znodes under the root that our session owns and that nobody wants, and those that belong to nobody at all.
 void examine_orphans(const Context& context, const Patient& patient, Findings& findings);
 

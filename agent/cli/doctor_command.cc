@@ -207,6 +207,7 @@ bool examine_and_report(Context& context, const DoctorOptions& options) {
   examine_files(patient, findings);
   examine_checks(patient, findings);
   examine_orphans(context, patient, findings);
+  examine_parents(context, patient, findings);
   const auto wrong = std::count_if(findings.begin(), findings.end(),
                                    [](const Finding& finding) { return finding.level == Level::wrong; });
   const auto word_of = [](Level level) { return level == Level::ok ? "ok" : level == Level::note ? "note" : "wrong"; };
@@ -320,6 +321,33 @@ void examine_registrations(const Context& context, const Patient& patient, Findi
   if (patient.agent_is_up()) {
     findings.push_back(count_registered(patient));
   }
+}
+
+void examine_parents(const Context& context, const Patient& patient, Findings& findings) {
+  if (!patient.agent_is_up()) {
+    return;
+  }
+  const Request request{Method::post, "/v1/prune", R"({"dry_run":true,"older_than":"0s"})", std::chrono::minutes(1)};
+  const auto reply = context.client.call(request);
+  const auto* answer = std::get_if<Answer>(&reply);
+  const Json report = answer != nullptr ? parse(answer->body) : Json();
+  if (answer == nullptr || !answer->ok()) {
+    const std::string why = text(report, "detail");
+    findings.push_back({Level::note, "Parents", "not examined: " + (why.empty() ? "no answer" : why), ""});
+    return;
+  }
+  const std::int64_t examined = number(report, "examined");
+  const std::int64_t empty = number(report, "empty");
+  // So many that somebody must be making them all the time.
+  constexpr std::int64_t kMany = 1'000;
+  findings.push_back(
+      {empty > kMany ? Level::wrong
+       : empty > 0   ? Level::note
+                     : Level::ok,
+       "Parents",
+       fmt::format("{} of {} znodes that this agent created above registrations {} empty", empty, examined,
+                   empty == 1 ? "is" : "are"),
+       empty == 0 ? "" : "They do no harm, and stay. sudo limpet prune removes those unused for 7 days."});
 }
 
 void add_doctor_command(CLI::App& app, Run& run) {

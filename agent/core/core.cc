@@ -30,11 +30,13 @@ bool is_history(const Change& change) {
 
 Core::Impl::Impl(Options options, StoredState stored)
     : options_(std::move(options)),
-      registry_(options_, stored),
+      parents_(stored.parents),
+      registry_(options_, stored, parents_),
       lifetimes_(options_.connection_grace_ms),
       holds_(stored.holds),
       session_(options_, stored.session, stored.former),
       replay_(options_, registry_, session_),
+      pruner_(registry_, session_),
       committed_(stored.last_seq),
       last_event_(stored.last_event),
       nothing_of_ours_(!session_.has_history()) {
@@ -152,7 +154,7 @@ void Core::Impl::accept(Token token, const Caller& caller, std::vector<ChangeReq
     actions.push_back(Reply{token, *std::move(problem)});
     return;
   }
-  auto planned = registry_.plan(changes, caller, now.wall_ms,
+  auto planned = registry_.plan(changes, caller, now,
                                 Queued{replay_.depth() + in_flight_.size(), replay_.depth_of(caller.owner.uid)});
   if (auto* problem = std::get_if<Problem>(&planned)) {
     actions.push_back(Reply{token, std::move(*problem)});
@@ -347,6 +349,8 @@ void Core::Impl::session_turned(SessionMachine::Turn turn, Now now, Actions& act
       if (turn == SessionMachine::Turn::lost) {
         take_back(unconfirmed, now, actions);
       }
+      pruner_.lost();
+      pruner_done(now, actions);
       break;
     }
   }
@@ -379,6 +383,10 @@ void Core::Impl::on(ServersChanged, Now now, Actions& actions) {
 void Core::Impl::on(const ZkReplied& event, Now now, Actions& actions) {
   if (event.epoch != session_.epoch()) {
     return;
+  }
+  if ((event.op.value & Pruner::kOpBit) != 0) {
+    pruner_.replied(event.op, event.reply, actions);
+    return pruner_done(now, actions);
   }
   Replay::Effects effects{actions, {}, {}, {}};
   replay_.replied(event.op, event.reply, now, effects);

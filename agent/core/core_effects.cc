@@ -116,6 +116,9 @@ void Core::Impl::superseded_removal(const EraseRemoval& erased, Now now, Actions
 // Passes on what the replay settled.
 void Core::Impl::absorb(Replay::Effects& effects, Now now) {
   for (const Removal& done : effects.removals_done) {
+    if (const auto it = registry_.removals().find(done.seq); it != registry_.removals().end()) {
+      parents_used(it->second.path, now);
+    }
     registry_.removal_done(done.seq);
     lazy_.push_back(EraseRemoval{done.seq});
   }
@@ -126,6 +129,9 @@ void Core::Impl::absorb(Replay::Effects& effects, Now now) {
   }
   for (HistoryEntry& entry : effects.history) {
     record(std::move(entry), now);
+  }
+  if (!effects.parents.empty()) {
+    remember_parents(std::exchange(effects.parents, {}), now);
   }
   effects.removals_done.clear();
   effects.outcomes.clear();

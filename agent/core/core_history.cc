@@ -28,6 +28,7 @@ bool belongs_to_change(Happening what) {
     case Happening::registered:
     case Happening::removed:
     case Happening::withdrawn:
+    case Happening::pruned:
     case Happening::conflict:
     case Happening::blocked:
     case Happening::unhealthy:

@@ -10,6 +10,8 @@
 #include "agent/core/core.h"
 #include "agent/core/holds.h"
 #include "agent/core/lifetimes.h"
+#include "agent/core/parents.h"
+#include "agent/core/pruner.h"
 #include "agent/core/registry.h"
 #include "agent/core/replay.h"
 #include "agent/core/session.h"
@@ -23,11 +25,14 @@ class Core::Impl {
   void step(Event&& event, Now now, Actions& actions);
 
   Options options_;
+  Parents parents_;
   Registry registry_;
   Lifetimes lifetimes_;
   Holds holds_;
   SessionMachine session_;
   Replay replay_;
+  Pruner pruner_;
+  std::uint64_t parents_pruned_ = 0;
 
   enum class Disk { working, hung, failed };
   Disk disk_ = Disk::working;
@@ -72,6 +77,7 @@ class Core::Impl {
   void on(Leave event, Now now, Actions& actions);
   void on(const Heartbeat& event, Now now, Actions& actions);
   void on(SetMaintenance event, Now now, Actions& actions);
+  void on(Prune event, Now now, Actions& actions);
   void on(const ConnectionClosed& event, Now now, Actions& actions);
   void on(const ProcessEnded& event, Now now, Actions& actions);
   void on(const HealthChanged& event, Now now, Actions& actions);
@@ -137,6 +143,13 @@ class Core::Impl {
   void take_back(const std::vector<Hold>& unconfirmed, Now now, Actions& actions);
   void recheck(Now now, Actions& actions);
   void holds_reread(const std::vector<Hold>& stored, Now now, Replay::Effects& effects);
+
+  // ---- core_parents.cc
+  void write_parents(std::vector<Change>&& changes, Now now);
+  void remember_parents(std::vector<Parent>&& created, Now now);
+  void parents_used(const std::string& path, Now now);
+  void rescue_parents(const StoredState& stored, Now now);
+  void pruner_done(Now now, Actions& actions);
 
   // ---- core_history.cc
   HistoryEntry entry(Happening what, Now now);

@@ -127,7 +127,7 @@ void Core::Impl::end_lives(Now now, Actions& actions) {
       continue;
     }
     std::vector<ChangeRequest> requests = {DeregisterRequest{end.id}};
-    auto planned = registry_.plan(requests, the_agent(), now.wall_ms, {});
+    auto planned = registry_.plan(requests, the_agent(), now, {});
     Plan& plan = std::get<Plan>(planned);
     holds_.plan(end.id, std::nullopt);
     actions.push_back(Note{Note::Level::info, "ended",

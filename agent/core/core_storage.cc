@@ -200,6 +200,7 @@ void Core::Impl::on(StoreReopened event, Now now, Actions& actions) {
   holds_reread(event.state.holds, now, effects);
   rescue_history(event.state.last_event, now, actions);
   rescue_outcomes(event.state);
+  rescue_parents(event.state, now);
   absorb(effects, now);
   lifetimes_.give_back();
   lifetimes_.grant_grace();

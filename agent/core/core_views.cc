@@ -216,6 +216,9 @@ Figures Core::figures(Now now) const {
     figures.lifetimes.checks += lifetime.checks.empty() ? 0 : 1;
     figures.lifetimes.expires += lifetime.expires_ms > 0 ? 1 : 0;
   });
+  const Parents& parents = impl_->parents_;
+  figures.parents = {parents.created().size(), parents.total_created(), impl_->parents_pruned_,
+                     parents.total_forgotten()};
   return figures;
 }
 

@@ -53,6 +53,15 @@ struct SetMaintenance {
   std::optional<std::string> reason;  // absent: maintenance ends
 };
 
+// Removes the parents that this agent created and that are empty. Answered by one Pruned with the same token.
+struct Prune {
+  Token token;
+  Caller caller;
+  std::int64_t unused_ms = 0;          // only those without a registration of this agent for so long
+  bool dry_run = false;                // looks, and removes nothing
+  std::optional<std::string> service;  // only those that were created for it, or have its name
+};
+
 // This connection to the API is closed.
 struct ConnectionClosed {
   ConnectionId connection;
@@ -145,7 +154,7 @@ struct Tick {};
 struct ServersChanged {};
 
 using Event =
-    std::variant<Started, Stopping, Submit, Leave, Heartbeat, SetMaintenance, ConnectionClosed, ProcessEnded,
+    std::variant<Started, Stopping, Submit, Leave, Heartbeat, SetMaintenance, Prune, ConnectionClosed, ProcessEnded,
                  HealthChanged, Reconfigured, Persisted, StoreReopened, SpaceChanged, ZkConnected, ZkDisconnected,
                  ZkExpired, ZkAuthFailed, ZkTrouble, ZkLimited, ZkReplied, ZkWatchFired, Tick, ServersChanged>;
 
@@ -166,6 +175,11 @@ struct ReopenStore {
 struct Reply {
   Token token;
   std::variant<std::vector<AcceptedChange>, Problem> result;
+};
+
+struct Pruned {
+  Token token;
+  std::variant<PruneReport, Problem> result;
 };
 
 // Open a handle of this epoch, re-attaching to `session` where there is one. Closes no session. Any handle before it
@@ -231,8 +245,8 @@ struct Recorded {
   SharedHistoryEntry entry;
 };
 
-using Action = std::variant<Persist, ReopenStore, Reply, ZkStart, ZkStop, ZkSend, SetTimer, Note, Changed, Watch,
-                            Unwatch, VoidFailure, Recheck, Recorded>;
+using Action = std::variant<Persist, ReopenStore, Reply, Pruned, ZkStart, ZkStop, ZkSend, SetTimer, Note, Changed,
+                            Watch, Unwatch, VoidFailure, Recheck, Recorded>;
 using Actions = std::vector<Action>;
 
 }  // namespace limpet::core

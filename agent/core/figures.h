@@ -38,10 +38,19 @@ struct LifetimeFigures {
   std::uint64_t expires = 0;
 };
 
+// The znodes above registrations that this agent created.
+struct ParentFigures {
+  std::uint64_t remembered = 0;  // now
+  std::uint64_t created = 0;     // in this run
+  std::uint64_t pruned = 0;      // in this run
+  std::uint64_t forgotten = 0;   // in this run, because there were too many to remember
+};
+
 struct Figures {
   ReplayFigures replay;
   SessionFigures session;
   LifetimeFigures lifetimes;
+  ParentFigures parents;
 };
 
 }  // namespace limpet::core

@@ -15,7 +15,8 @@ struct Limits {
   std::uint64_t max_data_bytes = 256 << 20;   // of all registrations together
   std::uint32_t max_checks_per_uid = 2'000;   // root and the agent's own user are not counted
   std::uint64_t max_operations = 1'000'000;
-  std::uint32_t max_share_per_uid = 50;  // percent of each of these that one user may take
+  std::uint32_t max_share_per_uid = 50;   // percent of each of these that one user may take
+  std::uint32_t max_new_parents = 1'000;  // that one user's registrations add in an hour, root's too
   Policy policy;
 
   // What one user may take of `limit`. Root and the agent's own user may take all of it.

@@ -9,7 +9,8 @@
 
 namespace limpet::core {
 
-Registry::Registry(const Options& options, const StoredState& stored) : options_(options) {
+Registry::Registry(const Options& options, const StoredState& stored, Parents& parents)
+    : options_(options), parents_(parents) {
   reset(stored);
 }
 
@@ -44,6 +45,22 @@ void Registry::reset(const StoredState& stored) {
     removals_.emplace(removal.seq, removal);
     removal_at_[removal.path] = removal.seq;
     removals_by_id_[removal.id].insert(removal.seq);
+  }
+  for (const Removal& removal : stored.removals) {
+    if (!removal.moved) {
+      end_moves(removal.id, removal.seq);
+    }
+  }
+}
+
+// The registration was deregistered by that change: what moved before has nowhere to stand.
+void Registry::end_moves(const RegistrationId& id, Seq before) {
+  const auto it = removals_by_id_.find(id);
+  if (it == removals_by_id_.end()) {
+    return;
+  }
+  for (auto seq = it->second.begin(); seq != it->second.end() && *seq < before; ++seq) {
+    removals_.at(*seq).moved = false;
   }
 }
 
@@ -131,6 +148,9 @@ void Registry::committed(const Change& change) {
   } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
     removals_[removal->removal.seq] = removal->removal;
     removals_by_id_[removal->removal.id].insert(removal->removal.seq);
+    if (!removal->removal.moved) {
+      end_moves(removal->removal.id, removal->removal.seq);
+    }
   } else if (const auto* done = std::get_if<EraseRemoval>(&change)) {
     removal_done(done->seq);
   }

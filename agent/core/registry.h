@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "agent/core/limits.h"
+#include "agent/core/parents.h"
 #include "agent/core/quick_table.h"
 #include "agent/core/types.h"
 
@@ -63,11 +64,12 @@ class Registry {
     bool operator()(const RegistrationId& id, const Entry& b) const { return id < b.id(); }
   };
 
-  Registry(const Options& options, const StoredState& stored);
+  // `parents` must outlive this object.
+  Registry(const Options& options, const StoredState& stored, Parents& parents);
 
   // Plans `requests`, all or none, each with the next seq. `queued`: how many changes are queued now. The content is
   // moved out of the requests.
-  std::variant<Plan, Problem> plan(std::vector<ChangeRequest>& requests, const Caller& caller, WallMs wall_ms,
+  std::variant<Plan, Problem> plan(std::vector<ChangeRequest>& requests, const Caller& caller, Now now,
                                    const Queued& queued);
 
   // True where every one of them is its owner's and asks for what stands, or is on its way to the disk: planning them
@@ -116,6 +118,10 @@ class Registry {
 
   // What is held of that which is bounded, as it will be when all that is planned is on disk.
   void show(StatusView& view) const;
+  // True where a registration lies below `path`, or is planned to.
+  bool any_below(std::string_view path) const;
+  // True where `path` lies below `root` or one of `paths`, and so is not one of those places itself.
+  bool lies_in_a_place(const std::string& path) const;
 
   // A seq for a change that is not about a registration's content.
   Seq take_seq() { return last_seq_ = Seq{last_seq_.value + 1}; }
@@ -139,6 +145,7 @@ class Registry {
     Seq last;                                            // that was given to a change
     std::vector<std::variant<Redrafted, Removal>> done;  // in this order
     std::map<std::uint32_t, Amount> amounts;             // by uid: by how much they change
+    std::set<std::string> new_parents;                   // that nothing was known of
     std::int64_t operations = 0;
   };
   struct IdOf {
@@ -152,13 +159,15 @@ class Registry {
     bool operator()(std::string_view path, const Entry* b) const { return path < b->planned()->path; }
   };
 
-  std::optional<Problem> plan_register(Attempt& attempt, RegisterRequest& request, const Caller& caller,
-                                       WallMs wall_ms);
+  std::optional<Problem> plan_register(Attempt& attempt, RegisterRequest& request, const Caller& caller, Now now);
   std::optional<Problem> plan_deregister(Attempt& attempt, const DeregisterRequest& request, const Caller& caller,
                                          WallMs wall_ms);
   std::optional<Problem> check_policy(const std::string& service, const std::string& path, const Caller& caller) const;
   std::optional<Problem> check_place(const std::string& path) const;
   std::optional<Problem> check_path(const std::string& path, const RegistrationId& id, bool in_place) const;
+  std::optional<Problem> check_new_parents(Attempt& attempt, const std::string& path, const Caller& caller,
+                                           Now now) const;
+
   // ---- registry_bounds.cc
   Amount amount_of(const Registration& registration) const;
   bool is_user(std::uint32_t uid) const;  // neither root nor the agent's own
@@ -170,11 +179,13 @@ class Registry {
   std::optional<Problem> check_operations(const Attempt& attempt, bool registers, const Caller& caller,
                                           const Queued& queued) const;
 
-  void add_removal(Attempt& attempt, const Registration& of, Seq seq, WallMs wall_ms, Owner who);
+  void add_removal(Attempt& attempt, const Registration& of, Seq seq, WallMs wall_ms, Owner who, bool moved);
   void set_removal(Attempt& attempt, const std::string& path, std::optional<Seq> seq);
   void redraft(Attempt& attempt, const Entry& entry, Draft draft);
   void take_back(Attempt& attempt);
-  void adopt(Attempt& attempt);
+  void adopt(Attempt& attempt, const Caller& caller, Now now);
+
+  void end_moves(const RegistrationId& id, Seq before);
 
   const Entry& add_entry(Entry entry);
   void erase_entry(const Entry& entry);
@@ -183,6 +194,7 @@ class Registry {
   void displace(const Entry& entry);
 
   const Options& options_;
+  Parents& parents_;
   Seq last_seq_;  // highest ever planned
 
   // Every name, and two more ways to find it: the first is what find() asks, some times for each change.

@@ -84,7 +84,7 @@ const Registration* Registry::planned(const RegistrationId& id) const {
   return entry != nullptr ? entry->planned() : nullptr;
 }
 
-std::variant<Plan, Problem> Registry::plan(std::vector<ChangeRequest>& requests, const Caller& caller, WallMs wall_ms,
+std::variant<Plan, Problem> Registry::plan(std::vector<ChangeRequest>& requests, const Caller& caller, Now now,
                                            const Queued& queued) {
   Attempt attempt;
   attempt.last = last_seq_;
@@ -94,8 +94,9 @@ std::variant<Plan, Problem> Registry::plan(std::vector<ChangeRequest>& requests,
   for (std::size_t index = 0; index < requests.size(); ++index) {
     auto* request = std::get_if<RegisterRequest>(&requests[index]);
     std::optional<Problem> problem =
-        request != nullptr ? plan_register(attempt, *request, caller, wall_ms)
-                           : plan_deregister(attempt, std::get<DeregisterRequest>(requests[index]), caller, wall_ms);
+        request != nullptr
+            ? plan_register(attempt, *request, caller, now)
+            : plan_deregister(attempt, std::get<DeregisterRequest>(requests[index]), caller, now.wall_ms);
     if (!problem) {
       problem = check_bounds(attempt, request != nullptr, caller, queued);
     }
@@ -105,7 +106,7 @@ std::variant<Plan, Problem> Registry::plan(std::vector<ChangeRequest>& requests,
       return *std::move(problem);
     }
   }
-  adopt(attempt);
+  adopt(attempt, caller, now);
   return std::move(attempt.plan);
 }
 
@@ -208,14 +209,61 @@ std::optional<Problem> Registry::check_path(const std::string& path, const Regis
   return std::nullopt;
 }
 
-void Registry::add_removal(Attempt& attempt, const Registration& of, Seq seq, WallMs wall_ms, Owner who) {
-  attempt.plan.batch.changes.push_back(PutRemoval{{seq, of.id, of.path, who, wall_ms}});
+void Registry::add_removal(Attempt& attempt, const Registration& of, Seq seq, WallMs wall_ms, Owner who, bool moved) {
+  attempt.plan.batch.changes.push_back(PutRemoval{{seq, of.id, of.path, who, wall_ms, moved}});
   set_removal(attempt, of.path, seq);
   ++attempt.operations;
 }
 
+bool Registry::lies_in_a_place(const std::string& path) const {
+  return lies_under(path, options_.root) ||
+         std::any_of(options_.paths.begin(), options_.paths.end(),
+                     [&](const std::string& place) { return lies_under(path, place); });
+}
+
+bool Registry::any_below(std::string_view path) const {
+  const std::string below = std::string(path) + "/";
+  const auto it = by_path_.lower_bound(std::string_view(below));
+  return it != by_path_.end() && (*it)->planned()->path.starts_with(below);
+}
+
+// Where one is known, so are those above it.
+std::optional<Problem> Registry::check_new_parents(Attempt& attempt, const std::string& path, const Caller& caller,
+                                                   Now now) const {
+  const std::uint32_t uid = caller.owner.uid;
+  std::string parent = path;
+  while (true) {
+    parent.resize(parent.rfind('/'));
+    if (!lies_in_a_place(parent) || parents_.contains(parent) || any_below(parent)) {
+      break;
+    }
+    if (!parents_.counted(uid, parent, now)) {
+      attempt.new_parents.insert(parent);
+    }
+  }
+  const std::size_t before = parents_.count(uid, now);
+  const std::uint32_t most = options_.limits.max_new_parents;
+  if (attempt.new_parents.empty() || before + attempt.new_parents.size() <= most) {
+    return std::nullopt;
+  }
+  constexpr std::int64_t kMinuteMs = 60'000;
+  const std::int64_t left_ms = before == 0 ? Parents::kHourMs : parents_.left_ms(uid, now);
+  return Problem{ProblemCode::quota,
+                 "uid " + std::to_string(uid) + " has added " + std::to_string(before) +
+                     " znodes above registrations (services, or the places of a path) within an hour, and this would "
+                     "be " +
+                     std::to_string(attempt.new_parents.size()) +
+                     " more; they stay in ZooKeeper, so the "
+                     "limit (max_new_parents) is " +
+                     std::to_string(most) + ". Use names that are there, or " +
+                     (before == 0 ? "fewer new ones at a time."
+                                  : "try again in " + std::to_string((left_ms + kMinuteMs - 1) / kMinuteMs) + " min."),
+                 "", 0};
+}
+
 std::optional<Problem> Registry::plan_register(Attempt& attempt, RegisterRequest& request, const Caller& caller,
-                                               WallMs wall_ms) {
+                                               Now now) {
+  const WallMs wall_ms = now.wall_ms;
   const Entry* entry = look_up(request.id);
   const Registration* old = entry != nullptr ? entry->planned() : nullptr;
   if (old != nullptr && !may_change(caller, old->owner)) {
@@ -233,6 +281,11 @@ std::optional<Problem> Registry::plan_register(Attempt& attempt, RegisterRequest
   if (auto problem = check_path(path, request.id, in_place)) {
     return problem;
   }
+  if (!in_place) {
+    if (auto problem = check_new_parents(attempt, path, caller, now)) {
+      return problem;
+    }
+  }
   const Seq seq{attempt.last.value + 1};
   attempt.last = seq;
   // Whoever made it keeps it, also when root changes it.
@@ -249,7 +302,7 @@ std::optional<Problem> Registry::plan_register(Attempt& attempt, RegisterRequest
   } else {
     count(attempt.amounts, *old, false);
     if (!in_place) {
-      add_removal(attempt, *old, seq, wall_ms, caller.owner);
+      add_removal(attempt, *old, seq, wall_ms, caller.owner, true);
     }
   }
   auto registration = SharedRegistration::made_by([&] {
@@ -295,7 +348,7 @@ std::optional<Problem> Registry::plan_deregister(Attempt& attempt, const Deregis
   count(attempt.amounts, *old, false);
   attempt.plan.batch.changes.push_back(EraseRegistration{old->id});
   attempt.plan.answers.push_back({old->id, seq, true});
-  add_removal(attempt, *old, seq, wall_ms, old->owner);
+  add_removal(attempt, *old, seq, wall_ms, old->owner, false);
   const SharedRegistration ends = entry->draft ? entry->draft.registration : entry->live;
   redraft(attempt, *entry, Draft{ends, 1, seq.value});
   return std::nullopt;
@@ -336,7 +389,10 @@ void Registry::take_back(Attempt& attempt) {
   }
 }
 
-void Registry::adopt(Attempt& attempt) {
+void Registry::adopt(Attempt& attempt, const Caller& caller, Now now) {
+  for (const std::string& parent : attempt.new_parents) {
+    parents_.count(caller.owner.uid, parent, now);
+  }
   for (const auto& done : attempt.done) {
     const auto* redrafted = std::get_if<Attempt::Redrafted>(&done);
     const bool again = redrafted != nullptr && redrafted->before && redrafted->before.seq() > last_seq_;

@@ -47,7 +47,8 @@ void Replay::want(Node& node, const SharedRegistration& change, Want what) {
   stop_waiting(node);
   stop_holding(node);
   if (node.id() != change->id) {
-    node.registered_at = 0;  // what stands there is somebody else's so far
+    node.registered_at = 0;
+    node.inherited = node.remote != Remote::absent && node.remote != Remote::presumed_absent;
   }
   node.change = change;
   node.present = what == Want::present;
@@ -83,12 +84,14 @@ void Replay::want_present(const SharedRegistration& registration, bool known, No
   }
   want(node, registration, Want::present);
   enqueue(node);
+  reconsider_removals(registration->id);
 }
 
 void Replay::want_withdrawn(const SharedRegistration& registration, bool known, Effects& effects) {
   Node& node = node_at(registration, known);
   want(node, registration, Want::withdrawn);
   want_no_more(node, effects);
+  reconsider_removals(registration->id);
 }
 
 // What is there, if anything, is to go.
@@ -105,6 +108,7 @@ void Replay::want_absent(const Removal& removal, bool known, Effects& effects) {
   Node& node = node_at(change, known);
   want(node, change, Want::gone);
   want_no_more(node, effects);
+  reconsider_removals(removal.id);
 }
 
 void Replay::remember(const RegistrationId& id, const Outcome& outcome) {
@@ -183,6 +187,8 @@ void Replay::enqueue(Node& node) {
   if (node.remote == Remote::unknown || (node.remote == Remote::presumed_absent && !node.present)) {
     node.place = Place::read_ready;
     read_ready_.insert(node.key(), &node);
+  } else if (must_wait_for_move(node)) {
+    node.place = Place::held;
   } else {
     node.place = Place::write_ready;
     write_ready_.insert(node.key(), &node);
@@ -206,15 +212,16 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
   running_ = true;
   synced_ = false;
   sync_flying_ = false;
-  parent_errors_.clear();
+  known_parents_.session_begins();
   retries_.clear();
   if (fresh) {
     forget_session(effects);
   }
   for (const auto& [key, each] : in_order()) {
     Node& node = *each;
+    const bool held = node.place == Place::held;  // for long, perhaps, and its watch went with the connection
     take_out(node);
-    if (!fresh && (node.phase == Phase::conflict || node.remote == Remote::foreign)) {
+    if (!fresh && (held || node.phase == Phase::conflict || node.remote == Remote::foreign)) {
       learn(node, Remote::unknown);
     }
     if (node.convicted || (node.attempts > 0 && node.path() == refused_last_)) {
@@ -227,8 +234,7 @@ void Replay::resume(bool fresh, Now now, Effects& effects) {
 }
 
 void Replay::forget_session(Effects& effects) {
-  presumed_parents_.merge(known_parents_);
-  known_parents_.clear();
+  known_parents_.session_ended();
   std::vector<Node*> gone;
   for (const auto& [key, each] : in_order()) {
     Node& node = *each;
@@ -267,8 +273,9 @@ void Replay::lost(Now now, Effects& effects) {
   }
   flights_.clear();
   batches_.clear();
-  burst_left_ = 0;
+  pacer_.connection_lost();
   audits_flying_ = 0;
+  looks_flying_ = 0;
   reads_and_writes_flying_ = 0;
   if (const auto convicted = window_.lost(writes)) {
     convict(*find_node(*convicted), now, effects);
@@ -292,7 +299,10 @@ void Replay::convict(Node& node, Now now, Effects& effects) {
 
 void Replay::lost(const Flight& flight, std::vector<std::string>& writes) {
   if (flight.verb == ZkVerb::create_parent) {
-    known_parents_.erase(flight.path);
+    known_parents_.unknown(flight.path);
+  }
+  if (flight.verb == ZkVerb::look) {
+    looks_.emplace_back(flight.path, flight.change);
   }
   if (Node* audited = flight.verb == ZkVerb::watch ? find_node(flight.path) : nullptr) {
     audited->audit_flying = false;
@@ -305,7 +315,9 @@ void Replay::lost(const Flight& flight, std::vector<std::string>& writes) {
   node.place = Place::none;
   stop_waiting(node);
   if (flight.verb != ZkVerb::read) {
-    writes.push_back(node.path());
+    if (!flight.rides_along) {
+      writes.push_back(node.path());
+    }
     learn(node, Remote::unknown);
     node.content = Seq{};
   }

@@ -27,9 +27,12 @@
 #include "agent/core/ascending_map.h"
 #include "agent/core/event.h"
 #include "agent/core/figures.h"
+#include "agent/core/known_parents.h"
+#include "agent/core/pacer.h"
 #include "agent/core/path_budget.h"
 #include "agent/core/quick_table.h"
 #include "agent/core/registry.h"
+#include "agent/core/replay_effects.h"
 #include "agent/core/session.h"
 #include "agent/core/window.h"
 
@@ -37,14 +40,7 @@ namespace limpet::core {
 
 class Replay {
  public:
-  // What a step of the replay brought about, for Core to pass on.
-  struct Effects {
-    Actions& actions;
-    std::vector<PutOutcome> outcomes;    // confirmed
-    std::vector<Removal> removals_done;  // by seq and id
-    std::vector<HistoryEntry> history;   // what, to what, why; without event and time
-  };
-
+  using Effects = ReplayEffects;
   struct Node;
   // How far a node is, as people are told. withdrawn: a live registration's znode that is not to be there for now,
   // whether it is gone yet or not.
@@ -63,8 +59,8 @@ class Replay {
   void want_withdrawn(const SharedRegistration& registration, bool known, Effects& effects);
   // What the last run recorded as confirmed. After want_present of the same registration.
   void remember(const RegistrationId& id, const Outcome& outcome);
-  // A znode at `path` stood in an earlier run, and so did what is above it.
-  void presume_parents(const std::string& path);
+  // A znode at `path` stood in an earlier run.
+  void presume_parents(const std::string& path) { known_parents_.presume_above(path); }
 
   // The session is usable (again); `fresh`: it is new, and all earlier ones have surely ended.
   void resume(bool fresh, Now now, Effects& effects);
@@ -77,6 +73,8 @@ class Replay {
   // The next connection differs from the last in what may have been refused.
   void forget_last_refusal() { refused_last_.clear(); }
   void watch_fired(const std::string& path);
+  // The parent at `path` was removed, or is to be.
+  void parent_gone(const std::string& path) { known_parents_.forget(path); }
   // From now on so many writes a second at most; 0: as many as there are.
   void set_rate(std::uint32_t rate) { window_.set_rate(rate); }
   void limits_changed() { room_grew_ = true; }
@@ -124,13 +122,9 @@ class Replay {
   Replay& operator=(const Replay&) = delete;
 
  private:
-  // presumed_absent: it went with a session that has ended. Good enough to create there, where a znode that a server's
-  // bug left behind shows itself (ZOOKEEPER-4837); a removal looks first.
-  enum class Remote : std::uint8_t { unknown, absent, presumed_absent, ours, former, foreign };
-  enum class Place : std::uint8_t { none, read_ready, write_ready, in_flight };
-  // held_back: not created, because the packet that ends the session has no room for its path. shed: it stands, and is
-  // removed because that packet is larger than any may be; then held_back.
-  enum class Budget : std::uint8_t { fits, held_back, shed };
+  enum class Remote : std::uint8_t;  // replay_node.h
+  enum class Place : std::uint8_t;
+  enum class Budget : std::uint8_t;
   struct Flight {
     ZkVerb verb = ZkVerb::sync;
     Node* node = nullptr;         // of a read or write, and kept for as long
@@ -140,8 +134,10 @@ class Replay {
     bool present = false;         // what was wanted when it was sent
     bool clears_the_way = false;  // a removal with the create of the same znode right behind it
     std::int64_t sent_ms = 0;
-    bool watches = false;   // leaves a watch, unless it is refused
-    bool reserved = false;  // which watch_bytes_ counts already
+    bool watches = false;            // leaves a watch, unless it is refused
+    bool reserved = false;           // which watch_bytes_ counts already
+    bool rides_along = false;        // a removal in the transaction of the write for which it was held
+    SharedRegistration change = {};  // of a parent: for which it is created
   };
   // A transaction in flight.
   struct Batch {
@@ -180,22 +176,30 @@ class Replay {
   void set_aside(Node& node, Phase phase, ReasonCode code, std::string message, Now now, Effects& effects);
   void refused(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
 
+  // ---- replay_move.cc
+  bool must_wait_for_move(const Node& removal) const;
+  std::vector<Node*> removals_held_for(const Node& node) const;
+  std::uint64_t bytes_freed_with(const Node& node) const;
+  void reconsider_removals(const RegistrationId& id);
+  static Flight begin_ride(Node& removal, Now now);
+
   Flight begin_flight(Node& node, ZkVerb verb, Now now);
   static Flight begin_clearing(Node& node, Now now);
   void send(Flight flight, ZkRequest request, Actions& actions);
   void send_read(Node& node, Now now, Actions& actions);
   void send_audit(Node& node, Actions& actions);
-  void send_parents(const std::string& path, bool presume, Actions& actions);
+  void send_parents(const Node& node, bool presume, Actions& actions);
+  void send_looks(Actions& actions);
   ZkRequest write_of(const Node& node);
   ZkRequest removal_of(const Node& node);
   void send_write(Node& node, Now now, Actions& actions);
   void send_writes(Now now, Effects& effects);
+  void send_by_itself(Node& node, Now now, Actions& actions);
   std::vector<Node*> next_batch(Now now);
   std::uint64_t wire_bytes(const Node& node) const;
   std::uint64_t anchor_bytes() const;
   bool goes_alone(const Node& node) const;
-  bool worthwhile(const Node& first, Now now);
-  void count_burst(std::size_t writes, Now now);
+  bool may_send(const Node& first, Now now);
   bool may_follow() const;
   void send_batch(const std::vector<Node*>& nodes, Now now, Actions& actions);
   void batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& reply, Now now, Effects& effects);
@@ -204,14 +208,14 @@ class Replay {
   void send_audits(Now now, Actions& actions);
   void send_sync(Actions& actions);
   bool may_write(const Key& key) const;
-  void forget_parents(const std::string& path);
   void drop_idle_parents();
-  const ZkReply* parent_error(const std::string& path) const;
 
   void way_cleared(Node& node, const ZkReply& reply);
   void replied(const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
   void lost(const Flight& flight, std::vector<std::string>& writes);
-  void parent_replied(const Flight& flight, const ZkReply& reply);
+  void parent_replied(const Flight& flight, const ZkReply& reply, Effects& effects);
+  static Parent created_for(const Flight& flight);
+  void look_replied(const Flight& flight, const ZkReply& reply, Effects& effects);
   void read_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
   void audit_replied(Node& node, const ZkReply& reply, Effects& effects);
   void write_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects);
@@ -241,6 +245,7 @@ class Replay {
   const SessionMachine& session_;
   std::mt19937_64 random_;
   Window window_;
+  Pacer pacer_;
 
   QuickTable<std::unique_ptr<Node>, PathOf> nodes_;
   Line open_;        // everything that is not as wanted
@@ -265,22 +270,12 @@ class Replay {
   bool synced_ = false;   // reads on this connection are not older than its beginning
   bool sync_flying_ = false;
 
-  // All steady.
-  std::int64_t next_ms_ = 0;    // when a few changes may go out
-  std::int64_t rested_ms_ = 0;  // when the servers have had their rest of changes of what stands
-  std::size_t burst_left_ = 0;  // of what waited when the burst began, roughly: goes out without a rest
-  std::int64_t burst_began_ms_ = 0;
-  bool paced_ = false;               // what is ready waits for others
-  std::int64_t paced_until_ms_ = 0;  // until then
-
   std::map<std::uint64_t, Batch> batches_;  // in flight
   std::uint64_t last_done_batch_ = 0;
 
-  std::unordered_set<std::string> known_parents_;     // stand, or are on their way, in this session
-  std::unordered_set<std::string> presumed_parents_;  // stood in an earlier one
-  std::unordered_map<std::string, ZkReply> parent_errors_;
-  static constexpr std::size_t kParentsAllowed = 1'000;
-  std::size_t parents_allowed_ = kParentsAllowed;  // of all these; where there are more, those without a node go
+  KnownParents known_parents_;
+  std::deque<std::pair<std::string, SharedRegistration>> looks_;  // parents whose czxid is to be read, and for whom
+  std::uint32_t looks_flying_ = 0;
 
   std::uint64_t session_bytes_ = kPacketHeadBytes;  // with all znodes that may stand under counted_for_
   SessionId counted_for_;

@@ -58,6 +58,7 @@ void Replay::confirm(Node& node, Now now, Effects& effects) {
     node.registered_at = now.wall_ms;
   }
   set_phase(node, Phase::confirmed);
+  reconsider_removals(node.id());
   effects.outcomes.push_back(PutOutcome{node.id(), *znode(&node)});
   record(Happening::registered, node, node.seq(),
          attempts == 0 ? std::string() : "after " + std::to_string(attempts) + " refusals", effects);
@@ -219,7 +220,11 @@ void Replay::replied(const Flight& flight, const ZkReply& reply, Now now, Effect
     return;
   }
   if (flight.verb == ZkVerb::create_parent) {
-    parent_replied(flight, reply);
+    parent_replied(flight, reply, effects);
+    return;
+  }
+  if (flight.verb == ZkVerb::look) {
+    look_replied(flight, reply, effects);
     return;
   }
   watch_answered(flight, reply);
@@ -235,9 +240,11 @@ void Replay::replied(const Flight& flight, const ZkReply& reply, Now now, Effect
     way_cleared(*flight.node, reply);
     return;  // the create right behind it decides
   }
-  --reads_and_writes_flying_;
-  if (reply.code != ZkCode::unknown_outcome && reply.code != ZkCode::not_sent) {
-    window_.answered(now.steady_ms - flight.sent_ms);
+  if (!flight.rides_along) {
+    --reads_and_writes_flying_;
+    if (reply.code != ZkCode::unknown_outcome && reply.code != ZkCode::not_sent) {
+      window_.answered(now.steady_ms - flight.sent_ms);
+    }
   }
   if (flight.verb == ZkVerb::read) {
     read_flying_.erase(read_flying_.find(flight.key));
@@ -277,51 +284,52 @@ void Replay::way_cleared(Node& node, const ZkReply& reply) {
   }
 }
 
-void Replay::parent_replied(const Flight& flight, const ZkReply& reply) {
+void Replay::parent_replied(const Flight& flight, const ZkReply& reply, Effects& effects) {
   if (reply.code == ZkCode::ok || reply.code == ZkCode::node_exists) {
-    parent_errors_.erase(flight.path);
+    known_parents_.stands(flight.path);
+    if (reply.code == ZkCode::ok && registry_.lies_in_a_place(flight.path)) {
+      effects.parents.push_back(created_for(flight));
+      looks_.emplace_back(flight.path, flight.change);
+    }
     return;
   }
-  known_parents_.erase(flight.path);
-  // "No node" only says that the parent's own parent is missing, which tells its own story.
-  if (reply.code != ZkCode::unknown_outcome && reply.code != ZkCode::not_sent && reply.code != ZkCode::throttled &&
-      reply.code != ZkCode::no_node) {
-    parent_errors_[flight.path] = reply;
+  // "No node" only says that the parent's own parent is missing, which has an error of its own.
+  if (reply.code == ZkCode::unknown_outcome || reply.code == ZkCode::not_sent || reply.code == ZkCode::throttled ||
+      reply.code == ZkCode::no_node) {
+    known_parents_.unknown(flight.path);
+  } else {
+    known_parents_.refused(flight.path, reply);
   }
 }
 
-void Replay::forget_parents(const std::string& path) {
-  for_each_parent(path, [this](const std::string& parent) {
-    known_parents_.erase(parent);
-    presumed_parents_.erase(parent);
-    parent_errors_.erase(parent);
-  });
+void Replay::look_replied(const Flight& flight, const ZkReply& reply, Effects& effects) {
+  --looks_flying_;
+  if (reply.code == ZkCode::ok) {
+    effects.parents.push_back(created_for(flight));
+    effects.parents.back().czxid = reply.stat.czxid;
+  } else if (reply.code == ZkCode::unknown_outcome || reply.code == ZkCode::not_sent) {
+    looks_.emplace_back(flight.path, flight.change);
+  }
 }
 
-// Names that are used once would pile up. What is forgotten although it stands costs one more request, should it be
-// needed again.
+Parent Replay::created_for(const Flight& flight) {
+  Parent parent;
+  parent.path = flight.path;
+  parent.service = flight.change->id.service;
+  parent.uid = flight.change->owner.uid;
+  return parent;
+}
+
+// Names that are used once would pile up.
 void Replay::drop_idle_parents() {
-  const auto kept = [this] { return known_parents_.size() + presumed_parents_.size() + parent_errors_.size(); };
-  if (kept() < parents_allowed_) {
+  if (!known_parents_.overgrown()) {
     return;
   }
   std::unordered_set<std::string> needed;
   nodes_.for_each([&](const Node& node) {
     for_each_parent(node.path(), [&](std::string parent) { needed.insert(std::move(parent)); });
   });
-  std::erase_if(known_parents_, [&](const std::string& parent) { return !needed.contains(parent); });
-  std::erase_if(presumed_parents_, [&](const std::string& parent) { return !needed.contains(parent); });
-  std::erase_if(parent_errors_, [&](const auto& error) { return !needed.contains(error.first); });
-  parents_allowed_ = kParentsAllowed + 2 * kept();
-}
-
-const ZkReply* Replay::parent_error(const std::string& path) const {
-  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-    if (const auto it = parent_errors_.find(path.substr(0, end)); it != parent_errors_.end()) {
-      return &it->second;
-    }
-  }
-  return nullptr;
+  known_parents_.keep_only(needed);
 }
 
 void Replay::read_replied(Node& node, const Flight& flight, const ZkReply& reply, Now now, Effects& effects) {
@@ -380,6 +388,11 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
         watch_gone(node.path());
         node.content = Seq{};
         node.registered_at = 0;
+      } else if (const SessionId owner = reply.stat.ephemeral_owner;
+                 flight.verb == ZkVerb::set && owner != SessionId{} && owner != session_.current()) {
+        // Somebody replaced our znode by one of the same version: the next read tells.
+        learn(node, Remote::unknown);
+        node.content = Seq{};
       } else {
         learn(node, Remote::ours);
         node.stat = reply.stat;
@@ -396,14 +409,14 @@ void Replay::write_replied(Node& node, const Flight& flight, const ZkReply& repl
       learn(node, Remote::absent);
       node.content = Seq{};
       if (flight.verb == ZkVerb::create) {
-        const ZkReply* cause = parent_error(node.path());
+        const ZkReply* cause = known_parents_.error_above(node.path());
         if (cause != nullptr || ++node.parent_races > kMaxParentRaces) {
           const ZkReply copy = cause != nullptr ? *cause : reply;
-          forget_parents(node.path());
+          known_parents_.forget_above(node.path());
           refused(node, flight, copy, now, effects);
           return;
         }
-        forget_parents(node.path());
+        known_parents_.forget_above(node.path());
       }
       settle(node, now, effects);
       return;
@@ -485,7 +498,7 @@ void Replay::watch_fired(const std::string& path) {
   if (!was_read || !node.is_open || node.place == Place::in_flight) {
     return;
   }
-  const bool goes_on = node.place == Place::write_ready || node.phase == Phase::conflict;
+  const bool goes_on = node.place == Place::write_ready || node.place == Place::held || node.phase == Phase::conflict;
   take_out(node);
   learn(node, Remote::unknown);
   node.content = Seq{};

@@ -21,26 +21,6 @@ constexpr std::size_t kAnchors = 16;
 constexpr std::size_t kMaxInFlight = 8;
 constexpr std::uint64_t kCheckBytes = 24;  // of each, without its path
 
-// What waits goes out once it is so much, or once nothing is on its way and the last went out so long ago: a
-// transaction costs the servers what fifty creates in it do, however little is in it. One that comes by itself does not
-// wait; where much comes all the time, more of it goes together.
-constexpr std::size_t kWorthwhile = 512;
-constexpr std::int64_t kShortestPaceMs = 5;
-constexpr std::int64_t kLongestPaceMs = 20;
-
-std::int64_t pace_ms_behind(std::size_t writes) {
-  constexpr std::size_t kWritesPerMs = 8;
-  return std::clamp(static_cast<std::int64_t>(writes / kWritesPerMs), kShortestPaceMs, kLongestPaceMs);
-}
-
-// Where the contents of znodes that stand are changed, nobody misses a name meanwhile, and what is changed once more
-// need not be sent at all. All of these that wait go out as one burst; then the servers have a rest of them, twice as
-// long as that took, but not long enough for people to notice. So a host that changes its data as fast as it can takes
-// a third of what the servers can do, and leaves the others to other hosts.
-constexpr std::int64_t kRestForEachOfWork = 2;
-constexpr std::int64_t kShortestRestMs = 20;
-constexpr std::int64_t kLongestRestMs = 100;
-
 // What holds where each of `writes` was done and did not before, as far as a look at some of their znodes can tell.
 // None where there is a removal: it leaves nothing to look at, and what it makes room for may look as what was there.
 std::vector<ZkRequest> anchors_of(std::span<const ZkRequest> writes) {
@@ -82,31 +62,13 @@ bool Replay::goes_alone(const Node& node) const {
   return node.alone || options_.batch <= 1 || wire_bytes(node) > window_.batch_bytes();
 }
 
-// False while it is better to wait: for an answer to what is on its way, or until paced_until_ms_.
-bool Replay::worthwhile(const Node& first, Now now) {
-  const std::size_t room = window_.limit() - reads_and_writes_flying_;
-  const std::size_t enough = std::min<std::size_t>(options_.batch, kWorthwhile);
-  if (burst_left_ > 0 && room >= std::min(burst_left_, enough)) {
-    return true;
-  }
-  const bool stands = first.present && first.remote == Remote::ours;
-  if (!stands && std::min(write_ready_.size(), room) >= enough) {
-    return true;
-  }
-  const bool flying = reads_and_writes_flying_ != read_flying_.size();
-  paced_until_ms_ = std::max(next_ms_, stands ? rested_ms_ : 0);
-  paced_ = !flying && now.steady_ms < paced_until_ms_;
-  return !flying && !paced_;
-}
-
-// So many writes go out now.
-void Replay::count_burst(std::size_t writes, Now now) {
-  if (burst_left_ == 0) {
-    burst_left_ = write_ready_.size();
-    burst_began_ms_ = now.steady_ms;
-  }
-  burst_left_ -= std::min(burst_left_, writes);
-  next_ms_ = now.steady_ms + pace_ms_behind(writes);
+bool Replay::may_send(const Node& first, Now now) {
+  return pacer_.may_send({.writes = write_ready_.size(),
+                          .room = window_.limit() - reads_and_writes_flying_,
+                          .enough = options_.batch,
+                          .update = first.present && first.remote == Remote::ours,
+                          .in_flight = reads_and_writes_flying_ != read_flying_.size()},
+                         now.steady_ms);
 }
 
 // False while the newest in flight leaves nothing to look at, or is known to come to nothing, or there are too many.
@@ -121,11 +83,12 @@ std::vector<Replay::Node*> Replay::next_batch(Now now) {
   std::uint64_t bytes = anchor_bytes();
   std::uint64_t session = session_bytes_;  // with these
   for (const auto& [key, node] : write_ready_) {
-    writes += node->present && node->remote == Remote::former ? 2 : 1;
+    writes += (node->present && node->remote == Remote::former ? 2 : 1) + removals_held_for(*node).size();
     bytes += wire_bytes(*node);
     session += creates(*node) ? path_bytes(*node) : 0;
-    if (goes_alone(*node) || writes > options_.batch || bytes > window_.batch_bytes() ||
-        (creates(*node) && session > path_bound()) || !may_write(key) ||
+    session -= bytes_freed_with(*node);
+    const bool full = !nodes.empty() && (writes > options_.batch || bytes > window_.batch_bytes());
+    if (goes_alone(*node) || full || (creates(*node) && session > path_bound()) || !may_write(key) ||
         !window_.room(reads_and_writes_flying_ + static_cast<std::uint32_t>(nodes.size())) ||
         !window_.take_share(now.steady_ms)) {
       break;
@@ -138,7 +101,7 @@ std::vector<Replay::Node*> Replay::next_batch(Now now) {
 
 void Replay::send_writes(Now now, Effects& effects) {
   Actions& actions = effects.actions;
-  paced_ = false;
+  pacer_.stop_waiting();
   window_.stop_waiting();  // what waits for an answer must not be woken for a share that is there already
   while (!write_ready_.empty() && window_.room(reads_and_writes_flying_) && may_write(write_ready_.begin()->key)) {
     Node& first = *write_ready_.begin()->value;
@@ -154,28 +117,32 @@ void Replay::send_writes(Now now, Effects& effects) {
       if (!batches_.empty() || !window_.take_share(now.steady_ms)) {
         return;
       }
-      take_out(first);
-      send_write(first, now, actions);
+      send_by_itself(first, now, actions);
       continue;
     }
-    if (!worthwhile(first, now)) {
-      return;
-    }
-    if (!may_follow()) {
+    if (!may_send(first, now) || !may_follow()) {
       return;
     }
     const std::vector<Node*> nodes = next_batch(now);
     if (nodes.empty()) {
       return;  // this second's share is used up, or the checks leave no room
     }
-    count_burst(nodes.size(), now);
+    pacer_.sent(nodes.size(), write_ready_.size(), now.steady_ms);
     if (nodes.size() == 1 && batches_.empty()) {
-      take_out(first);
-      send_write(first, now, actions);
+      send_by_itself(first, now, actions);
     } else {
       send_batch(nodes, now, actions);
     }
   }
+}
+
+// In a transaction all the same where a removal goes along.
+void Replay::send_by_itself(Node& node, Now now, Actions& actions) {
+  if (!removals_held_for(node).empty()) {
+    return send_batch({&node}, now, actions);
+  }
+  take_out(node);
+  send_write(node, now, actions);
 }
 
 void Replay::send_batch(const std::vector<Node*>& nodes, Now now, Actions& actions) {
@@ -193,13 +160,17 @@ void Replay::send_batch(const std::vector<Node*>& nodes, Now now, Actions& actio
   std::string_view above;  // the one before
   for (Node* node : nodes) {
     take_out(*node);
+    for (Node* removal : removals_held_for(*node)) {
+      batch.parts.push_back(begin_ride(*removal, now));
+      all.push_back(removal_of(*removal));
+    }
     if (node->present && node->remote != Remote::ours) {
       if (node->remote == Remote::former) {
         batch.parts.push_back(begin_clearing(*node, now));
         all.push_back(removal_of(*node));
       }
       if (const std::string_view parent = parent_of(node->path()); parent != above) {
-        send_parents(node->path(), true, actions);
+        send_parents(*node, true, actions);
         above = parent;
       }
     }
@@ -227,9 +198,8 @@ void Replay::batch_replied(std::uint64_t op, const Batch& batch, const ZkReply& 
   if (reply.code == ZkCode::ok) {
     assert(reply.batch.size() == batch.checks + batch.parts.size());
     last_done_batch_ = op;
-    if (batches_.empty() && burst_left_ == 0) {
-      const std::int64_t rest = kRestForEachOfWork * (now.steady_ms - burst_began_ms_);
-      rested_ms_ = now.steady_ms + std::clamp(rest, kShortestRestMs, kLongestRestMs);
+    if (batches_.empty()) {
+      pacer_.idle(now.steady_ms);
     }
     effects.outcomes.reserve(effects.outcomes.size() + batch.parts.size());
     effects.history.reserve(effects.history.size() + batch.parts.size());
@@ -270,8 +240,7 @@ void Replay::part_failed(const Batch& batch, std::size_t part, const ZkReply& re
   if (reply.code == ZkCode::no_node && at_fault.verb == ZkVerb::create) {
     // What stood above it in an earlier session is gone: here, and perhaps above others.
     for (const Flight& other : batch.parts) {
-      for_each_parent(other.node->path(),
-                      [&](const std::string& parent) { presumed = presumed_parents_.erase(parent) > 0 || presumed; });
+      presumed = known_parents_.doubt_above(other.node->path()) || presumed;
     }
   }
   if (!presumed) {
@@ -293,10 +262,6 @@ void Replay::settle_alone(const Batch& batch) {
   for (const Flight& part : batch.parts) {
     part.node->alone = true;
   }
-}
-
-void Replay::presume_parents(const std::string& path) {
-  for_each_parent(path, [this](std::string parent) { presumed_parents_.insert(std::move(parent)); });
 }
 
 }  // namespace limpet::core

@@ -27,7 +27,7 @@ bool Replay::creates(const Node& node) {
 }
 
 bool Replay::fits(const Node& node) const {
-  return !creates(node) || session_bytes_ + path_bytes(node) <= path_bound();
+  return !creates(node) || session_bytes_ + path_bytes(node) <= path_bound() + bytes_freed_with(node);
 }
 
 // True where an answer may make room.

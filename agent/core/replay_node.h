@@ -6,21 +6,25 @@
 #include <string_view>
 #include <utility>
 
+#include "agent/core/parents.h"
 #include "agent/core/replay.h"
 
 namespace limpet::core {
 
-// Calls `each` with every path above `path` but "/", from the top down.
-template <typename Each>
-void for_each_parent(const std::string& path, Each each) {
-  for (std::size_t end = path.find('/', 1); end != std::string::npos; end = path.find('/', end + 1)) {
-    each(path.substr(0, end));
-  }
-}
-
 inline std::string_view parent_of(std::string_view path) {
   return path.substr(0, path.rfind('/'));
 }
+
+// What stands there. presumed_absent: it went with a session that has ended. Good enough to create there, where a znode
+// that a server's bug left behind shows itself (ZOOKEEPER-4837); a removal looks first.
+enum class Replay::Remote : std::uint8_t { unknown, absent, presumed_absent, ours, former, foreign };
+
+// held: a removal whose registration is to stand elsewhere, and does not yet (replay_move.cc).
+enum class Replay::Place : std::uint8_t { none, read_ready, write_ready, in_flight, held };
+
+// held_back: not created, because the packet that ends the session has no room for its path. shed: it stands, and is
+// removed because that packet is larger than any may be; then held_back.
+enum class Replay::Budget : std::uint8_t { fits, held_back, shed };
 
 struct Replay::Node {
   // Wanted.
@@ -37,6 +41,7 @@ struct Replay::Node {
   bool audit_again = false;
   bool convicted = false;           // its request made the servers cut the connection
   bool alone = false;               // goes by itself: a transaction failed that it was in, or it was refused
+  bool inherited = false;           // a znode there is of another registration: nothing was written since
   bool counted_in_session = false;  // may stand under the present session, so the packet that ends it may name it
   Budget budget = Budget::fits;
   Phase phase = Phase::pending;

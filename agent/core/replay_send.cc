@@ -17,6 +17,7 @@ constexpr std::uint32_t kAuditsPerShare = 100;
 constexpr std::uint32_t kAuditsPerBusyShare = 10;  // while changes come: each of these uses up a watch anyway
 constexpr std::int64_t kAuditShareMs = 100;
 constexpr std::int64_t kFullAuditMs = 300'000;
+constexpr std::uint32_t kLooksInFlight = 16;
 
 }  // namespace
 
@@ -27,6 +28,9 @@ Replay::Flight Replay::begin_flight(Node& node, ZkVerb verb, Now now) {
   node.flying = verb == ZkVerb::read ? Seq{} : node.seq();
   if (verb == ZkVerb::create) {
     count_in_session(node, true);
+  }
+  if (verb == ZkVerb::create || verb == ZkVerb::set) {
+    node.inherited = false;
   }
   if (verb == ZkVerb::read) {
     read_flying_.insert(node.key());
@@ -68,13 +72,27 @@ void Replay::send_sync(Actions& actions) {
 
 // In the same pipeline, before the first child: FIFO makes them stand when the child's create arrives. `presume`: not
 // those that stood in an earlier session; where one is gone, the transaction fails, and nothing overtakes it.
-void Replay::send_parents(const std::string& path, bool presume, Actions& actions) {
-  for_each_parent(path, [&](std::string parent) {
-    if ((presume && presumed_parents_.contains(parent)) || !known_parents_.insert(parent).second) {
+void Replay::send_parents(const Node& node, bool presume, Actions& actions) {
+  for_each_parent(node.path(), [&](std::string parent) {
+    if (!known_parents_.must_create(parent, presume)) {
       return;
     }
-    send(Flight{ZkVerb::create_parent, nullptr, parent}, ZkRequest{ZkVerb::create_parent, parent, "", -1}, actions);
+    Flight flight{ZkVerb::create_parent, nullptr, parent};
+    flight.change = node.change;
+    send(std::move(flight), ZkRequest{ZkVerb::create_parent, parent, "", -1}, actions);
   });
+}
+
+// Behind everything else: the czxid of a parent that was created is wanted only when it is to be pruned.
+void Replay::send_looks(Actions& actions) {
+  while (!looks_.empty() && looks_flying_ < kLooksInFlight && read_ready_.empty() && write_ready_.empty()) {
+    Flight flight{ZkVerb::look, nullptr, std::move(looks_.front().first)};
+    flight.change = std::move(looks_.front().second);
+    looks_.pop_front();
+    ++looks_flying_;
+    ZkRequest request{ZkVerb::look, flight.path, "", -1};
+    send(std::move(flight), std::move(request), actions);
+  }
 }
 
 // What brings the node into line.
@@ -99,8 +117,7 @@ Replay::Flight Replay::begin_clearing(Node& node, Now now) {
 
 // Somebody's parent, if what is below has been asked for already: behind this it has to be made.
 ZkRequest Replay::removal_of(const Node& node) {
-  known_parents_.erase(node.path());
-  presumed_parents_.erase(node.path());
+  known_parents_.forget(node.path());
   return ZkRequest{ZkVerb::remove, node.path(), "", node.stat.version};
 }
 
@@ -109,7 +126,7 @@ void Replay::send_write(Node& node, Now now, Actions& actions) {
     if (node.remote == Remote::former) {
       send(begin_clearing(node, now), removal_of(node), actions);
     }
-    send_parents(node.path(), false, actions);
+    send_parents(node, false, actions);
   }
   ZkRequest request = write_of(node);
   send(begin_flight(node, request.verb, now), std::move(request), actions);
@@ -134,7 +151,7 @@ void Replay::retry_due(Now now) {
     if (node.convicted) {
       window_.probation(node.path());
     }
-    forget_parents(node.path());
+    known_parents_.forget_above(node.path());
     enqueue(node);
   }
 }
@@ -159,6 +176,7 @@ void Replay::pump(Now now, Effects& effects) {
   send_sync(actions);  // writes need none, so they do not wait behind it
   send_audits(now, actions);
   tell_held(effects);
+  send_looks(actions);
 }
 
 void Replay::send_audits(Now now, Actions& actions) {
@@ -172,7 +190,7 @@ void Replay::send_audits(Now now, Actions& actions) {
   }
   if (now.steady_ms - audit_share_began_ms_ >= kAuditShareMs) {
     audit_share_began_ms_ = now.steady_ms;
-    audit_share_left_ = now.steady_ms - next_ms_ < kAuditShareMs ? kAuditsPerBusyShare : kAuditsPerShare;
+    audit_share_left_ = pacer_.busy(now.steady_ms, kAuditShareMs) ? kAuditsPerBusyShare : kAuditsPerShare;
   }
   while (synced_ && !audits_.empty() && audits_flying_ < kAuditsInFlight && audit_share_left_ > 0 &&
          read_ready_.empty() && write_ready_.empty()) {
@@ -200,8 +218,8 @@ std::optional<std::int64_t> Replay::deadline() const {
   if (!write_ready_.empty() && window_.next_share_ms()) {
     at = std::min(at, *window_.next_share_ms());
   }
-  if (paced_) {
-    at = std::min(at, paced_until_ms_);
+  if (const auto wake_ms = pacer_.wake_at()) {
+    at = std::min(at, *wake_ms);
   }
   if (!audits_.empty() && audit_share_left_ == 0) {
     at = std::min(at, audit_share_began_ms_ + kAuditShareMs);

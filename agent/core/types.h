@@ -68,6 +68,7 @@ enum class ProblemCode {
   storage_failed,  // 503: the outcome is unknown; repeating the same change is safe
   storage_full,    // 507
   shutting_down,   // 503
+  not_connected,   // 409: it takes ZooKeeper, which is away
 };
 struct Problem {
   ProblemCode code = ProblemCode::invalid;
@@ -135,6 +136,32 @@ struct QueuedOperation {
   WallMs accepted_at = 0;
 };
 
+// What one run of `limpet prune` came to.
+struct PruneReport {
+  enum class Outcome {
+    removed,        // or, in a dry run, would be
+    in_use,         // a registration of this agent lies below it
+    too_recent,     // used less long ago than was asked for
+    not_empty,      // a znode of somebody else lies below it
+    changed,        // it is not the znode that the agent created, or nobody can tell
+    gone,           // somebody else removed it
+    refused,        // by ZooKeeper
+    not_connected,  // the connection was lost before it was done, or before the answer came
+  };
+  struct Item {
+    std::string path;
+    Outcome outcome = Outcome::in_use;
+    std::string message;  // for people
+  };
+  static constexpr std::size_t kMaxItems = 1'000;
+
+  bool dry_run = false;
+  std::uint64_t examined = 0;
+  std::uint64_t removed = 0;  // or would be
+  std::uint64_t empty = 0;    // of those examined: nothing lies below, but what is removed with it
+  std::vector<Item> items;    // by path, kMaxItems at most
+};
+
 enum class SessionState { connecting, connected, suspended, expired, auth_failed };
 
 // How much of one bounded thing is taken, and how much may be.
@@ -198,16 +225,18 @@ struct ZkStat {
   Zxid czxid;
   Zxid mzxid;
   std::int32_t version = 0;
-  SessionId ephemeral_owner;  // 0: a persistent znode
+  SessionId ephemeral_owner;  // 0: a persistent znode, or a container
+  std::int32_t children = 0;  // as a look tells
 };
 
 enum class ZkVerb {
   create,         // ephemeral, with `data`; answers its stat
-  create_parent,  // persistent and empty
+  create_parent,  // empty, persistent or a container; never in a transaction
   set,            // `data` where the znode has `version`; answers its stat
   remove,         // where the znode has `version`
   read,           // data and stat, and leaves a watch on an existing znode
   watch,          // stat only, and leaves a watch (also where there is no znode)
+  look,           // stat only
   sync,           // what this server answers from here on is not older than now
   check,          // only in a transaction: the znode is there, with `version` unless that is -1
   transaction,    // all of `batch` in its order, or nothing of it; creates, sets, removes and checks

@@ -11,6 +11,7 @@ constexpr std::array<std::pair<char, std::int32_t>, 5> kPermissions = {
     {{'c', 4}, {'d', 8}, {'r', 1}, {'w', 2}, {'a', 16}}};
 constexpr std::int32_t kAll = 31;
 constexpr std::int32_t kRead = 1;
+constexpr std::int32_t kCreate = 4;
 
 Status wrong(std::string_view entry, const std::string& why) {
   return {Errc::invalid, "\"" + std::string(entry) + "\" " + why};
@@ -55,6 +56,17 @@ Acl open_acl() {
 
 Acl creator_acl() {
   return {{"auth", "", kAll}, {"world", "anyone", kRead}};
+}
+
+Acl shared_acl(Acl acl) {
+  const auto world =
+      std::find_if(acl.begin(), acl.end(), [](const AclEntry& entry) { return entry.scheme == "world"; });
+  if (world != acl.end()) {
+    world->permissions |= kCreate | kRead;
+  } else {
+    acl.push_back({"world", "anyone", kCreate | kRead});
+  }
+  return acl;
 }
 
 Result<Acl> parse_acl(std::string_view text) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,14 +26,20 @@ Acl open_acl();
 // Whoever made it may do everything, everybody may read.
 Acl creator_acl();
 
+// `acl`, and create and read for everybody: other clients can register below such a parent, whoever made it.
+Acl shared_acl(Acl acl);
+
 // "open", "creator", or entries of scheme:id:permissions separated by commas, such as
 // "digest:user:hash=:cdrwa,world:anyone:r". Errc::invalid with a message that names the entry at fault.
 Result<Acl> parse_acl(std::string_view text);
 
-// How a client shows itself, and the ACL of every znode that it makes.
+// How a client shows itself, and how the znodes are that it creates.
 struct Access {
-  std::string credentials;  // "user:password" for the scheme digest, a secret; empty: none
-  Acl acl = open_acl();
+  std::string credentials;                        // "user:password" for the scheme digest, a secret; empty: none
+  Acl acl = open_acl();                           // of registrations
+  std::optional<Acl> parents_acl = std::nullopt;  // of parents and of the chroot; absent: shared_acl(acl)
+  bool container_parents = false;                 // parents are containers, which the servers sweep once empty
+  Acl acl_of_parents() const { return parents_acl ? *parents_acl : shared_acl(acl); }
   friend bool operator==(const Access&, const Access&) = default;
 };
 

@@ -30,6 +30,7 @@ void fill(zoo_op_t& op, const core::ZkRequest& request, const char* path, const 
     case ZkVerb::create_parent:
     case ZkVerb::read:
     case ZkVerb::watch:
+    case ZkVerb::look:
     case ZkVerb::sync:
     case ZkVerb::transaction:
       break;
@@ -51,6 +52,11 @@ bool library_takes(std::string_view path) {
     begin = end + 1;
   }
   return std::none_of(path.begin(), path.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+}
+
+// A parent is not created in a transaction: it may be a container, which the library cannot read the answer of there.
+bool fits_transaction(ZkVerb verb) {
+  return verb == ZkVerb::create || verb == ZkVerb::set || verb == ZkVerb::remove || verb == ZkVerb::check;
 }
 
 // What is said of the request as a whole, and not of one that it is made of.
@@ -86,7 +92,7 @@ int Transaction::hand_in(zhandle_t* zh, std::span<const core::ZkRequest> request
   }
   std::vector<zoo_op_t> ops(requests.size());
   for (std::size_t i = 0; i < requests.size(); ++i) {
-    if (!library_takes(path_of(i))) {
+    if (!fits_transaction(verbs_[i]) || !library_takes(path_of(i))) {
       return ZBADARGUMENTS;
     }
     fill(ops[i], requests[i], path_of(i).c_str(), acl, &stats_[i]);

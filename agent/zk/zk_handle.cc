@@ -30,7 +30,7 @@ core::ZkStat to_stat(const Stat* stat) {
   if (stat == nullptr) {
     return {};
   }
-  return {Zxid{stat->czxid}, Zxid{stat->mzxid}, stat->version, SessionId{stat->ephemeralOwner}};
+  return {Zxid{stat->czxid}, Zxid{stat->mzxid}, stat->version, SessionId{stat->ephemeralOwner}, stat->numChildren};
 }
 
 std::optional<tcp::endpoint> connected_server(zhandle_t* zh) {
@@ -359,12 +359,15 @@ core::ZkReply ZkHandle::submit(core::OpId op, const core::ZkRequest& request) {
 
 int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, Request* context) {
   zhandle_t* zh = zh_.load();
-  LibraryAcl acl(access_->acl);
+  const Acl entries = request.verb == core::ZkVerb::create_parent ? access_->acl_of_parents() : access_->acl;
+  const LibraryAcl acl(entries);
   const int length = static_cast<int>(request.data.size());
   const watcher_fn watcher = request.leave_watch ? &Callbacks::on_znode : nullptr;
   switch (request.verb) {
     case core::ZkVerb::create_parent:
-      return zoo_acreate(zh, path.c_str(), "", 0, acl.get(), ZOO_PERSISTENT, &Callbacks::on_string, context);
+      // A container only so, and never in a transaction: see Transaction::hand_in.
+      return zoo_acreate(zh, path.c_str(), "", 0, acl.get(),
+                         access_->container_parents ? ZOO_CONTAINER : ZOO_PERSISTENT, &Callbacks::on_string, context);
     case core::ZkVerb::set:
       return zoo_aset(zh, path.c_str(), request.data.data(), length, request.version, &Callbacks::on_stat, context);
     case core::ZkVerb::remove:
@@ -373,6 +376,8 @@ int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, R
       return zoo_awget(zh, path.c_str(), watcher, this, &Callbacks::on_data, context);
     case core::ZkVerb::watch:
       return zoo_awexists(zh, path.c_str(), watcher, this, &Callbacks::on_stat, context);
+    case core::ZkVerb::look:
+      return zoo_aexists(zh, path.c_str(), 0, &Callbacks::on_stat, context);
     case core::ZkVerb::sync:
       return zoo_async(zh, path.c_str(), &Callbacks::on_string, context);
     case core::ZkVerb::create:

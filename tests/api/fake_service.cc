@@ -68,6 +68,12 @@ void FakeService::set_maintenance(core::Caller caller, std::optional<Registratio
   step_later(core::SetMaintenance{add_caller(caller, std::move(done)), caller, std::move(id), std::move(reason)});
 }
 
+void FakeService::prune(core::Prune prune, PruneDone done) {
+  prune.token = core::Token{++last_prune_};
+  prunes_.emplace(prune.token, std::move(done));
+  step_later(std::move(prune));
+}
+
 std::variant<ProcessId, core::Problem> FakeService::find_process(std::int32_t pid, const core::Caller& /*caller*/) {
   ++lookups_;
   if (ended_.contains(pid)) {
@@ -177,6 +183,8 @@ void FakeService::carry_out(core::Action action) {
   } else if (auto* reply = std::get_if<core::Reply>(&action)) {
     const auto caller = callers_.extract(reply->token);
     caller.mapped()(std::move(reply->result));
+  } else if (auto* pruned = std::get_if<core::Pruned>(&action)) {
+    prunes_.extract(pruned->token).mapped()(std::move(pruned->result));
   } else if (auto* recorded = std::get_if<core::Recorded>(&action)) {
     record(std::move(recorded->entry));
   } else if (const auto* start = std::get_if<core::ZkStart>(&action)) {

@@ -62,6 +62,7 @@ class FakeService final : public Service {
   void heartbeat(core::Caller caller, RegistrationId id, ChangeDone done) override;
   void set_maintenance(core::Caller caller, std::optional<RegistrationId> id, std::optional<std::string> reason,
                        ChangeDone done) override;
+  void prune(core::Prune prune, PruneDone done) override;
   std::variant<ProcessId, core::Problem> find_process(std::int32_t pid, const core::Caller& caller) override;
   void connection_closed(core::ConnectionId connection) override;
   void history(HistoryQuery query, HistoryDone done) override;
@@ -121,6 +122,8 @@ class FakeService final : public Service {
   std::int64_t last_zxid_ = 0x100;
   std::uint64_t last_token_ = 0;
   std::map<core::Token, ChangeDone> callers_;
+  std::map<core::Token, PruneDone> prunes_;
+  std::uint64_t last_prune_ = 0;
   std::uint64_t last_wait_ = 0;
   std::map<std::uint64_t, Wait> waits_;
   std::vector<std::uint64_t> held_tickets_;

@@ -99,6 +99,15 @@ TEST(Names, Durations) {
   }
 }
 
+TEST(Names, AnAgeMayBeInDays) {
+  EXPECT_EQ(parse_age("7d"), std::chrono::hours(168));
+  EXPECT_EQ(parse_age("0s"), milliseconds(0));
+  EXPECT_EQ(parse_age("3650d"), kLongestDuration);
+  for (const char* text : {"", "d", "1.5d", "-1d", "3651d", "7 d", "7D"}) {
+    EXPECT_EQ(parse_age(text), std::nullopt) << text;
+  }
+}
+
 TEST(Names, DurationsMayHaveOtherBoundsAndAreWrittenAsTheyAreRead) {
   EXPECT_EQ(parse_duration("168h", kLongestDuration), milliseconds(604'800'000));
   EXPECT_EQ(parse_duration("87600h", kLongestDuration), kLongestDuration);

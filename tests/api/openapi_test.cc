@@ -97,7 +97,7 @@ TEST(OpenApi, NamesTheWordsThatThereAre) {
   EXPECT_EQ(names_of(schema("Status")["properties"]["zookeeper"]["properties"]["state"]["enum"]),
             words(core::SessionState::auth_failed, session_state_name));
   EXPECT_EQ(names_of(schema("HistoryEntry")["properties"]["what"]["enum"]),
-            words(Happening::withdrawn, happening_name, static_cast<int>(Happening::accepted)));
+            words(Happening::pruned, happening_name, static_cast<int>(Happening::accepted)));
   for (const char* shown_in : {"Registration", "RegistrationRequest"}) {
     EXPECT_EQ(names_of(schema(shown_in)["properties"]["bind"]["enum"]), (Names{"none", "process", "connection"}));
   }

@@ -244,6 +244,29 @@ TEST_F(RoutesTest, LeaveRemovesEverything) {
   EXPECT_EQ(call("GET", "/v1/registrations").body, R"({"registrations":[],"next":null})");
 }
 
+TEST_F(RoutesTest, PruneIsReadStrictlyAndTellsWhatItDid) {
+  start();
+  EXPECT_EQ(call("POST", "/v1/prune", "{}").json()["code"], "not_connected");
+  for (const char* wrong : {R"({"older_than":"soon"})", R"({"older_than":7})", R"({"older_than":"1.5d"})",
+                            R"({"dry_run":"yes"})", R"({"service":1})", R"({"all":true})"}) {
+    EXPECT_EQ(call("POST", "/v1/prune", wrong).status, 422) << wrong;
+  }
+  serve();
+  EXPECT_EQ(call("PUT", "/v1/registrations/web/i-1?wait=24h", R"({"data":"x"})").status, 200);
+  EXPECT_EQ(call("DELETE", "/v1/registrations/web/i-1?wait=24h").status, 200);
+  const Json early = call("POST", "/v1/prune").json();
+  EXPECT_EQ(early["removed"], 0);
+  EXPECT_EQ(early["parents"][0]["reason"], "too_recent");
+  const Json report = call("POST", "/v1/prune", R"({"older_than":"0s","dry_run":null})").json();
+  EXPECT_EQ(report["dry_run"], false);
+  EXPECT_EQ(report["examined"], 1);
+  EXPECT_EQ(report["removed"], 1);
+  EXPECT_EQ(report["parents"][0]["path"], "/services/web");
+  EXPECT_EQ(report["parents"][0]["outcome"], "removed");
+  EXPECT_TRUE(report["parents"][0]["reason"].is_null());
+  EXPECT_EQ(report["more"], false);
+}
+
 TEST_F(RoutesTest, StatusAndReadiness) {
   start();
   Json status = call("GET", "/v1/status").json();

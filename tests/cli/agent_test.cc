@@ -36,6 +36,30 @@ TEST_F(Cli, MaintenanceOfTheHost) {
   EXPECT_EQ(asked(1), "DELETE /v1/maintenance");
 }
 
+TEST_F(Cli, PruneSaysWhatItRemovedAndWhyItLeftTheRest) {
+  server.answer(200,
+                R"({"dry_run":false,"examined":2,"empty":1,"removed":1,"parents":[)"
+                R"({"path":"/services/a","outcome":"removed","reason":null,"message":null},)"
+                R"({"path":"/services/b","outcome":"left","reason":"in_use","message":"it is used"}],"more":false})");
+  Outcome outcome = run({"prune", "--older-than", "30d", "--service", "a"});
+  EXPECT_EQ(outcome.exit, 0);
+  EXPECT_EQ(asked(0), "POST /v1/prune");
+  EXPECT_EQ(body(0), R"({"older_than":"30d","service":"a"})");
+  EXPECT_TRUE(has(outcome.out, "1 of 2 parents removed\n"));
+  EXPECT_TRUE(has(outcome.out, "/services/b  left"));
+  EXPECT_TRUE(has(outcome.out, "it is used"));
+  server.answer(200, R"({"dry_run":true,"examined":1,"empty":1,"removed":1,"parents":[)"
+                     R"({"path":"/services/a","outcome":"removed","reason":null,"message":null}],"more":false})");
+  outcome = run({"prune", "--dry-run"});
+  EXPECT_EQ(body(1), R"({"dry_run":true})");
+  EXPECT_TRUE(has(outcome.out, "1 of 1 parent would be removed\n"));
+  server.answer(409, R"({"detail":"ZooKeeper is away","code":"not_connected"})");
+  outcome = run({"prune"});
+  EXPECT_EQ(outcome.exit, 1);
+  EXPECT_TRUE(has(outcome.err, "cannot prune: ZooKeeper is away (not_connected)"));
+  EXPECT_EQ(run({"prune", "--older-than", "soon"}).exit, 2);
+}
+
 TEST_F(Cli, Reload) {
   server.answer(200, R"({"applied":["log_level","zookeeper"],"needs_restart":["root"],)"
                      R"("registrations_d":{"added":2,"changed":1,"removed":0,"errors":[]}})");

@@ -54,33 +54,20 @@ TEST(UsageHelp, TellsANewcomerWhatThereIs) {
   const Outcome outcome = run_limpet({"--help"});
   EXPECT_EQ(outcome.exit, 0);
   EXPECT_EQ(outcome.err, "");
-  for (const char* word : {"Usage: limpet",
-                           "register ",
-                           "deregister ",
-                           "list ",
-                           "show ",
-                           "status ",
-                           "queue ",
-                           "wait ",
-                           "leave ",
-                           "heartbeat ",
-                           "history ",
-                           "events ",
-                           "maintenance ",
-                           "reload ",
-                           "--socket",
-                           "LIMPET_SOCKET",
-                           "/run/limpet/limpet.sock",
-                           "--json",
-                           "Examples:",
-                           "Exit status: 0 done, 1 refused"}) {
+  for (const char* word : {"Usage: limpet", "register ",     "deregister ",
+                           "list ",         "show ",         "status ",
+                           "queue ",        "wait ",         "leave ",
+                           "heartbeat ",    "history ",      "events ",
+                           "maintenance ",  "reload ",       "prune ",
+                           "--socket",      "LIMPET_SOCKET", "/run/limpet/limpet.sock",
+                           "--json",        "Examples:",     "Exit status: 0 done, 1 refused"}) {
     EXPECT_TRUE(has(outcome.out, word));
   }
 }
 
 TEST(UsageHelp, EachCommandHasItsOwn) {
   for (const char* verb : {"register", "deregister", "list", "show", "status", "queue", "wait", "leave", "heartbeat",
-                           "history", "events", "maintenance", "reload", "run", "dump", "doctor"}) {
+                           "history", "events", "maintenance", "reload", "prune", "run", "dump", "doctor"}) {
     const Outcome outcome = run_limpet({verb, "--help"});
     EXPECT_EQ(outcome.exit, 0);
     EXPECT_TRUE(has(outcome.out, std::string("Usage: limpet ") + verb));

@@ -274,6 +274,9 @@ def calls():
     for target in ("/v1/queue?limit=1&after=0", "/v1/openapi.json", "/metrics", "/healthz", "/readyz"):
         call("GET", target, expect=200)
     call("POST", "/v1/reload", expect=200)
+    call("POST", "/v1/prune", expect=200)
+    call("POST", "/v1/prune", {"older_than": "0s", "dry_run": True, "service": "web"}, expect=200)
+    call("POST", "/v1/prune", {"older_than": "soon"}, expect=422)
     call("GET", "/v1/registrations/no/such", expect=404)
     call("DELETE", "/v1/registrations/no/such", expect=404)
     call("GET", "/v1/registrations/no%20such/name", expect=422)
@@ -329,6 +332,7 @@ def outage():
     call("GET", "/v1/registrations?state=pending", expect=200)
     if call("GET", "/readyz", expect=200)[1]["degraded"] is not True:
         faults.append("readyz is not degraded")
+    call("POST", "/v1/prune", expect=409)
     call("POST", "/v1/leave?wait=10ms", expect=202)
     if call("GET", "/v1/registrations/web/stands", expect=200)[1]["state"] != "removing":
         faults.append("web/stands is not being removed")

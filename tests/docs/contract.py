@@ -13,7 +13,7 @@ import subprocess
 from agent import ENVIRONMENT, LIMPET, LIMPETD, SERVER, WORK, Agent, check, judged
 from kazoo.client import KazooClient
 
-VERBS = ("register deregister run list show status queue history events heartbeat wait leave dump doctor").split()
+VERBS = ("register deregister run list show status queue history events heartbeat wait leave prune dump doctor").split()
 FLAGS = ("config zookeeper data-dir socket paths root session-timeout log-level check-config version help").split()
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 ONE = "/v1/registrations/web/i-1"

@@ -527,6 +527,24 @@ TEST_F(ZkClientTest, WipedServersAreFoundOutByAHandleThatHasSeenMore) {
   EXPECT_TRUE(bench.wait<core::ZkExpired>(1, seconds(15)));
 }
 
+TEST_F(ZkClientTest, AParentIsRefusedInATransactionBeforeTheCall) {
+  auto containers = options();
+  containers.access.container_parents = true;
+  ZkBench bench(containers);
+  ASSERT_TRUE(bench.connect());
+  core::ZkRequest transaction{ZkVerb::transaction, "/t", "", -1};
+  transaction.batch = {{ZkVerb::create_parent, "/t", "", -1}, create("/t/i", "x")};
+  EXPECT_EQ(bench.call(transaction).code, ZkCode::invalid_path);
+  ZkObserver observer(servers().connect_string());
+  ASSERT_TRUE(observer.sync());
+  EXPECT_FALSE(observer.get("/t").has_value());
+  EXPECT_EQ(bench.call({ZkVerb::create_parent, "/t", "", -1}).code, ZkCode::ok);
+  EXPECT_EQ(bench.call(create("/t/i", "x")).code, ZkCode::ok);
+  ASSERT_TRUE(observer.sync());
+  EXPECT_EQ(observer.get("/t")->ephemeral_owner, 0);
+  observer.remove_tree("/t");
+}
+
 // The digest of "limpet:right", as zkCli.sh and org.apache.zookeeper.server.auth.DigestLoginProvider make it.
 constexpr const char* kLimpetDigest = "digest:limpet:NjOdWY1r6A6oaKEUAXyUyOQL3vc=";
 // With all permissions, as the servers show it to a stranger: without the hash.
@@ -546,11 +564,10 @@ TEST_F(ZkClientTest, CredentialsAreGivenBeforeTheFirstCreateAlsoWhereNoServerWas
   ASSERT_EQ(bench.call(create("/mine/i", "x")).code, ZkCode::ok);
   ZkObserver observer(servers().connect_string());
   ASSERT_TRUE(observer.sync());
-  const std::vector<std::string> expected = {kShown, "world:anyone:1"};
-  EXPECT_EQ(observer.acl("/mine"), expected);
-  EXPECT_EQ(observer.acl("/mine/i"), expected);
+  EXPECT_EQ(observer.acl("/mine"), (std::vector<std::string>{kShown, "world:anyone:5"}));
+  EXPECT_EQ(observer.acl("/mine/i"), (std::vector<std::string>{kShown, "world:anyone:1"}));
   EXPECT_EQ(observer.set("/mine/i", "y"), -102);
-  EXPECT_EQ(observer.create("/mine/j", "y"), -102);
+  EXPECT_EQ(observer.create("/mine/j", "y"), 0);
   ASSERT_TRUE(observer.authenticate("limpet:right"));
   EXPECT_EQ(observer.set("/mine/i", "x"), 0);
   observer.remove_tree("/mine");

@@ -46,6 +46,7 @@ void check_decoders(std::string_view value) {
   check(&decode_session, value);
   check(&decode_former_sessions, value);
   check(&decode_hold, value);
+  check(&decode_parent, value);
   check(&decode_history_entry, value);
   (void)decode_history(1, value);
 }
@@ -73,6 +74,8 @@ void add_change(Batch& batch, std::string_view key, std::string_view value) {
     batch.changes.push_back(PutOutcome{std::move(id), *decode_outcome(value)});
   } else if (key.starts_with(static_cast<char>(frame::Kind::hold))) {
     batch.changes.push_back(PutHold{*decode_hold(value)});
+  } else if (key.starts_with(static_cast<char>(frame::Kind::parent))) {
+    batch.changes.push_back(PutParent{*decode_parent(value)});
   }
 }
 

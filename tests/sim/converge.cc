@@ -268,6 +268,11 @@ std::string Simulation::difference_of(const RegistrationId& id, const Accepted& 
       return view->state == core::State::blocked ? "" : is + "and " + above + " is ephemeral";
     }
   }
+  if (standing == nullptr && view->state == core::State::blocked && view->reason &&
+      view->reason->code == core::ReasonCode::quota && core_->status(clock_.now()).held_back > 0 &&
+      any_stays_for_a_move()) {
+    return "";  // the old znode takes the room in the packet that ends the session
+  }
   if (accepted.data.ends_with(kPoison)) {
     return convicted ? "" : is + "and its content is poisonous";
   }
@@ -307,6 +312,22 @@ std::string Simulation::difference_soon() {
   return differs;
 }
 
+// A registration whose new path is refused stays at its old one.
+bool Simulation::stays_for_a_move(const std::string& path, const std::vector<core::QueuedOperation>& queue) const {
+  return std::any_of(queue.begin(), queue.end(), [&](const core::QueuedOperation& operation) {
+    const auto accepted = model_.accepted().find(operation.id);
+    return operation.deregister && operation.path == path && accepted != model_.accepted().end() &&
+           accepted->second.present && !withdrawn(operation.id) &&
+           core_->find(operation.id)->state != core::State::registered;
+  });
+}
+
+bool Simulation::any_stays_for_a_move() const {
+  bool more = false;
+  const std::vector<core::QueuedOperation> queue = core_->queue(Seq{}, 1000, more);
+  return std::any_of(queue.begin(), queue.end(), [&](const auto& one) { return stays_for_a_move(one.path, queue); });
+}
+
 std::string Simulation::difference() const {
   if (!core_) {
     return "the agent is down";
@@ -330,18 +351,23 @@ std::string Simulation::difference() const {
       aside += core_->find(id)->state == core::State::registered ? 0 : 1;
     }
   }
+  bool more = false;
+  const std::vector<core::QueuedOperation> queue = core_->queue(Seq{}, 1000, more);
   for (const auto& [path, znode] : ensemble_->znodes().all()) {
-    if (judge_.is_ours(znode.stat.ephemeral_owner) && !wanted.contains(path) && !judge_.resurrected(path, znode)) {
+    if (judge_.is_ours(znode.stat.ephemeral_owner) && !wanted.contains(path) && !judge_.resurrected(path, znode) &&
+        !stays_for_a_move(path, queue)) {
       return "a ghost: " + path + " data=" + znode.data;
     }
   }
-  bool more = false;
-  const std::size_t queued = core_->queue(Seq{}, 1000, more).size();
+  const auto held = static_cast<std::size_t>(std::count_if(queue.begin(), queue.end(), [&](const auto& one) {
+    return one.deregister && stays_for_a_move(one.path, queue);
+  }));
   const core::StatusView status = core_->status(clock_.now());
-  if (queued != aside || status.queue_depth != aside) {
-    return "the queue holds " + std::to_string(queued) + ", set aside are " + std::to_string(aside);
+  if (queue.size() != aside + held || status.queue_depth != aside + held) {
+    return "the queue holds " + std::to_string(queue.size()) + ", set aside are " + std::to_string(aside) +
+           ", old places of those " + std::to_string(held);
   }
-  if (!status.storage_healthy() || status.session != ensemble_->attached_session() || status.total != present) {
+  if (!status.storage_healthy() || status.session != ensemble_->attached_session() || status.total != present + held) {
     return "the status shows something else";
   }
   if (status.last_seq != store_.written().last_seq) {

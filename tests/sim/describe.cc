@@ -78,8 +78,9 @@ const char* name_of(core::ZkCode code) {
 }
 
 const char* name_of(core::ProblemCode code) {
-  constexpr const char* kNames[] = {"invalid", "not_found",  "not_owner",      "not_allowed",  "path_taken",
-                                    "quota",   "queue_full", "storage_failed", "storage_full", "shutting_down"};
+  constexpr const char* kNames[] = {"invalid",      "not_found",     "not_owner",    "not_allowed",
+                                    "path_taken",   "quota",         "queue_full",   "storage_failed",
+                                    "storage_full", "shutting_down", "not_connected"};
   return kNames[static_cast<std::size_t>(code)];
 }
 
@@ -113,7 +114,8 @@ const char* name_of(Happening what) {
                                     "agent_started",
                                     "agent_stopped",
                                     "history_gap",
-                                    "withdrawn"};
+                                    "withdrawn",
+                                    "pruned"};
   return kNames[static_cast<std::size_t>(what)];
 }
 
@@ -124,8 +126,8 @@ const char* name_of(core::State state) {
 }
 
 std::string describe(const core::ZkRequest& request) {
-  constexpr const char* kVerbs[] = {"create", "create_parent", "set",   "remove",     "read",
-                                    "watch",  "sync",          "check", "transaction"};
+  constexpr const char* kVerbs[] = {"create", "create_parent", "set",  "remove", "read",
+                                    "watch",  "look",          "sync", "check",  "transaction"};
   std::string parts;
   for (const core::ZkRequest& part : request.batch) {
     parts += " [" + describe(part) + "]";
@@ -160,6 +162,10 @@ std::string describe(const Change& change) {
           return std::string("+") + name_of(c.hold.cause) + " of " + target(c.hold.id);
         } else if constexpr (std::is_same_v<T, EraseHold>) {
           return std::string("-") + name_of(c.cause) + " of " + target(c.id);
+        } else if constexpr (std::is_same_v<T, PutParent>) {
+          return "+parent " + c.parent.path;
+        } else if constexpr (std::is_same_v<T, EraseParent>) {
+          return "-parent " + c.path;
         } else {
           static_assert(std::is_same_v<T, AddHistory>);
           return "event " + num(c.entry->event) + " " + name_of(c.entry->what) + "#" + num(c.entry->seq.value);
@@ -223,6 +229,8 @@ std::string describe(const core::Event& event) {
           return "ProcessEnded " + e.id.str() + "#" + num(e.seq.value);
         } else if constexpr (std::is_same_v<T, core::HealthChanged>) {
           return "HealthChanged " + e.id.str() + "#" + num(e.seq.value) + (e.passing ? " passing" : " failing");
+        } else if constexpr (std::is_same_v<T, core::Prune>) {
+          return "Prune token=" + num(e.token.value) + (e.dry_run ? " dry" : "");
         } else {
           static_assert(std::is_same_v<T, core::Reconfigured>);
           return "Reconfigured";
@@ -267,6 +275,8 @@ std::string describe(const core::Action& action) {
           return "VoidFailure " + a.id.str();
         } else if constexpr (std::is_same_v<T, core::Recheck>) {
           return std::string("Recheck") + (a.all ? " all" : "");
+        } else if constexpr (std::is_same_v<T, core::Pruned>) {
+          return "Pruned token=" + num(a.token.value);
         } else {
           static_assert(std::is_same_v<T, core::Recorded>);
           return "Recorded " + num(a.entry->event);

@@ -18,7 +18,8 @@ constexpr std::uint64_t kBusySteps = 5'000;
 
 // Parents, audits and the sync are few and go beside the window.
 bool windowed(core::ZkVerb verb) {
-  return verb != core::ZkVerb::create_parent && verb != core::ZkVerb::watch && verb != core::ZkVerb::sync;
+  return verb != core::ZkVerb::create_parent && verb != core::ZkVerb::watch && verb != core::ZkVerb::look &&
+         verb != core::ZkVerb::sync;
 }
 
 core::Options options_of(const History& history) {
@@ -176,13 +177,23 @@ void Simulation::keep_books(const core::Event& event) {
   }
 }
 
+// True where the removal goes with the write of the same registration elsewhere: the window has room for that one.
+bool Simulation::goes_with_a_move(const std::vector<core::ZkRequest>& batch, std::size_t at) const {
+  const auto write = std::find_if(batch.begin() + static_cast<std::ptrdiff_t>(at), batch.end(),
+                                  [](const auto& one) { return one.verb != core::ZkVerb::remove; });
+  return write != batch.end() && write->path != batch[at].path &&
+         judge_.was_placed(write->data.substr(0, write->data.find('!')), batch[at].path);
+}
+
 // With `send` on top: how many znodes have a request in flight that the window counts. One that is replaced has two,
 // its removal and its creation, and counts once.
 std::size_t Simulation::znodes_in_flight(const core::ZkSend& send) {
   if (send.request.verb == core::ZkVerb::transaction) {
     std::vector<std::string>& paths = in_flight_[send.op.value];
-    for (const core::ZkRequest& request : send.request.batch) {
-      if (request.verb != core::ZkVerb::check) {
+    for (std::size_t i = 0; i < send.request.batch.size(); ++i) {
+      const core::ZkRequest& request = send.request.batch[i];
+      const bool moves = request.verb == core::ZkVerb::remove && goes_with_a_move(send.request.batch, i);
+      if (request.verb != core::ZkVerb::check && !moves) {
         paths.push_back(request.path);
       }
     }
@@ -354,6 +365,8 @@ void Simulation::carry_out(core::Action action) {
           locals_.void_failure(a.id);
         } else if constexpr (std::is_same_v<T, core::Recheck>) {
           locals_.recheck();
+        } else if constexpr (std::is_same_v<T, core::Pruned>) {
+          ++pruned_;
         } else if constexpr (std::is_same_v<T, core::Recorded>) {
           ends_.recorded(a);
         } else if constexpr (std::is_same_v<T, core::SetTimer>) {

@@ -25,8 +25,14 @@ void Judge::persisting(const core::Persist& persist) {
     if (const auto* put = std::get_if<PutRegistration>(&change)) {
       const Registration& registration = put->registration;
       contents_[{registration.path, registration.data}] = {registration.seq, registration.id};
+      places_[registration.id].insert(registration.path);
+    } else if (const auto* erased = std::get_if<EraseRegistration>(&change)) {
+      deregistered_[erased->id] = persist.batch.last_seq;
     } else if (const auto* removal = std::get_if<PutRemoval>(&change)) {
       removals_[removal->removal.path].insert(removal->removal.seq);
+      if (removal->removal.moved) {
+        moves_.emplace(removal->removal.seq, removal->removal.id);
+      }
     } else if (const auto* session = std::get_if<PutSession>(&change)) {
       sessions_[session->session.id] = session->session;
     } else if (const auto* added = std::get_if<AddHistory>(&change);
@@ -290,6 +296,8 @@ void Judge::our_write(const Txn& txn) {
     verdict_.fail("I5", "a znode that was never accepted: " + txn.path + " data=" + txn.after->data);
     return;
   }
+  Seq& newest = newest_of_[contents_.at({txn.path, txn.after->data}).second];
+  newest = std::max(newest, *seq);
   check_order(txn, *seq);
 }
 
@@ -318,6 +326,50 @@ void Judge::check_order(const Txn& txn, Seq seq) {
   highest_ = std::max(highest_, seq);
 }
 
+bool Judge::was_placed(const std::string& name, const std::string& path) const {
+  return std::any_of(places_.begin(), places_.end(),
+                     [&](const auto& one) { return one.first.str() == name && one.second.contains(path); });
+}
+
+// Whether moves asked for the removal of `content` of `id` from `path`: only moves of `id`, some of the changes since,
+// or none of them.
+Judge::Moves Judge::moves_away(const std::string& path, Seq content, const RegistrationId& id) const {
+  const std::set<Seq>& removals = removals_.at(path);
+  const auto first = removals.upper_bound(content);
+  if (std::none_of(first, removals.end(), [this](Seq seq) { return moves_.contains(seq); })) {
+    return Moves::none;
+  }
+  const bool all = std::all_of(first, removals.end(), [&](Seq seq) {
+    const auto move = moves_.find(seq);
+    return move != moves_.end() && move->second == id;
+  });
+  return all ? Moves::only : Moves::some;
+}
+
+// A registration that moves is found at its old path until it stands at the new one.
+void Judge::check_move(const Txn& txn, Seq content) {
+  const RegistrationId& id = contents_.at({txn.path, txn.before->data}).second;
+  const Seq move = *removals_.at(txn.path).upper_bound(content);
+  const auto accepted = model_.accepted().find(id);
+  const bool wanted = accepted != model_.accepted().end() && accepted->second.present;
+  const auto gone = deregistered_.find(id);
+  const std::set<std::string>& places = places_[id];
+  // An ephemeral znode has no children: where the new path lies below it, it goes first.
+  const bool nested = std::any_of(places.begin(), places.end(),
+                                  [&](const std::string& place) { return place.starts_with(txn.path + "/"); });
+  if (!wanted || nested || (gone != deregistered_.end() && gone->second > content) || newest_of_[id] >= move) {
+    return;
+  }
+  const auto& znodes = ensemble_->znodes().all();
+  const bool stands = std::any_of(znodes.begin(), znodes.end(), [&](const auto& one) {
+    return is_ours(one.second.stat.ephemeral_owner) && one.second.data.starts_with(id.str() + "!");
+  });
+  if (!stands) {
+    verdict_.fail("I6", id.str() + " moves by " + text(move) + ", and was removed from " + txn.path +
+                            " while it stands nowhere else");
+  }
+}
+
 void Judge::our_removal(const Txn& txn) {
   if (txn.before->stat.ephemeral_owner != txn.by) {
     return;  // left by an earlier session of ours: to be created anew
@@ -335,6 +387,14 @@ void Judge::our_removal(const Txn& txn) {
   if (earliest == removals.end()) {
     verdict_.fail("I6", txn.path + " was deleted, and nobody deregistered " + text(*content));
     return;
+  }
+  switch (moves_away(txn.path, *content, contents_.at({txn.path, txn.before->data}).second)) {
+    case Moves::only:
+      return check_move(txn, *content);  // in the order of the create at the new path, which is judged there
+    case Moves::some:
+      return;  // it may go with that create
+    case Moves::none:
+      break;
   }
   if (exempted(txn.path) || order_of_ != txn.by || taken_by_held(txn.path, *content)) {
     return;

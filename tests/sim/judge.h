@@ -1,9 +1,9 @@
 // What reaches ZooKeeper, judged by the order of its transactions.
 //
-// Judges I3b and I3c (order), I5 (nothing that was never accepted), I6 (no blink), I8 (no trespass), that a session is
-// on disk before its first create, that nothing is written which is not durable, that nothing superseded is sent, the
-// window, and that no living session is given up. Sees every request and transaction of the FakeEnsemble. Owned by
-// Simulation.
+// Judges I3b and I3c (order), I5 (nothing that was never accepted), I6 (no blink, also of what moves to another path),
+// I8 (no trespass), that a session is on disk before its first create, that nothing is written which is not durable,
+// that nothing superseded is sent, the window, and that no living session is given up. Sees every request and
+// transaction of the FakeEnsemble. Owned by Simulation.
 #pragma once
 
 #include <map>
@@ -64,6 +64,8 @@ class Judge final : public FakeEnsemble::Observer {
     const auto it = resurrected_.find(path);
     return it != resurrected_.end() && it->second == znode.stat.czxid;
   }
+  // True where the registration of that name was ever accepted for `path`.
+  bool was_placed(const std::string& name, const std::string& path) const;
   std::uint64_t writes() const { return writes_; }
 
   // ---- FakeEnsemble::Observer
@@ -82,6 +84,9 @@ class Judge final : public FakeEnsemble::Observer {
   bool taken_by_held(const std::string& path, Seq content) const;
   void our_write(const Txn& txn);
   void our_removal(const Txn& txn);
+  enum class Moves { none, some, only };
+  Moves moves_away(const std::string& path, Seq content, const RegistrationId& id) const;
+  void check_move(const Txn& txn, Seq content);
   void check_order(const Txn& txn, Seq seq);
   void check_owner(const Txn& txn);
   void check_session_packet(const Txn& txn);
@@ -101,6 +106,10 @@ class Judge final : public FakeEnsemble::Observer {
   std::map<SessionId, Session> sessions_;  // that the store has held, with their passwords
   std::map<std::pair<std::string, std::string>, std::pair<Seq, RegistrationId>> contents_;  // (path, data) -> change
   std::map<std::string, std::set<Seq>> removals_;                                           // path -> asked for by
+  std::map<Seq, RegistrationId> moves_;                                                     // changes of path
+  std::map<RegistrationId, Seq> deregistered_;                                              // by the newest change
+  std::map<RegistrationId, std::set<std::string>> places_;  // every path that was ever asked for
+  std::map<RegistrationId, Seq> newest_of_;                 // newest content that ever stood anywhere
   std::set<std::string> exempt_;
   std::set<RegistrationId> held_ids_;
   bool all_held_ = false;

@@ -46,6 +46,7 @@ const char* name_of(Mutation mutation) {
       "ForgetOutcomes",
       "ReuseEvents",
       "UnheardHeartbeats",
+      "LoseMoves",
       "UntoldCauses",
   };
   return kNames[static_cast<std::size_t>(mutation)];
@@ -357,6 +358,11 @@ void Mutator::stored(StoredState& stored, const std::string& host) {
     stored.outcomes.clear();
   } else if (is(Mutation::reuse_events)) {
     stored.last_event -= std::min<std::uint64_t>(stored.last_event, 3);
+  }
+  if (is(Mutation::lose_moves)) {
+    for (Removal& removal : stored.removals) {
+      removal.id.instance += "~";
+    }
   }
   if (is(Mutation::forget_session_on_restart)) {
     stored.session.reset();

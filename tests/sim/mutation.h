@@ -46,6 +46,7 @@ enum class Mutation {
   forget_outcomes,            // what had been in ZooKeeper expires after a restart
   reuse_events,               // the history's counter is a few entries old after a restart
   unheard_heartbeats,         // heartbeats come to nothing
+  lose_moves,                 // after a restart, nobody knows that a removal is one half of a change of path
   untold_causes,              // a removal by the agent leaves no trace in the history
   kCount,
 };

@@ -56,6 +56,9 @@ class Simulation {
   void crash_agent(bool power_cut);
   void step(core::Event event);
   void keep_books(const core::Event& event);
+  bool stays_for_a_move(const std::string& path, const std::vector<core::QueuedOperation>& queue) const;
+  bool any_stays_for_a_move() const;
+  bool goes_with_a_move(const std::vector<core::ZkRequest>& batch, std::size_t at) const;
   std::size_t znodes_in_flight(const core::ZkSend& send);
   void lose_in_flight();
   bool runs_wild();
@@ -170,6 +173,7 @@ class Simulation {
   std::uint64_t next_content_ = 1;
   std::uint64_t ticks_ = 0;
   std::uint64_t sends_ = 0;
+  std::uint64_t pruned_ = 0;
   std::uint64_t notes_ = 0;
   std::int64_t busy_at_ = 0;  // busy-loop guard: steps at one instant
   std::uint64_t busy_steps_ = 0;

@@ -42,11 +42,12 @@ void FakeEnsemble::apply_next() {
 }
 
 std::optional<ZkCode> FakeEnsemble::denial(const ZkRequest& request) const {
-  const bool reads = request.verb == ZkVerb::read || request.verb == ZkVerb::watch || request.verb == ZkVerb::check;
+  const bool looks = request.verb == ZkVerb::watch || request.verb == ZkVerb::look;
+  const bool reads = request.verb == ZkVerb::read || looks || request.verb == ZkVerb::check;
   for (const auto& [prefix, code] : denied_) {
     const bool below = request.path == prefix || request.path.starts_with(prefix + "/");
     // READ is a right on the znode itself, the others are quotas and rights to write.
-    if (below && (!reads || (code == ZkCode::no_auth && request.verb != ZkVerb::watch))) {
+    if (below && (!reads || (code == ZkCode::no_auth && !looks))) {
       return code;
     }
   }
@@ -60,7 +61,7 @@ ZkReply FakeEnsemble::apply(const ZkRequest& request) {
     return reply;
   }
   reply = request.verb == ZkVerb::transaction ? apply_transaction(request.batch) : execute(request);
-  const bool reads = request.verb == ZkVerb::read || request.verb == ZkVerb::watch;
+  const bool reads = request.verb == ZkVerb::read || request.verb == ZkVerb::watch || request.verb == ZkVerb::look;
   if (handle_->view && !reads && (reply.code == ZkCode::ok || !denial(request))) {
     catch_up();  // the follower answers a write, or a sync, when it has seen it
   }
@@ -90,11 +91,13 @@ ZkReply FakeEnsemble::execute(const ZkRequest& request) {
       break;
     case ZkVerb::read:
     case ZkVerb::watch:
+    case ZkVerb::look:
       seen = handle_->view ? znodes_.find_at(request.path, *handle_->view) : znodes_.find(request.path);
       if (seen == nullptr) {
         reply.code = ZkCode::no_node;
       } else {
         reply.stat = seen->stat;
+        reply.stat.children = request.verb == ZkVerb::look ? znodes_.count_children(request.path) : 0;
         reply.data = request.verb == ZkVerb::read ? seen->data : std::string();
       }
       break;

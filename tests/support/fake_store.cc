@@ -42,6 +42,10 @@ void StoredMap::apply(const Change& change) {
           holds[{c.hold.id, c.hold.cause}] = c.hold;
         } else if constexpr (std::is_same_v<T, EraseHold>) {
           holds.erase({c.id, c.cause});
+        } else if constexpr (std::is_same_v<T, PutParent>) {
+          parents[c.parent.path] = c.parent;
+        } else if constexpr (std::is_same_v<T, EraseParent>) {
+          parents.erase(c.path);
         } else if constexpr (std::is_same_v<T, AddHistory>) {
           disordered = disordered || c.entry->event <= last_event;
           last_event = c.entry->event;
@@ -74,6 +78,9 @@ StoredState StoredMap::to_state() const {
   state.outcomes.assign(outcomes.begin(), outcomes.end());
   for (const auto& [target, hold] : holds) {
     state.holds.push_back(hold);
+  }
+  for (const auto& [path, parent] : parents) {
+    state.parents.push_back(parent);
   }
   state.last_event = last_event;
   state.session = session;

@@ -22,6 +22,7 @@ struct StoredMap {
   Seq last_seq;
   std::map<RegistrationId, Registration> registrations;
   std::map<Seq, Removal> removals;
+  std::map<std::string, Parent> parents;
   std::map<RegistrationId, Outcome> outcomes;
   std::map<std::pair<std::optional<RegistrationId>, HoldCause>, Hold> holds;
   std::optional<Session> session;

@@ -165,6 +165,14 @@ bool FakeZnodes::has_children(const std::string& path) const {
   return it != znodes_.end() && it->first.starts_with(path + "/");
 }
 
+std::int32_t FakeZnodes::count_children(const std::string& path) const {
+  std::int32_t count = 0;
+  for (auto it = znodes_.lower_bound(path + "/"); it != znodes_.end() && it->first.starts_with(path + "/"); ++it) {
+    count += it->first.find('/', path.size() + 1) == std::string::npos ? 1 : 0;
+  }
+  return count;
+}
+
 void FakeZnodes::apply(Zxid zxid, const std::string& path, SessionId by, bool session_end, std::optional<Znode> after) {
   Txn txn{zxid, path, by, session_end, std::nullopt, std::move(after)};
   const auto it = znodes_.find(path);

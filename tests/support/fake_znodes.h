@@ -69,6 +69,7 @@ class FakeZnodes {
   // The znode as it was when `zxid` was the newest.
   const Znode* find_at(std::string_view path, Zxid zxid) const;
   bool has_children(const std::string& path) const;
+  std::int32_t count_children(const std::string& path) const;
   const std::map<std::string, Znode, std::less<>>& all() const { return znodes_; }
   Zxid zxid() const { return Zxid{zxid_}; }
 

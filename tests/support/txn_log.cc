@@ -49,9 +49,10 @@ std::string word(std::int64_t type) {
   switch (type) {
     case 1:
     case 15:
-    case 19:
     case 21:
       return "create";
+    case 19:
+      return "create_container";
     case 2:
     case 20:
       return "delete";
@@ -72,7 +73,7 @@ std::string word(std::int64_t type) {
 
 void add(std::vector<Txn>& found, Txn txn, std::int64_t type, Jute& body) {
   txn.what = word(type);
-  if (txn.what == "create" || txn.what == "delete" || txn.what == "set") {
+  if (txn.what == "create" || txn.what == "create_container" || txn.what == "delete" || txn.what == "set") {
     txn.path = body.text();
     txn.data = txn.what == "delete" ? "" : body.text();
   }

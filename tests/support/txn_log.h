@@ -14,8 +14,8 @@ namespace limpet::test {
 struct Txn {
   std::int64_t zxid = 0;
   std::int64_t session = 0;
-  // "create", "delete", "set", "create_session", "close_session", "multi" (its parts follow, with the same zxid, where
-  // it was done), "error", or a number.
+  // "create", "create_container", "delete", "set", "create_session", "close_session", "multi" (its parts follow, with
+  // the same zxid, where it was done), "error", or a number.
   std::string what;
   std::string path;               // of create, delete and set
   std::string data;               // of create and set

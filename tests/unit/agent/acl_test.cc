@@ -35,5 +35,13 @@ TEST(Acl, WhatIsWrongIsNamed) {
             std::string::npos);
 }
 
+TEST(Acl, ASharedOneLetsEverybodyCreateAndRead) {
+  EXPECT_EQ(shared_acl(open_acl()), open_acl());
+  EXPECT_EQ(to_string(shared_acl(creator_acl())), "auth::cdrwa,world:anyone:cr");
+  EXPECT_EQ(to_string(shared_acl(*parse_acl("ip:10.0.0.0/8:cdrwa"))), "ip:10.0.0.0/8:cdrwa,world:anyone:cr");
+  EXPECT_EQ((Access{"u:p", creator_acl()}.acl_of_parents()), shared_acl(creator_acl()));
+  EXPECT_EQ((Access{"u:p", creator_acl(), open_acl()}.acl_of_parents()), open_acl());
+}
+
 }  // namespace
 }  // namespace limpet::zk

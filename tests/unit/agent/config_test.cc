@@ -57,6 +57,8 @@ TEST_F(ConfigTest, EveryKeyTakesItsOwnTextAndTellsItsDifference) {
                                                      {"session_timeout", "30s"},
                                                      {"zookeeper_credentials", "/etc/limpet/zookeeper"},
                                                      {"acl", "creator"},
+                                                     {"parents_acl", "open"},
+                                                     {"parents", "container"},
                                                      {"root", "/elsewhere"},
                                                      {"paths", "/dubbo,/nerve"},
                                                      {"replay_rate", "7"},
@@ -83,7 +85,8 @@ TEST_F(ConfigTest, EveryKeyTakesItsOwnTextAndTellsItsDifference) {
                                                      {"http_checks", "false"},
                                                      {"command_checks", "true"},
                                                      {"check_targets", "any"},
-                                                     {"max_checks_per_uid", "12"}};
+                                                     {"max_checks_per_uid", "12"},
+                                                     {"max_new_parents", "5"}};
   for (const ConfigKey& key : config_keys()) {
     ASSERT_TRUE(others.contains(key.name)) << key.name;
     const std::string& text = others.at(key.name);
@@ -153,20 +156,35 @@ TEST_F(ConfigTest, WhatIsWrongWithAFileIsSaidWithItsPlace) {
 }
 
 TEST_F(ConfigTest, ValuesOutOfRangeAreRefusedAndChangeNothing) {
-  const std::vector<std::pair<std::string, std::string>> wrong = {
-      {"zookeeper", "a!b"},           {"zookeeper", ""},
-      {"session_timeout", "10"},      {"session_timeout", "1d"},
-      {"session_timeout", "1ms"},     {"session_timeout", "11m"},
-      {"zookeeper_credentials", "x"}, {"acl", "closed"},
-      {"root", "services"},           {"root", "/a/../b"},
-      {"root", "/zookeeper/x"},       {"paths", "/a,b"},
-      {"replay_rate", "-1"},          {"replay_rate", "1.5"},
-      {"data_dir", "state"},          {"data_dir", ""},
-      {"log_level", "loud"},          {"history_size", "1"},
-      {"history_size", "64 MiB"},     {"history_age", "7d"},
-      {"max_data", "1000001"},        {"max_data", "0"},
-      {"max_body", "1TiB"},           {"max_body", "99999999999999999999"},
-      {"max_path_bytes", "1MiB"},     {"max_registrations", "0x1"}};
+  const std::vector<std::pair<std::string, std::string>> wrong = {{"zookeeper", "a!b"},
+                                                                  {"zookeeper", ""},
+                                                                  {"session_timeout", "10"},
+                                                                  {"session_timeout", "1d"},
+                                                                  {"session_timeout", "1ms"},
+                                                                  {"session_timeout", "11m"},
+                                                                  {"zookeeper_credentials", "x"},
+                                                                  {"acl", "closed"},
+                                                                  {"parents_acl", "closed"},
+                                                                  {"parents", "ephemeral"},
+                                                                  {"max_new_parents", "0"},
+                                                                  {"root", "services"},
+                                                                  {"root", "/a/../b"},
+                                                                  {"root", "/zookeeper/x"},
+                                                                  {"paths", "/a,b"},
+                                                                  {"replay_rate", "-1"},
+                                                                  {"replay_rate", "1.5"},
+                                                                  {"data_dir", "state"},
+                                                                  {"data_dir", ""},
+                                                                  {"log_level", "loud"},
+                                                                  {"history_size", "1"},
+                                                                  {"history_size", "64 MiB"},
+                                                                  {"history_age", "7d"},
+                                                                  {"max_data", "1000001"},
+                                                                  {"max_data", "0"},
+                                                                  {"max_body", "1TiB"},
+                                                                  {"max_body", "99999999999999999999"},
+                                                                  {"max_path_bytes", "1MiB"},
+                                                                  {"max_registrations", "0x1"}};
   for (const auto& [key, text] : wrong) {
     EXPECT_NE(said_of_key(key, text), "") << key << " = " << text;
   }
@@ -274,6 +292,13 @@ TEST_F(ConfigTest, AnAclOfTheCreatorNeedsCredentials) {
   ASSERT_EQ(said_of_key("acl", "creator"), "");
   EXPECT_TRUE(holds(complete_config(config_).message(), "zookeeper_credentials"));
   config_.zookeeper_credentials = write("u:p", 0600, "secret");
+  EXPECT_EQ(complete_config(config_).message(), "");
+}
+
+TEST_F(ConfigTest, AnAclOfTheCreatorForParentsNeedsCredentials) {
+  ASSERT_EQ(said_of_key("parents_acl", "creator"), "");
+  EXPECT_TRUE(holds(complete_config(config_).message(), "parents_acl: \"creator\""));
+  ASSERT_EQ(said_of_key("parents_acl", "shared"), "");
   EXPECT_EQ(complete_config(config_).message(), "");
 }
 

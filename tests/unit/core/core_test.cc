@@ -215,6 +215,8 @@ TEST_F(CoreTest, ParentsGoBeforeTheFirstChildAndOnlyOnce) {
 }
 
 TEST_F(CoreTest, ParentsOfWhatIsLongGoneAreForgottenAndOthersAreNot) {
+  options_.limits.max_new_parents = 10'000;
+  restart({});
   connect();
   answer_all();
   accepted({put("a", "1")});
@@ -242,7 +244,7 @@ TEST_F(CoreTest, ParentsOfWhatIsLongGoneAreForgottenAndOthersAreNot) {
   EXPECT_TRUE(parents_for("web", "b").empty());
 }
 
-TEST_F(CoreTest, AnUpdateIsASetAndAMoveIsARemovalAndACreationInOrder) {
+TEST_F(CoreTest, AnUpdateIsASetAndAMoveIsARemovalAndACreateInOneTransaction) {
   options_.paths = {"/dubbo"};
   restart({});
   accepted({put("a", "1")});
@@ -257,9 +259,13 @@ TEST_F(CoreTest, AnUpdateIsASetAndAMoveIsARemovalAndACreationInOrder) {
   answer_all();
   accepted({put("a", "2", "/dubbo/x")});
   sent = take<ZkSend>();
-  ASSERT_GE(sent.size(), 2u);
-  EXPECT_EQ(sent[0].request.verb, ZkVerb::remove);
-  EXPECT_EQ(sent.back().request.path, "/dubbo/x");
+  ASSERT_EQ(sent.size(), 2u);
+  EXPECT_EQ(sent[0].request.verb, ZkVerb::create_parent);
+  const std::vector<ZkRequest>& batch = sent[1].request.batch;
+  ASSERT_EQ(batch.size(), 2u);
+  EXPECT_EQ(batch[0].verb, ZkVerb::remove);
+  EXPECT_EQ(batch[1].verb, ZkVerb::create);
+  EXPECT_EQ(batch[1].path, "/dubbo/x");
 }
 
 TEST_F(CoreTest, WhoseItIsAndWhereItMayLie) {

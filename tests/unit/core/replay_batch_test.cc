@@ -50,6 +50,7 @@ class ReplayBatch : public ::testing::Test {
           step(ZkReplied{send.epoch, send.op, {}});
           break;
         case ZkVerb::watch:
+        case ZkVerb::look:
           break;
         default:
           writes.push_back(std::move(send));

@@ -62,6 +62,10 @@ inline Removal sample_removal(std::uint64_t seq) {
   return {Seq{seq}, sample_id(seq), "/services/" + sample_id(seq).str(), {1000, 4321}, 1700000000000};
 }
 
+inline Parent sample_parent() {
+  return {"/services/web", "web", 1000, Zxid{0x200000017}, 1700000000000, 1700000000500};
+}
+
 inline Outcome sample_outcome(std::uint64_t seq) {
   return {Seq{seq}, SessionId{0x100001234560001}, Zxid{0x200000017}, Zxid{0x200000018}, 3, 1700000000500};
 }

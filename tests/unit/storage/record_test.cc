@@ -48,6 +48,12 @@ std::string hex(std::string_view bytes) {
   return text;
 }
 
+Removal moved_away(std::uint64_t seq) {
+  Removal removal = sample_removal(seq);
+  removal.moved = true;
+  return removal;
+}
+
 std::vector<Sample> samples() {
   return {
       {"registration", encode(sample_registration(17)),
@@ -64,6 +70,9 @@ std::vector<Sample> samples() {
        [](std::string_view bytes) { return encoded_again(decode_history_entry(bytes)); }},
       {"removal", encode(sample_removal(18)),
        [](std::string_view bytes) { return encoded_again(decode_removal(bytes)); }},
+      {"removal of a move", encode(moved_away(18)),
+       [](std::string_view bytes) { return encoded_again(decode_removal(bytes)); }},
+      {"parent", encode(sample_parent()), [](std::string_view bytes) { return encoded_again(decode_parent(bytes)); }},
       {"outcome", encode(sample_outcome(19)),
        [](std::string_view bytes) { return encoded_again(decode_outcome(bytes)); }},
       {"session", encode(sample_session()),
@@ -240,6 +249,15 @@ TEST(Record, EachFieldOfALifetimeMustBeUnderstood) {
     EXPECT_EQ(frame::Reader(encode(registration), frame::Kind::registration, kTagsBeforeLifetimes).status().code(),
               Errc::newer_format);
   }
+}
+
+TEST(Record, ParentsAndRemovalsOfAMoveComeBackEqual) {
+  EXPECT_EQ(*decode_parent(encode(sample_parent())), sample_parent());
+  EXPECT_EQ(*decode_removal(encode(moved_away(18))), moved_away(18));
+  EXPECT_EQ(*decode_removal(encode(sample_removal(18))), sample_removal(18));
+  // An older limpet removes first, and need not refuse it.
+  constexpr std::uint8_t kTagsBeforeMoves = 7;
+  EXPECT_TRUE(frame::Reader(encode(moved_away(18)), frame::Kind::removal, kTagsBeforeMoves).status().ok());
 }
 
 TEST(Record, HoldsAndEventsComeBackEqual) {

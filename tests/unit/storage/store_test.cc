@@ -60,6 +60,7 @@ TEST(RocksStore, EveryChangeSurvives) {
                    PutRemoval{sample_removal(4)},
                    PutOutcome{sample_id(1), sample_outcome(1)},
                    PutOutcome{sample_id(2), sample_outcome(2)},
+                   PutParent{sample_parent()},
                    PutSession{sample_session(), former}};
   ASSERT_TRUE(store->append(batch, true).ok());
   Registration moved = sample_registration(3);
@@ -72,6 +73,7 @@ TEST(RocksStore, EveryChangeSurvives) {
     const auto state = store->load();
     ASSERT_TRUE(state.ok()) << state.status().message();
     EXPECT_EQ(state->last_seq, Seq{8});
+    EXPECT_EQ(state->parents, std::vector<Parent>{sample_parent()});
     ASSERT_EQ(state->registrations.size(), 2u);
     EXPECT_EQ(state->registrations[0], sample_registration(1));
     EXPECT_EQ(state->registrations[1], moved);
