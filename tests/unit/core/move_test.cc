@@ -8,7 +8,7 @@
 namespace limpet::core {
 namespace {
 
-constexpr SessionId kSession{0x1001};
+constexpr SessionId kMoveSession{0x1001};
 constexpr Zxid kBorn{7};
 
 class MoveTest : public ::testing::Test {
@@ -31,7 +31,7 @@ class MoveTest : public ::testing::Test {
   void connect() { step(ZkConnected{Epoch{1}, session(), "127.0.0.1:2181"}); }
   static Session session() {
     Session session;
-    session.id = kSession;
+    session.id = kMoveSession;
     session.timeout_ms = 10'000;
     return session;
   }
@@ -51,7 +51,7 @@ class MoveTest : public ::testing::Test {
     now_.steady_ms += 5;
     step(ZkReplied{send.epoch, send.op, std::move(reply)});
   }
-  static ZkReply standing(SessionId owner = kSession) {
+  static ZkReply standing(SessionId owner = kMoveSession) {
     ZkReply reply;
     reply.stat = ZkStat{kBorn, kBorn, 0, owner};
     reply.data = "old";

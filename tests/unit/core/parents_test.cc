@@ -15,7 +15,7 @@ namespace {
 
 using Outcome = PruneReport::Outcome;
 
-constexpr SessionId kSession{0x1001};
+constexpr SessionId kParentSession{0x1001};
 constexpr std::int64_t kHourMs = 3'600'000;
 
 // A Core with a store that keeps what is written, and servers that answer at once.
@@ -34,7 +34,7 @@ class ParentsTest : public ::testing::Test {
   }
   void connect() {
     Session session;
-    session.id = kSession;
+    session.id = kParentSession;
     session.timeout_ms = 10'000;
     step(ZkConnected{epoch_, session, "127.0.0.1:2181"});
   }
@@ -79,16 +79,16 @@ class ParentsTest : public ::testing::Test {
     const auto* found = znodes_.find(request.path);
     switch (request.verb) {
       case ZkVerb::create:
-        reply.code = znodes_.create(request.path, request.data, kSession, kSession, &reply.stat);
+        reply.code = znodes_.create(request.path, request.data, kParentSession, kParentSession, &reply.stat);
         break;
       case ZkVerb::create_parent:
-        reply.code = znodes_.create(request.path, "", SessionId{}, kSession, nullptr);
+        reply.code = znodes_.create(request.path, "", SessionId{}, kParentSession, nullptr);
         break;
       case ZkVerb::set:
-        reply.code = znodes_.set(request.path, request.data, request.version, kSession, &reply.stat);
+        reply.code = znodes_.set(request.path, request.data, request.version, kParentSession, &reply.stat);
         break;
       case ZkVerb::remove:
-        reply.code = znodes_.remove(request.path, request.version, kSession);
+        reply.code = znodes_.remove(request.path, request.version, kParentSession);
         break;
       case ZkVerb::read:
       case ZkVerb::watch:
