@@ -17,6 +17,9 @@ struct Sample {
   const char* name;
   std::string bytes;
   std::function<Result<std::string>(std::string_view)> decode_and_encode;
+
+  // Ends with a field of a tag from 128 on, which counts by being there: its content is not read.
+  bool ends_with_hint() const { return std::string_view(name) == "removal of a move"; }
 };
 
 template <typename T>
@@ -326,7 +329,8 @@ TEST(Record, EveryTruncationAndExtensionIsRefused) {
 // With a checksum that fits, the bounds checks stand alone: refused, or equal to what the bytes say.
 TEST(Record, EveryFlippedBitUnderAFittingChecksumStaysInBounds) {
   for (const Sample& sample : samples()) {
-    for (std::size_t bit = 0; bit < sample.bytes.size() * 8; ++bit) {
+    const std::size_t read = sample.bytes.size() - (sample.ends_with_hint() ? 1 : 0);
+    for (std::size_t bit = 0; bit < read * 8; ++bit) {
       std::string bytes = sample.bytes;
       bytes[bit / 8] = static_cast<char>(bytes[bit / 8] ^ (1 << bit % 8));
       bytes = resealed(bytes);
@@ -367,7 +371,9 @@ TEST(Record, LaterVersionIsToldFromDamage) {
 
 TEST(Record, LaterFieldIsRefusedUnlessItMayBeIgnored) {
   for (const Sample& sample : samples()) {
-    EXPECT_EQ(sample.decode_and_encode(with_field(sample.bytes, 0x40, "30s")).status().code(), Errc::newer_format)
+    // Behind a field of a higher tag, one of a lower tag is damage.
+    EXPECT_EQ(sample.decode_and_encode(with_field(sample.bytes, 0x40, "30s")).status().code(),
+              sample.ends_with_hint() ? Errc::damaged : Errc::newer_format)
         << sample.name;
     const Result<std::string> ignored = sample.decode_and_encode(with_field(sample.bytes, 0xc0, "a hint"));
     ASSERT_TRUE(ignored.ok()) << sample.name;
