@@ -15,7 +15,7 @@ constexpr SessionId kSession{0x10000000abc};
 
 namespace {
 
-// Its ensemble knows no transactions.
+// One write at a time; a transaction is only what has to be one.
 core::Options one_by_one(core::Options options) {
   options.batch = 1;
   return options;
@@ -200,6 +200,9 @@ core::ZkReply FakeService::reply_to(const core::ZkRequest& request) {
     reply.code = code;
     return reply;
   };
+  if (request.verb == core::ZkVerb::transaction) {
+    return reply_to_all(request.batch);
+  }
   const auto found = znodes_.find(request.path);
   switch (request.verb) {
     case core::ZkVerb::sync:
@@ -231,6 +234,26 @@ core::ZkReply FakeService::reply_to(const core::ZkRequest& request) {
     return {core::ZkCode::ok, znode.stat, {}, {}};
   }
   return reply;
+}
+
+// All of them, or nothing.
+core::ZkReply FakeService::reply_to_all(const std::vector<core::ZkRequest>& requests) {
+  const auto before = znodes_;
+  core::ZkReply all;
+  for (const core::ZkRequest& request : requests) {
+    all.batch.push_back(reply_to(request));
+    all.code = all.batch.back().code;
+    if (all.code != core::ZkCode::ok) {
+      const core::ZkReply refusal = all.batch.back();
+      core::ZkReply not_executed;
+      not_executed.code = core::ZkCode::throttled;
+      all.batch.assign(requests.size(), not_executed);
+      all.batch[static_cast<std::size_t>(&request - requests.data())] = refusal;
+      znodes_ = before;
+      break;
+    }
+  }
+  return all;
 }
 
 bool FakeService::settled(const Wait& wait) const {

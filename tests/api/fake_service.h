@@ -109,6 +109,7 @@ class FakeService final : public Service {
   bool settled(const Wait& wait) const;
   Result<HistoryPage> read_history(const HistoryQuery& query) const;
   core::ZkReply reply_to(const core::ZkRequest& request);
+  core::ZkReply reply_to_all(const std::vector<core::ZkRequest>& requests);
 
   boost::asio::io_context& io_;
   core::Core core_;
