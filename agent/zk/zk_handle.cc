@@ -359,15 +359,15 @@ core::ZkReply ZkHandle::submit(core::OpId op, const core::ZkRequest& request) {
 
 int ZkHandle::hand_in(const core::ZkRequest& request, const std::string& path, Request* context) {
   zhandle_t* zh = zh_.load();
-  const Acl entries = request.verb == core::ZkVerb::create_parent ? access_->acl_of_parents() : access_->acl;
-  const LibraryAcl acl(entries);
   const int length = static_cast<int>(request.data.size());
   const watcher_fn watcher = request.leave_watch ? &Callbacks::on_znode : nullptr;
   switch (request.verb) {
-    case core::ZkVerb::create_parent:
+    case core::ZkVerb::create_parent: {
+      const Acl entries = access_->acl_of_parents();
       // A container only so, and never in a transaction: see Transaction::hand_in.
-      return zoo_acreate(zh, path.c_str(), "", 0, acl.get(),
+      return zoo_acreate(zh, path.c_str(), "", 0, LibraryAcl(entries).get(),
                          access_->container_parents ? ZOO_CONTAINER : ZOO_PERSISTENT, &Callbacks::on_string, context);
+    }
     case core::ZkVerb::set:
       return zoo_aset(zh, path.c_str(), request.data.data(), length, request.version, &Callbacks::on_stat, context);
     case core::ZkVerb::remove:
