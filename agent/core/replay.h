@@ -179,7 +179,7 @@ class Replay {
   // ---- replay_move.cc
   bool must_wait_for_move(const Node& removal) const;
   std::vector<Node*> removals_held_for(const Node& node) const;
-  std::uint64_t bytes_freed_with(const Node& node) const;
+  std::uint64_t bytes_freed_by(const std::vector<Node*>& removals) const;
   void reconsider_removals(const RegistrationId& id);
   static Flight begin_ride(Node& removal, Now now);
 

@@ -83,10 +83,11 @@ std::vector<Replay::Node*> Replay::next_batch(Now now) {
   std::uint64_t bytes = anchor_bytes();
   std::uint64_t session = session_bytes_;  // with these
   for (const auto& [key, node] : write_ready_) {
-    writes += (node->present && node->remote == Remote::former ? 2 : 1) + removals_held_for(*node).size();
+    const std::vector<Node*> removals = removals_held_for(*node);
+    writes += (node->present && node->remote == Remote::former ? 2 : 1) + removals.size();
     bytes += wire_bytes(*node);
     session += creates(*node) ? path_bytes(*node) : 0;
-    session -= bytes_freed_with(*node);
+    session -= bytes_freed_by(removals);
     const bool full = !nodes.empty() && (writes > options_.batch || bytes > window_.batch_bytes());
     if (goes_alone(*node) || full || (creates(*node) && session > path_bound()) || !may_write(key) ||
         !window_.room(reads_and_writes_flying_ + static_cast<std::uint32_t>(nodes.size())) ||

@@ -27,7 +27,7 @@ bool Replay::creates(const Node& node) {
 }
 
 bool Replay::fits(const Node& node) const {
-  return !creates(node) || session_bytes_ + path_bytes(node) <= path_bound() + bytes_freed_with(node);
+  return !creates(node) || session_bytes_ + path_bytes(node) <= path_bound() + bytes_freed_by(removals_held_for(node));
 }
 
 // True where an answer may make room.

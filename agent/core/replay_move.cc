@@ -14,7 +14,7 @@ namespace limpet::core {
 
 namespace {
 
-// Removals that go along with one write: so many that the transaction is no larger than servers take, with any data.
+// Removals that go along with one write. More could make the transaction larger than servers take, with any data.
 constexpr std::size_t kMaxRides = 2;
 
 bool lies_below(std::string_view path, std::string_view above) {
@@ -55,10 +55,10 @@ std::vector<Replay::Node*> Replay::removals_held_for(const Node& node) const {
   return held;
 }
 
-// Of the packet that ends the session, by the removals that go along.
-std::uint64_t Replay::bytes_freed_with(const Node& node) const {
+// Of the packet that ends the session.
+std::uint64_t Replay::bytes_freed_by(const std::vector<Node*>& removals) const {
   std::uint64_t bytes = 0;
-  for (const Node* removal : removals_held_for(node)) {
+  for (const Node* removal : removals) {
     bytes += removal->counted_in_session ? path_bytes(*removal) : 0;
   }
   return bytes;
