@@ -28,18 +28,8 @@ void render_report(std::string& out, const core::PruneReport& report) {
     json.begin_object();
     json.key("path").string(item.path);
     json.key("outcome").string(removed ? "removed" : "left");
-    json.key("reason");
-    if (removed) {
-      json.null();
-    } else {
-      json.string(outcome_name(item.outcome));
-    }
-    json.key("message");
-    if (removed) {
-      json.null();
-    } else {
-      json.string(item.message);
-    }
+    json.key("reason").text_or_null(removed ? std::string_view() : outcome_name(item.outcome));
+    json.key("message").text_or_null(item.message);
     json.end_object();
   }
   json.end_array();

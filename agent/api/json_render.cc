@@ -110,14 +110,6 @@ void write_znode(JsonWriter& json, const std::optional<Outcome>& znode) {
   json.end_object();
 }
 
-void write_text_or_null(JsonWriter& json, std::string_view text) {
-  if (text.empty()) {
-    json.null();
-  } else {
-    json.string(text);
-  }
-}
-
 void write_hold(JsonWriter& json, std::string_view key, const std::optional<Hold>& hold) {
   json.key(key);
   if (!hold) {
@@ -125,7 +117,7 @@ void write_hold(JsonWriter& json, std::string_view key, const std::optional<Hold
   }
   json.begin_object();
   json.key("reason");
-  write_text_or_null(json, hold->message);
+  json.text_or_null(hold->message);
   json.key("since").time(hold->since);
   json.end_object();
 }
@@ -247,7 +239,7 @@ void render_host_maintenance(std::string& out, const std::optional<Hold>& hold) 
   json.key("maintenance").begin_object();
   json.key("enabled").boolean(hold.has_value());
   json.key("reason");
-  write_text_or_null(json, hold ? std::string_view(hold->message) : std::string_view());
+  json.text_or_null(hold ? std::string_view(hold->message) : std::string_view());
   write_time(json, "since", hold ? std::optional(hold->since) : std::nullopt);
   json.end_object();
   json.end_object();
@@ -273,14 +265,14 @@ void render_history_entry(std::string& out, const HistoryEntry& entry) {
   }
   json.key("what").plain(happening_name(entry.what));
   json.key("why");
-  write_text_or_null(json, entry.why);
+  json.text_or_null(entry.why);
   json.key("who");
   if (entry.who) {
     json.begin_object();
     json.key("uid").number(entry.who->owner.uid);
     json.key("pid").number(entry.who->owner.pid);
     json.key("program");
-    write_text_or_null(json, entry.who->program);
+    json.text_or_null(entry.who->program);
     json.end_object();
   } else {
     json.null();
@@ -333,13 +325,13 @@ void write_session(JsonWriter& json, const core::StatusView& status, const Proce
     json.null();
   }
   json.key("server");
-  write_text_or_null(json, status.server);
+  json.text_or_null(status.server);
   json.key("session_timeout_ms").number(status.session_timeout_ms);
   json.key("since").time(status.session_since);
   json.key("reattached").boolean(status.reattached);
   json.key("sessions").number(status.sessions);
   json.key("message");
-  write_text_or_null(json, status.session_message);
+  json.text_or_null(status.session_message);
   json.key("servers").begin_array();
   for (const ServerInfo& server : process.zookeeper_servers) {
     json.begin_object();
@@ -350,7 +342,7 @@ void write_session(JsonWriter& json, const core::StatusView& status, const Proce
     }
     json.end_array();
     json.key("error");
-    write_text_or_null(json, server.error);
+    json.text_or_null(server.error);
     json.end_object();
   }
   json.end_array();
@@ -411,7 +403,7 @@ void write_storage(JsonWriter& json, const core::StatusView& status, const Proce
     json.time(status.storage_since);
   }
   json.key("error");
-  write_text_or_null(json, status.storage_error);
+  json.text_or_null(status.storage_error);
   json.key("bytes").number(process.storage_bytes);
   json.end_object();
 }

@@ -77,6 +77,8 @@ class JsonWriter {
   void base64(std::string_view bytes);
   void boolean(bool value) { literal(value ? "true" : "false"); }
   void null() { literal("null"); }
+  // null for an empty text.
+  void text_or_null(std::string_view text) { text.empty() ? null() : string(text); }
   // `text` must be JSON of its own.
   void literal(std::string_view text) {
     separate();
