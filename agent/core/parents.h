@@ -1,7 +1,7 @@
 // The znodes above registrations: which of them this agent created, and how many new ones each user has asked for.
 //
-// A parent is persistent as a rule, so what is created once stays for ever unless somebody removes it. Two bounds keep
-// that small: one user's registrations may add only so many parents in an hour, and the agent remembers those that it
+// A parent is persistent as a rule, so it stays for ever unless somebody removes it. Two bounds keep their number
+// small: one user's registrations may add only so many parents in an hour, and the agent remembers those that it
 // created, so that `limpet prune` finds the empty ones. It remembers kMaxCount of them with kMaxBytes of paths; past
 // that it forgets the hundredth part that is unused for the longest time, which `limpet prune` then leaves alone.
 // Owned by Core; no clock, no I/O.
@@ -49,8 +49,8 @@ class Parents {
   // ---- What this agent created
   const Created& created() const { return created_; }
   bool contains(std::string_view path) const { return created_.find(path) != created_.end(); }
-  // Remembers `parent`, or more of it: of one that is there, what is 0 in `parent` stays. Appends what is to be
-  // written.
+  // Remembers `parent`, or more of one that is remembered: its fields stay where those of `parent` are 0. Appends the
+  // changes to write.
   void put(Parent parent, const InUse& in_use, std::vector<Change>& changes);
   void forget(const std::string& path, std::vector<Change>& changes);
   // The last registration below `path`, or one of the last, ended at that time.
